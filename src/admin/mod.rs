@@ -1,0 +1,1 @@
+//! The optional TCP listener for operators.

@@ -1,0 +1,1 @@
+//! The configuration: what was written, and what it means.

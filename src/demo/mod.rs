@@ -1,0 +1,1 @@
+//! A legacy CGI site of our own, to be looked at.

@@ -1,0 +1,1 @@
+//! One request: route it, then proxy, subscribe or refuse.

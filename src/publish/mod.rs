@@ -1,0 +1,1 @@
+//! The publish socket: frames or HTTP from the old application.

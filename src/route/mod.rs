@@ -1,0 +1,1 @@
+//! Event routes: which paths outboard answers itself, and on which channels.
