@@ -1,1 +1,3 @@
 //! The publish socket: frames or HTTP from the old application.
+
+pub mod socket;
