@@ -1,5 +1,5 @@
 //! The publish socket: frames or HTTP from the old application.
 
-mod socket;
+pub mod socket;
 
 pub use socket::Settings;
