@@ -1,5 +1,7 @@
 //! The README's lines for publishing and for handing over, run as they stand there.
 
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a fixture that breaks is a failed test")]
+
 mod support;
 
 use std::os::unix::fs::PermissionsExt;

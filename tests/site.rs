@@ -1,6 +1,8 @@
 //! A legacy site behind `outboard`: Apache with `mod_cgid` and scripts in sh, Perl, Tcl, PHP and
 //! Python, spoken to byte by byte.
 
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a fixture that breaks is a failed test")]
+
 mod support;
 
 use std::fs;

@@ -3,6 +3,8 @@
 //! "At once" is shown by order of facts: the next event is published only when the one before has
 //! been read, so a proxy that keeps bytes back makes the test stand still and fail.
 
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a fixture that breaks is a failed test")]
+
 mod support;
 
 use support::outboard::subscribe;

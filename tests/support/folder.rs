@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 
@@ -10,6 +11,8 @@ use super::readme;
 
 /// The publish socket's path as the scripts, the README and the configuration files name it.
 pub const SOCKET: &str = "/run/outboard/publish.sock";
+
+const YEAR_2003: Duration = Duration::from_secs(33 * 365 * 86_400);
 
 /// A new folder that other users may enter: Apache and php-fpm run scripts as `www-data`.
 pub fn shared() -> TempDir {
@@ -34,6 +37,8 @@ pub fn copy_site(target: &Path, socket: &Path) {
         let to = target.join(from.file_name().unwrap());
         fs::write(&to, fill_in(&fs::read_to_string(&from).unwrap(), socket)).unwrap();
         fs::set_permissions(&to, fs::Permissions::from_mode(0o755)).unwrap();
+        // An old file: Apache's entity tag of a new one changes while the test looks.
+        fs::File::options().append(true).open(&to).unwrap().set_modified(SystemTime::UNIX_EPOCH + YEAR_2003).unwrap();
     }
 }
 

@@ -183,7 +183,7 @@ impl Outboard {
     /// Publishes one event, as `printf … | nc -NU` would.
     pub fn publish(&self, channel: &str, data: &str) -> Reply {
         let lines: String = data.split('\n').map(|line| format!("data: {line}\n")).collect();
-        let mut replies = self.frames(&format!("channel: {channel}\n{lines}\n"));
+        let mut replies = self.frames(format!("channel: {channel}\n{lines}\n"));
         assert_eq!(replies.len(), 1, "{replies:?}");
         Reply::parse(&replies.remove(0))
     }
