@@ -59,7 +59,11 @@ fn rust_files(path: &Path) -> Vec<PathBuf> {
     if path.is_dir() {
         return fs::read_dir(path).unwrap().flat_map(|entry| rust_files(&entry.unwrap().path())).collect();
     }
-    if path.extension().is_some_and(|extension| extension == "rs") { vec![path.to_owned()] } else { Vec::new() }
+    if path.extension().is_some_and(|extension| extension == "rs") {
+        vec![path.to_owned()]
+    } else {
+        Vec::new()
+    }
 }
 
 /// The code of a file, without comments and without its unit tests, which may look anywhere.
@@ -156,7 +160,8 @@ fn no_module_imports_what_its_row_does_not_allow() {
 fn the_top_of_a_module_names_other_modules_by_crate() {
     for (module, files) in modules() {
         for file in files {
-            let top = file.file_name().is_some_and(|name| name == "mod.rs") || file.parent() == Some(&root().join("src"));
+            let top = file.file_name().is_some_and(|name| name == "mod.rs")
+                || file.parent() == Some(&root().join("src"));
             let through_super = top && code(&file).contains("super::") && module != "main";
             assert!(!through_super, "{} reaches out with `super::`, which hides an import", file.display());
         }
@@ -165,7 +170,8 @@ fn the_top_of_a_module_names_other_modules_by_crate() {
 
 #[test]
 fn the_reader_of_imports_sees_lists_and_nested_lists() {
-    let code = "use crate::a::b;\nuse crate::{c, d::{e, f}, g};\nlet x = crate::h::I; my_crate::no; $crate::macros";
+    let code =
+        "use crate::a::b;\nuse crate::{c, d::{e, f}, g};\nlet x = crate::h::I; my_crate::no; $crate::macros";
 
     let found = imports(code, "crate");
 

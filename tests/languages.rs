@@ -102,7 +102,13 @@ fn what_cfml_sends_is_published() {
 
     let curl = |token: &str| {
         let done = Command::new("curl")
-            .args(["--silent", "--write-out", " %{http_code}", "--header", "Content-Type: text/plain; charset=utf-8"])
+            .args([
+                "--silent",
+                "--write-out",
+                " %{http_code}",
+                "--header",
+                "Content-Type: text/plain; charset=utf-8",
+            ])
             .args(["--header", &format!("Authorization: Bearer {token}"), "--data-binary", AWKWARD, &url])
             .output()
             .unwrap();

@@ -29,7 +29,8 @@ impl Apache {
 
     /// A proxy in front of `outboard`, by the configuration file that we ship.
     pub fn in_front_of(outboard: &Outboard) -> Self {
-        let shipped = folder::shipped("deploy/apache/outboard.conf", &[("127.0.0.1:8000", outboard.address())]);
+        let shipped =
+            folder::shipped("deploy/apache/outboard.conf", &[("127.0.0.1:8000", outboard.address())]);
         Self::start(&shipped, |_| {})
     }
 

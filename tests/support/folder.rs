@@ -38,7 +38,12 @@ pub fn copy_site(target: &Path, socket: &Path) {
         fs::write(&to, fill_in(&fs::read_to_string(&from).unwrap(), socket)).unwrap();
         fs::set_permissions(&to, fs::Permissions::from_mode(0o755)).unwrap();
         // An old file: Apache's entity tag of a new one changes while the test looks.
-        fs::File::options().append(true).open(&to).unwrap().set_modified(SystemTime::UNIX_EPOCH + YEAR_2003).unwrap();
+        fs::File::options()
+            .append(true)
+            .open(&to)
+            .unwrap()
+            .set_modified(SystemTime::UNIX_EPOCH + YEAR_2003)
+            .unwrap();
     }
 }
 

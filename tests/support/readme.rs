@@ -21,7 +21,8 @@ pub fn blocks() -> Vec<Block> {
     for line in text.lines() {
         match (&mut open, line.strip_prefix("```")) {
             (None, Some(language)) => {
-                open = Some(Block { language: language.into(), heading: heading.clone(), code: String::new() });
+                open =
+                    Some(Block { language: language.into(), heading: heading.clone(), code: String::new() });
             }
             (None, None) => {
                 if let Some(title) = line.strip_prefix('#') {
