@@ -162,6 +162,7 @@ pub(super) struct Publish {
     /// The channel
     pub(super) channel: Channel,
     /// What is published; `-`, or nothing with a pipe or a file as standard input, reads that
+    #[arg(allow_negative_numbers = true)]
     pub(super) data: Option<String>,
     /// The event's name, for which a page listens with addEventListener
     #[arg(long, value_name = "NAME")]
@@ -227,7 +228,7 @@ pub(super) struct Channels {
 
 #[derive(Args, Debug)]
 pub(super) struct Demo {
-    /// Where the browser connects
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000")]
-    pub(super) listen: SocketAddr,
+    /// Where the browser connects; else 127.0.0.1:8000, or the next port that is free
+    #[arg(long, value_name = "ADDR")]
+    pub(super) listen: Option<SocketAddr>,
 }

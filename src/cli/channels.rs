@@ -23,7 +23,9 @@ pub(super) fn channels(options: &Channels) -> anyhow::Result<ExitCode> {
     }))??;
     if output::is_terminal() && !options.json {
         match table.as_slice() {
-            [] => eprintln!("There are no channels yet; one begins with its first event or its first subscriber"),
+            [] => output::say(
+                "There are no channels yet; one begins with its first event or its first subscriber",
+            ),
             rows => output::write(aligned(rows).as_bytes())?,
         }
     }

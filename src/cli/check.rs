@@ -90,7 +90,10 @@ fn kept(limits: &Limits) -> String {
 fn stream(config: &Config) -> String {
     let stream = &config.stream;
     let [keep_alive, retry] = [stream.keep_alive, stream.retry].map(humantime::format_duration);
-    format!("a comment after {keep_alive} of silence, retry after {retry}, {} at most", stream.max_subscribers)
+    format!(
+        "a comment after {keep_alive} of silence, retry after {retry}, {} at most",
+        stream.max_subscribers
+    )
 }
 
 fn described(route: &EventRoute) -> String {

@@ -56,11 +56,11 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if let Some(report) = error.downcast_ref::<Report>() {
-        eprintln!("{}", report.render(paint_errors()));
+        output::say(&report.render(paint_errors()));
         return ExitCode::from(2);
     }
     // `{:#}` puts the causes behind the error, in one line.
-    eprintln!("outboard: {error:#}");
+    output::say(&format!("outboard: {error:#}"));
     if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 
@@ -106,8 +106,7 @@ fn manual() -> anyhow::Result<ExitCode> {
     let mut pages = Vec::new();
     clap_mangen::Man::new(command.clone()).render(&mut pages)?;
     for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
-        let name = format!("outboard-{}", sub.get_name());
-        clap_mangen::Man::new(sub.clone().name(name)).render(&mut pages)?;
+        clap_mangen::Man::new(sub.clone()).render(&mut pages)?;
     }
     output::write(&pages)?;
     Ok(ExitCode::SUCCESS)

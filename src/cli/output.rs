@@ -16,6 +16,11 @@ pub(super) fn write(bytes: &[u8]) -> anyhow::Result<()> {
     }
 }
 
+/// Writes a line to standard error. That nobody reads it is no reason to stop.
+pub(super) fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 /// Whether standard output is for a person.
 pub(super) fn is_terminal() -> bool {
     io::stdout().is_terminal()

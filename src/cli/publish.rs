@@ -30,18 +30,26 @@ fn draft(options: Publish) -> anyhow::Result<Draft> {
         // Only a close; standard input may be somebody else's, as in a CGI script.
         None if options.close => None,
         None if std::io::stdin().is_terminal() => {
-            return Err(Usage("nothing to publish: write the data behind the channel, or pipe it in".into()).into());
+            return Err(
+                Usage("nothing to publish: write the data behind the channel, or pipe it in".into()).into()
+            );
         }
         None => Some(read_all()?),
     };
     let event = match data {
         Some(data) => Some(event(&data, options.event.as_deref(), options.id.as_deref())?),
         None if options.event.is_some() || options.id.is_some() => {
-            return Err(Usage("--event and --id belong to an event, and there is no data for one".into()).into());
+            return Err(
+                Usage("--event and --id belong to an event, and there is no data for one".into()).into()
+            );
         }
         None => None,
     };
-    if options.dedupe.as_ref().is_some_and(|key| key.is_empty() || key.len() > 255 || key.contains(char::is_control)) {
+    if options
+        .dedupe
+        .as_ref()
+        .is_some_and(|key| key.is_empty() || key.len() > 255 || key.contains(char::is_control))
+    {
         return Err(Usage("--dedupe: a key has 1 to 255 bytes and no control characters".into()).into());
     }
     Ok(Draft {
@@ -91,7 +99,10 @@ fn show(reply: &Reply, json: bool) -> String {
         return format!("{reply}\n");
     }
     let mut words = match output::is_terminal() {
-        true => vec![id.clone(), format!("{receivers} {}", if *receivers == 1 { "receiver" } else { "receivers" })],
+        true => vec![
+            id.clone(),
+            format!("{receivers} {}", if *receivers == 1 { "receiver" } else { "receivers" }),
+        ],
         false => vec![id.clone(), receivers.to_string()],
     };
     words.push(level.clone());

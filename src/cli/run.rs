@@ -17,7 +17,7 @@ pub(super) fn run(options: &Run) -> anyhow::Result<ExitCode> {
 
 pub(super) fn demo(options: &Demo) -> anyhow::Result<ExitCode> {
     start_logging(Log::default());
-    runtime()?.block_on(crate::demo::run(options.listen))?;
+    runtime()?.block_on(crate::demo::run(crate::demo::Options { listen: options.listen }))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -33,7 +33,8 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 fn start_logging(log: Log) {
     let configured = || EnvFilter::new(log.level.as_str());
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| configured());
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     match log.format {
         Format::Text => lines.with_ansi(super::paint_errors()).init(),
         Format::Json => lines.json().flatten_event(true).init(),

@@ -31,12 +31,12 @@ async fn follow(outboard: &Outboard, options: &Tail) -> anyhow::Result<()> {
         let mut pause = PAUSE;
         match outboard.subscribe(&options.channel, start, &last).await {
             Ok(None) => {
-                eprintln!("outboard: the channel is closed");
+                output::say("outboard: the channel is closed");
                 return Ok(());
             }
             Ok(Some(mut events)) => {
                 if std::mem::take(&mut away) {
-                    eprintln!("outboard: back again");
+                    output::say("outboard: back again");
                 }
                 connected_once = true;
                 while let Some(event) = events.next().await {
@@ -60,7 +60,7 @@ fn note_once(away: &mut bool, fault: &Fault) {
             Fault::NotRunning(_) => "outboard has gone".into(),
             fault => fault.to_string(),
         };
-        eprintln!("outboard: {why}; waiting for it to come back");
+        output::say(&format!("outboard: {why}; waiting for it to come back"));
     }
 }
 
@@ -70,7 +70,7 @@ fn print(event: &Event, json: bool) -> anyhow::Result<()> {
         return output::write(format!("{line}\n").as_bytes());
     }
     if event.event == "outboard.gap" {
-        eprintln!("outboard: events are missing here: {}", output::harmless(&event.data));
+        output::say(&format!("outboard: events are missing here: {}", output::harmless(&event.data)));
         return Ok(());
     }
     if !output::is_terminal() {
