@@ -224,7 +224,12 @@ async fn answer(
         return Ok(page::error_page(refusal.status(), "Refused", &refusal.to_string(), id, None));
     }
     match backend.forward(request.map(Body::Incoming), peer, id).await {
-        Ok(Forwarded::Answer(answer)) => Ok(answer),
+        Ok(Forwarded::Answer(mut answer)) => {
+            if headers::is_event_stream(answer.headers()) {
+                headers::own_stream(answer.headers_mut());
+            }
+            Ok(answer)
+        }
         Ok(Forwarded::Upgrade(head, upstream)) => {
             *switch.lock().unwrap() = Some((head, upstream));
             std::future::pending().await
