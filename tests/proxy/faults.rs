@@ -233,3 +233,21 @@ async fn a_client_that_breaks_off_its_request_takes_the_backends_connection_alon
     let (body, _) = backend.rest().await;
     assert_eq!(body, "hello");
 }
+
+#[tokio::test]
+async fn a_backend_that_takes_a_request_and_is_silent_is_not_asked_again() {
+    let mut script = Script::new().await;
+    let limit = Duration::from_millis(50);
+    let proxy = Proxy::with(Settings { answer_timeout: limit, ..settings(script.address) }).await;
+    let mut client = proxy.client().await;
+    client.say("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let (mut backend, _) = script.request().await;
+    backend.say("HTTP/1.1 204 No Content\r\n\r\n").await;
+    client.head().await;
+
+    client.say(GET).await;
+    let answer = client.head().await;
+
+    assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
+    assert!(!script.has_another());
+}

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -245,9 +244,4 @@ async fn answer(
 /// The body of a message, without its head.
 pub(crate) fn body_of(message: &str) -> &str {
     message.split_once("\r\n\r\n").unwrap_or_default().1
-}
-
-/// An answer of this length and text.
-pub(crate) fn ok(text: &str) -> Bytes {
-    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len()).into()
 }
