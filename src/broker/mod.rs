@@ -1,224 +1,216 @@
 //! The broker: the log of events, and whom to wake when it grows.
+//!
+//! A publish is numbered, stored and only then wakes the readers. A subscription has no queue: it
+//! is a cursor in the log, and reads on from there, whether it is an hour behind or one event.
+//! Nothing in this module knows about HTTP or sockets.
+//!
+//! Three promises rest on that:
+//!
+//! - there is no seam between replay and live, since both are the same read;
+//! - nobody sees an event before it is stored;
+//! - a slow subscriber costs one cursor, and is told when history has moved past it.
+//!
+//! One mutex guards the log. A publish holds it for about a microsecond; a reader takes it once for
+//! all of its subscribers that are up to date, and in small portions for those that are not.
 
-use std::future::Future;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+mod entry;
+mod history;
+mod log;
+mod publication;
+mod reader;
+mod recent;
+mod selection;
+mod settings;
+mod slots;
+mod subscription;
+#[cfg(test)]
+mod tests;
 
+use std::collections::HashMap;
+use std::future::{self, Future};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Instant, SystemTime};
+
+pub use entry::Entry;
+pub use publication::{ChannelState, Kept, Level, Publication, Receipt, Refused};
+pub use reader::{MOST_READERS, News, ReaderId, Wake};
+pub use selection::Selection;
+pub use settings::{Keep, Limits, Place, Rate, Rule, Settings};
+pub use slots::Key;
+pub use subscription::{Gap, Member, Read, Reason, Since, Subscribed, Subscription};
+
+use self::log::Log;
+use self::reader::{Bell, Inbox};
+use self::subscription::Party;
 use crate::channel::Channel;
-use crate::event::{Event, EventId, Position};
-use crate::replay::Replay;
+use crate::event::{Epoch, Position};
 use crate::subject::Subject;
-
-/// How much of a channel's past is kept.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Limits {
-    /// The most events.
-    pub max_events: usize,
-    /// The greatest age of an event.
-    pub max_age: Duration,
-    /// The most bytes, as encoded for clients.
-    pub max_bytes: usize,
-}
-
-/// What of a channel is worth keeping.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Keep {
-    /// Every event within the limits.
-    #[default]
-    All,
-    /// The newest event only: it replaces what came before.
-    Latest,
-}
-
-/// The settings of the channels whose names match a pattern (`[[channel]]`).
-#[derive(Clone, Debug)]
-pub struct Rule {
-    /// Which channels. The first rule that matches holds.
-    pub pattern: globset::GlobMatcher,
-    /// What is kept.
-    pub keep: Keep,
-    /// The most events a second that one subscriber gets; what is in between is left out.
-    pub max_rate: Option<Rate>,
-    /// How much is kept.
-    pub limits: Limits,
-}
-
-/// So many events per period.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Rate {
-    /// The shortest time between two events.
-    pub interval: Duration,
-}
-
-/// Where the log lives.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Place {
-    /// In this process.
-    Memory,
-    /// In a file in this folder.
-    Disk(PathBuf),
-}
-
-/// What the log is told when it is made.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Where the log lives.
-    pub place: Place,
-    /// How much is kept of channels that no rule names.
-    pub limits: Limits,
-    /// The most bytes over all channels.
-    pub total_bytes: usize,
-    /// The most channels at a time.
-    pub max_channels: usize,
-    /// How long a `dedupe` key is remembered at least.
-    pub dedupe_window: Duration,
-    /// Settings by name pattern.
-    pub rules: Vec<Rule>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            place: Place::Memory,
-            limits: Limits { max_events: 1000, max_age: Duration::from_secs(3600), max_bytes: 4 << 20 },
-            total_bytes: 256 << 20,
-            max_channels: 100_000,
-            dedupe_window: Duration::from_secs(120),
-            rules: Vec::new(),
-        }
-    }
-}
-
-/// What a publisher asks for: an event, a close, or both, on some channels, all or none.
-#[derive(Clone, Debug, Default)]
-pub struct Publication {
-    /// Where to; at least one, each once.
-    pub channels: Vec<Channel>,
-    /// What is published.
-    pub event: Option<Event>,
-    /// Whether the channels are closed afterwards.
-    pub close: bool,
-    /// After how long the event leaves the history, whatever the channel's limits say.
-    pub ttl: Option<Duration>,
-    /// The key under which a second try is known as such.
-    pub dedupe: Option<Box<str>>,
-}
-
-/// How safe an acknowledged event is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Level {
-    /// In this process's memory.
-    Accepted,
-    /// On disk, past the sync.
-    Stored,
-}
-
-/// What became of a publication.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Receipt {
-    /// The event's id; `None` if the publication held no event.
-    pub id: Option<EventId>,
-    /// Subscribers it was handed to, each connection counted once.
-    pub receivers: usize,
-    /// How safe it is.
-    pub level: Level,
-    /// Whether its `dedupe` key was seen before; `id` is then the first one's.
-    pub duplicate: bool,
-}
-
-/// Why a publication was not taken.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum Refused {
-    /// The names are used up.
-    #[error("there are {0} channels already, and no more are allowed")]
-    TooManyChannels(usize),
-}
-
-/// A channel, as it is now.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct ChannelState {
-    /// Its name.
-    pub channel: Channel,
-    /// How many listen.
-    pub subscribers: usize,
-    /// How many events its history holds.
-    pub events: usize,
-    /// How many bytes these have.
-    pub bytes: usize,
-    /// The id of the oldest.
-    pub oldest: Option<EventId>,
-    /// The id of the newest.
-    pub newest: Option<EventId>,
-    /// Whether it is closed.
-    pub closed: bool,
-}
-
-/// An event of the past, for people and programs to read.
-#[derive(Clone, Debug)]
-pub struct Kept {
-    /// Its id on the wire.
-    pub id: EventId,
-    /// What it carried.
-    pub event: Event,
-    /// When it was published.
-    pub time: SystemTime,
-}
 
 /// The front door to the log.
 pub struct Broker {
-    settings: Settings,
+    epoch: Epoch,
+    log: Mutex<Log>,
+    bells: RwLock<Vec<Bell>>,
+    parties: Mutex<HashMap<Subject, Arc<Party>>>,
+}
+
+impl std::fmt::Debug for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Broker")
+    }
 }
 
 impl Broker {
     /// An empty log in memory.
     pub fn new(settings: Settings) -> Arc<Self> {
-        Arc::new(Self { settings })
+        let log = Log::new(settings);
+        Arc::new(Self {
+            epoch: log.epoch.clone(),
+            log: Mutex::new(log),
+            bells: RwLock::default(),
+            parties: Mutex::default(),
+        })
     }
 
-    /// Numbers, stores and announces a publication. It is on its way when this returns, whatever
-    /// becomes of the future, which is done once the promised level is reached.
+    /// Numbers, stores and announces a publication. It is done, or on its way, when this returns,
+    /// whatever becomes of the future, which is ready once the promised level is reached.
     pub fn publish(
         &self,
-        _publication: Publication,
+        publication: Publication,
     ) -> impl Future<Output = Result<Receipt, Refused>> + Send + use<> {
-        let _ = &self.settings;
-        async { todo!() }
+        let published = self.lock().publish(publication, Instant::now(), SystemTime::now());
+        future::ready(published.map(|(receipt, readers)| {
+            self.ring(readers);
+            receipt
+        }))
     }
 
     /// Ends every subscriber accepted for `subject`; how many there were.
-    pub fn disconnect(&self, _subject: &Subject) -> usize {
-        todo!()
+    pub fn disconnect(&self, subject: &Subject) -> usize {
+        // Who joins from now on is in a party of its own.
+        let Some(party) = self.parties().remove(subject) else { return 0 };
+        let members = party.end();
+        let mut log = self.lock();
+        log.readers.iter_mut().for_each(|inbox| inbox.disconnected = true);
+        drop(log);
+        self.ring(u64::MAX);
+        members
     }
 
     /// The channel, if it exists.
-    pub fn channel(&self, _channel: &Channel) -> Option<ChannelState> {
-        todo!()
+    pub fn channel(&self, channel: &Channel) -> Option<ChannelState> {
+        let mut log = self.lock();
+        let key = log.key(channel)?;
+        log.state(key, Instant::now())
     }
 
     /// At most `limit` channels in the order of their names, beginning behind `after`; with
     /// `matching`, only those.
     pub fn channels(
         &self,
-        _after: Option<&str>,
-        _matching: Option<&globset::GlobMatcher>,
-        _limit: usize,
+        after: Option<&str>,
+        matching: Option<&globset::GlobMatcher>,
+        limit: usize,
     ) -> Vec<ChannelState> {
-        todo!()
+        let mut log = self.lock();
+        let matches = |name: &Channel| matching.is_none_or(|glob| glob.is_match(name.as_str()));
+        let keys: Vec<_> = log
+            .names_after(after)
+            .filter(|(name, _)| matches(name))
+            .map(|(_, key)| key)
+            .take(limit)
+            .collect();
+        let now = Instant::now();
+        keys.into_iter().filter_map(|key| log.state(key, now)).collect()
     }
 
     /// At most `limit` events of the channel's history after `after` (an id of ours or of the
     /// publisher's; unknown ones begin at the oldest). `None` if there is no such channel.
-    pub fn history(&self, _channel: &Channel, _after: Option<&str>, _limit: usize) -> Option<Vec<Kept>> {
-        todo!()
+    pub fn history(&self, channel: &Channel, after: Option<&str>, limit: usize) -> Option<Vec<Kept>> {
+        let mut log = self.lock();
+        let key = log.key(channel)?;
+        Some(log.history(key, after, limit, Instant::now()))
     }
 
-    /// The place behind the newest event.
+    /// The place of the newest event.
     pub fn head(&self) -> Position {
-        todo!()
+        let log = self.lock();
+        Position { epoch: log.epoch.clone(), sequence: log.head }
     }
 
-    /// The policy type is used by subscriptions.
-    #[doc(hidden)]
-    pub fn _replay(_: Replay) {}
+    /// The word that all ids of this log begin with.
+    pub fn epoch(&self) -> &Epoch {
+        &self.epoch
+    }
+
+    /// Lets time pass: what is too old leaves. To be called every second.
+    pub fn sweep(&self) {
+        self.lock().sweep(Instant::now());
+    }
+
+    /// Makes somebody a reader, to be woken with `wake`. There are at most [`MOST_READERS`].
+    pub fn add_reader(&self, wake: Arc<dyn Wake>) -> ReaderId {
+        let mut bells = self.bells.write().unwrap_or_else(PoisonError::into_inner);
+        assert!(bells.len() < MOST_READERS, "there are at most {MOST_READERS} readers");
+        bells.push(Bell::new(wake));
+        self.lock().readers.push(Inbox::default());
+        bells.len() - 1
+    }
+
+    /// Opens the log for a reader. Whatever is published from now on wakes it again.
+    pub fn open(&self, reader: ReaderId) -> Reading<'_> {
+        self.bells.read().unwrap_or_else(PoisonError::into_inner)[reader].answer();
+        Reading { log: self.lock(), reader }
+    }
+
+    fn ring(&self, readers: u64) {
+        if readers == 0 {
+            return;
+        }
+        let bells = self.bells.read().unwrap_or_else(PoisonError::into_inner);
+        for (reader, bell) in bells.iter().enumerate() {
+            if readers >> reader & 1 == 1 {
+                bell.ring();
+            }
+        }
+    }
+
+    // A panic while the log is locked would be a fault of ours in the middle of a change; going on
+    // serves everyone else better than failing each request from then on.
+    fn lock(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn parties(&self) -> MutexGuard<'_, HashMap<Subject, Arc<Party>>> {
+        self.parties.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The log, open to one reader. Publishes wait until it is dropped.
+pub struct Reading<'a> {
+    log: MutexGuard<'a, Log>,
+    reader: ReaderId,
+}
+
+impl Reading<'_> {
+    /// What happened after `seen`.
+    pub fn news(&mut self, seen: u64) -> News {
+        let head = self.log.head;
+        let bit = 1 << self.reader;
+        let inbox = std::mem::take(&mut self.log.readers[self.reader]);
+        let recent = self.log.recent.after(seen, head);
+        let entries = recent.map(|recent| recent.filter(|entry| entry.readers & bit != 0).cloned().collect());
+        News { entries, head, closed: inbox.closed, disconnected: inbox.disconnected }
+    }
+
+    /// What comes next for a subscription, without moving it: at most `limit` entries, none after
+    /// `up_to`.
+    pub fn read(&mut self, subscription: &mut Subscription, up_to: u64, limit: usize) -> Read {
+        self.log.read(subscription, up_to, limit)
+    }
+
+    /// Moves a subscription that the history has moved past on to what is left; what to tell it.
+    pub fn skip(&mut self, subscription: &mut Subscription) -> Gap {
+        self.log.skip(subscription)
+    }
 }

@@ -1,1 +1,173 @@
-//! An event as bytes for clients.
+//! An event as bytes for clients: made once when it is published, shared by all who get it.
+//!
+//! Nothing a publisher wrote can end an event early or add a field to it: an [`Event`] holds no
+//! line break outside its data, and each line of the data becomes a `data:` line of its own
+//! (WHATWG HTML 9.2.6).
+
+use std::fmt::{Display, Write};
+
+use bytes::Bytes;
+
+use super::Event;
+
+/// What a silent stream carries now and then. One newline: with a blank line after it, some clients
+/// would see an empty message.
+pub const HEARTBEAT: &[u8] = b":\n";
+
+/// The bytes of one event, with the HTTP/1.1 chunk frame around them (RFC 9112 7.1).
+///
+/// The frame is part of the allocation, so that a chunked client gets the bytes with one write,
+/// and any other client a slice of the same.
+#[derive(Clone, Debug)]
+pub struct Encoded {
+    framed: Bytes,
+    /// The length of the chunk-size line.
+    size_line: u8,
+}
+
+impl Encoded {
+    /// Writes `event` with this `id`.
+    pub fn new(event: &Event, id: &dyn Display) -> Self {
+        Self::frame(&block(event, Some(id)))
+    }
+
+    /// Puts a chunk frame around bytes that are an event stream's already. `block` is not empty:
+    /// an empty chunk would end the body.
+    fn frame(block: &str) -> Self {
+        let size_line = format!("{:x}\r\n", block.len());
+        let mut framed = Vec::with_capacity(size_line.len() + block.len() + 2);
+        framed.extend_from_slice(size_line.as_bytes());
+        framed.extend_from_slice(block.as_bytes());
+        framed.extend_from_slice(b"\r\n");
+        Self { framed: framed.into(), size_line: size_line.len() as u8 }
+    }
+
+    /// The bytes with their chunk frame.
+    pub fn framed(&self) -> &Bytes {
+        &self.framed
+    }
+
+    /// The bytes without the frame.
+    pub fn plain(&self) -> Bytes {
+        self.framed.slice(usize::from(self.size_line)..self.framed.len() - 2)
+    }
+
+    /// The bytes, framed or not.
+    pub fn bytes(&self, framed: bool) -> Bytes {
+        if framed { self.framed.clone() } else { self.plain() }
+    }
+
+    /// How many bytes are held.
+    pub fn len(&self) -> usize {
+        self.framed.len()
+    }
+
+    /// Never: an encoded event has at least its blank line.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Reads the event back. Its id is the one on the wire, whoever gave it.
+    pub fn event(&self) -> Event {
+        let plain = self.plain();
+        // What we wrote from `str`s is UTF-8.
+        let text = std::str::from_utf8(&plain).unwrap_or_default();
+        let mut event = Event::default();
+        let mut data: Option<String> = None;
+        for (field, value) in text.lines().filter_map(|line| line.split_once(": ")) {
+            match field {
+                "id" => event.id = Some(value.into()),
+                "event" => event.name = Some(value.into()),
+                "retry" => event.retry = value.parse().ok(),
+                _ => match &mut data {
+                    None => data = Some(value.to_owned()),
+                    Some(data) => {
+                        data.push('\n');
+                        data.push_str(value);
+                    }
+                },
+            }
+        }
+        event.data = data.map(Into::into);
+        event
+    }
+}
+
+/// The text of one event, with an `id:` line if there is one to write.
+pub fn block(event: &Event, id: Option<&dyn Display>) -> String {
+    let data = event.data().unwrap_or_default();
+    let mut block = String::with_capacity(data.len() + 64);
+    if let Some(id) = id {
+        field(&mut block, "id", id);
+    }
+    if let Some(name) = event.name() {
+        field(&mut block, "event", &name);
+    }
+    if let Some(retry) = event.retry() {
+        field(&mut block, "retry", &retry);
+    }
+    if event.data().is_some() {
+        for line in data.split('\n') {
+            field(&mut block, "data", &line);
+        }
+    }
+    block.push('\n');
+    block
+}
+
+fn field(block: &mut String, name: &str, value: &dyn Display) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(block, "{name}: {value}");
+}
+
+/// Some bytes of a stream as they go to this kind of client.
+pub fn frame(bytes: &[u8], framed: bool) -> Bytes {
+    if !framed {
+        return Bytes::copy_from_slice(bytes);
+    }
+    let mut chunk = format!("{:x}\r\n", bytes.len()).into_bytes();
+    chunk.extend_from_slice(bytes);
+    chunk.extend_from_slice(b"\r\n");
+    chunk.into()
+}
+
+/// The chunk that ends a body.
+pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(name: &str, data: &str) -> Event {
+        let mut event = Event::with_data(data);
+        event.set_name(name).unwrap();
+        event
+    }
+
+    #[test]
+    fn an_event_is_written_with_its_chunk_frame() {
+        let encoded = Encoded::new(&event("progress", "50\n done"), &"e-7");
+
+        assert_eq!(encoded.plain(), "id: e-7\nevent: progress\ndata: 50\ndata:  done\n\n");
+        assert_eq!(encoded.framed(), "2e\r\nid: e-7\nevent: progress\ndata: 50\ndata:  done\n\n\r\n");
+    }
+
+    #[test]
+    fn empty_data_is_still_an_event() {
+        assert_eq!(Encoded::new(&event("", ""), &"e-7").plain(), "id: e-7\ndata: \n\n");
+        assert_eq!(Encoded::new(&Event::default(), &"e-7").plain(), "id: e-7\n\n");
+    }
+
+    #[test]
+    fn an_event_reads_back() {
+        for data in ["", "\n", " a\n\n: b\ndata: c\n", "聊天\u{2028}x", "id: 9\nevent: no"] {
+            let mut written = event("x y: z", data);
+            written.set_retry(5);
+
+            let read = Encoded::new(&written, &"e-7").event();
+
+            assert_eq!((read.name(), read.data()), (written.name(), written.data()));
+            assert_eq!((read.id(), read.retry()), (Some("e-7"), Some(5)));
+        }
+    }
+}

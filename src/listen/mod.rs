@@ -1,3 +1,8 @@
 //! Listening: sockets, their limits, and one HTTP connection at a time.
 
+pub mod accept;
 pub mod connection;
+mod socket;
+
+pub use accept::{BindError, Listener, bind};
+pub use socket::Socket;

@@ -1,0 +1,32 @@
+//! An event in its place in the log.
+
+use std::time::{Instant, SystemTime};
+
+use smallvec::SmallVec;
+
+use super::slots::Key;
+use crate::event::encode::Encoded;
+
+/// An event in its place in the log: encoded once, shared by the history and by everyone it is
+/// being written to.
+#[derive(Debug)]
+pub struct Entry {
+    /// Its number in the log.
+    pub sequence: u64,
+    /// The channels it was published on.
+    pub channels: SmallVec<[Key; 1]>,
+    /// Its bytes.
+    pub encoded: Encoded,
+    /// When it was published, for people.
+    pub(super) time: SystemTime,
+    /// When it was published, for clocks.
+    pub(super) born: Instant,
+    /// When it leaves the history, if its publisher said so.
+    pub(super) expires: Option<Instant>,
+    /// The id it was published with.
+    pub(super) own_id: Option<Box<str>>,
+    /// The key under which a second try is known.
+    pub(super) dedupe: Option<Box<str>>,
+    /// Which readers had a subscriber for it when it was published, a bit each.
+    pub(super) readers: u64,
+}

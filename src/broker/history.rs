@@ -1,0 +1,236 @@
+//! One channel: its past, within limits, and who listens.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use smallvec::SmallVec;
+
+use super::entry::Entry;
+use super::selection::SelectionId;
+use super::settings::{Keep, Terms};
+use crate::channel::Channel;
+
+/// A channel as the log keeps it.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) name: Channel,
+    pub(super) terms: Terms,
+    /// The history, in the order of the log.
+    events: VecDeque<Arc<Entry>>,
+    bytes: usize,
+    /// The number of the newest event that has left the history although somebody may want it: a
+    /// client that was at an earlier place has a gap.
+    pub(super) trimmed: u64,
+    /// Every event up to here was handed to some subscriber, or is gone.
+    pub(super) seen: u64,
+    /// The number of the newest event that was ever published here.
+    last: u64,
+    pub(super) closed: bool,
+    /// Whether the heap of oldest events knows this channel.
+    pub(super) in_heap: bool,
+    /// Whether it waits among the idle to be forgotten.
+    pub(super) idle: bool,
+    /// The soonest that an event's own `ttl` ends.
+    next_ttl: Option<Instant>,
+    rare: Option<Box<Rare>>,
+    /// Subscribers on this channel alone.
+    pub(super) alone: u32,
+    /// Subscribers in all.
+    pub(super) subscribers: u32,
+    /// Selections of several channels that hold this one.
+    pub(super) selections: SmallVec<[SelectionId; 1]>,
+    /// Subscribers by reader.
+    pub(super) by_reader: SmallVec<[u32; 4]>,
+}
+
+/// What most channels do not have.
+#[derive(Debug, Default)]
+struct Rare {
+    /// Publishers' own ids, with the places they are at, oldest first.
+    own_ids: HashMap<Box<str>, VecDeque<u64>>,
+    /// Keys of second tries, with the first one's place.
+    dedupe: HashMap<Box<str>, First>,
+}
+
+/// The first event published with a `dedupe` key.
+#[derive(Clone, Debug)]
+pub(super) struct First {
+    pub(super) sequence: u64,
+    pub(super) own_id: Option<Box<str>>,
+}
+
+impl Record {
+    pub(super) fn new(name: Channel, terms: Terms, trimmed: u64) -> Self {
+        Self {
+            name,
+            terms,
+            events: VecDeque::new(),
+            bytes: 0,
+            trimmed,
+            seen: 0,
+            last: 0,
+            closed: false,
+            in_heap: false,
+            idle: false,
+            next_ttl: None,
+            rare: None,
+            alone: 0,
+            subscribers: 0,
+            selections: SmallVec::new(),
+            by_reader: SmallVec::new(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn oldest(&self) -> Option<&Arc<Entry>> {
+        self.events.front()
+    }
+
+    pub(super) fn newest(&self) -> Option<&Arc<Entry>> {
+        self.events.back()
+    }
+
+    /// The events after a place, oldest first.
+    pub(super) fn after(&self, sequence: u64) -> impl DoubleEndedIterator<Item = &Arc<Entry>> {
+        let from = self.events.partition_point(|entry| entry.sequence <= sequence);
+        self.events.range(from..)
+    }
+
+    /// A bit for each reader with a subscriber here.
+    pub(super) fn readers(&self) -> u64 {
+        let bit = |(reader, &count): (usize, &u32)| u64::from(count > 0) << reader;
+        self.by_reader.iter().enumerate().map(bit).fold(0, |bits, bit| bits | bit)
+    }
+
+    /// Takes note of an event that is about to be added: if somebody listens, it counts as seen,
+    /// unless earlier ones still wait to be. Those, and it after them, are then for the next client
+    /// that asks for what is unseen.
+    pub(super) fn note_handed(&mut self, sequence: u64) {
+        let nothing_waits = self.seen.max(self.trimmed) >= self.last || self.terms.keep == Keep::Latest;
+        if self.subscribers > 0 && nothing_waits {
+            self.seen = sequence;
+        }
+        self.last = sequence;
+    }
+
+    /// Adds the newest event; what then is too much leaves. Returns by how much `bytes` grew.
+    pub(super) fn push(&mut self, entry: &Arc<Entry>, now: Instant) -> isize {
+        let before = self.bytes;
+        if self.terms.keep == Keep::Latest {
+            // Nobody misses a state that a newer one replaces, so this is no trimming.
+            while let Some(entry) = self.events.pop_front() {
+                self.forget(&entry);
+            }
+        }
+        self.remember(entry);
+        self.bytes += entry.encoded.len();
+        self.events.push_back(Arc::clone(entry));
+        self.trim(now);
+        self.bytes as isize - before as isize
+    }
+
+    fn remember(&mut self, entry: &Entry) {
+        if let Some(id) = &entry.own_id {
+            let rare = self.rare.get_or_insert_default();
+            rare.own_ids.entry(id.clone()).or_default().push_back(entry.sequence);
+        }
+        if let Some(key) = &entry.dedupe {
+            let first = First { sequence: entry.sequence, own_id: entry.own_id.clone() };
+            self.rare.get_or_insert_default().dedupe.insert(key.clone(), first);
+        }
+        if let Some(expires) = entry.expires {
+            self.next_ttl = Some(self.next_ttl.map_or(expires, |next| next.min(expires)));
+        }
+    }
+
+    /// Lets go of what is kept beside an event that leaves. Its `dedupe` key stays until
+    /// [`Record::forget_key`].
+    fn forget(&mut self, entry: &Entry) {
+        self.bytes -= entry.encoded.len();
+        let (Some(id), Some(rare)) = (&entry.own_id, &mut self.rare) else { return };
+        if let Some(places) = rare.own_ids.get_mut(id) {
+            // It is the oldest that leaves, unless its `ttl` was shorter than theirs.
+            if places.front() == Some(&entry.sequence) {
+                places.pop_front();
+            } else {
+                places.retain(|&place| place != entry.sequence);
+            }
+            if places.is_empty() {
+                rare.own_ids.remove(id);
+            }
+        }
+    }
+
+    /// Lets events leave until all limits hold. Returns by how much `bytes` shrank.
+    pub(super) fn trim(&mut self, now: Instant) -> usize {
+        let before = self.bytes;
+        let limits = self.terms.limits;
+        while let Some(oldest) = self.events.front() {
+            let fits = self.events.len() <= limits.max_events
+                && self.bytes <= limits.max_bytes
+                && now.saturating_duration_since(oldest.born) < limits.max_age;
+            if fits {
+                break;
+            }
+            self.drop_oldest();
+        }
+        if self.next_ttl.is_some_and(|next| next <= now) {
+            self.expire(now);
+        }
+        before - self.bytes
+    }
+
+    /// Lets the oldest event leave. Returns its bytes.
+    pub(super) fn drop_oldest(&mut self) -> usize {
+        let Some(entry) = self.events.pop_front() else { return 0 };
+        self.trimmed = self.trimmed.max(entry.sequence);
+        self.forget(&entry);
+        entry.encoded.len()
+    }
+
+    fn expire(&mut self, now: Instant) {
+        let is_over = |entry: &Entry| entry.expires.is_some_and(|expires| expires <= now);
+        let (over, kept): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(&mut self.events).into_iter().partition(|entry| is_over(entry));
+        self.next_ttl = kept.iter().filter_map(|entry| entry.expires).min();
+        self.events = kept;
+        for entry in over {
+            self.trimmed = self.trimmed.max(entry.sequence);
+            self.forget(&entry);
+        }
+    }
+
+    /// The oldest place in the history of an event published with this id.
+    pub(super) fn place_of(&self, own_id: &str) -> Option<u64> {
+        self.rare.as_ref()?.own_ids.get(own_id)?.front().copied()
+    }
+
+    /// The first event published with this key, if it is remembered.
+    pub(super) fn first(&self, dedupe: &str) -> Option<&First> {
+        self.rare.as_ref()?.dedupe.get(dedupe)
+    }
+
+    /// Whether the history holds the event at this place.
+    pub(super) fn holds(&self, sequence: u64) -> bool {
+        self.events.binary_search_by_key(&sequence, |entry| entry.sequence).is_ok()
+    }
+
+    /// Forgets the `dedupe` key of an event that is no longer held.
+    pub(super) fn forget_key(&mut self, dedupe: &str, sequence: u64) {
+        let Some(rare) = &mut self.rare else { return };
+        if rare.dedupe.get(dedupe).is_some_and(|first| first.sequence == sequence) {
+            rare.dedupe.remove(dedupe);
+        }
+        if rare.dedupe.is_empty() && rare.own_ids.is_empty() {
+            self.rare = None;
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What publishers ask for and are told, and what is to be read about channels.
+
+use std::time::{Duration, SystemTime};
+
+use crate::channel::Channel;
+use crate::event::{Event, EventId};
+
+/// What a publisher asks for: an event, a close, or both, on some channels, all or none.
+#[derive(Clone, Debug, Default)]
+pub struct Publication {
+    /// Where to; at least one, each once.
+    pub channels: Vec<Channel>,
+    /// What is published.
+    pub event: Option<Event>,
+    /// Whether the channels are closed afterwards.
+    pub close: bool,
+    /// After how long the event leaves the history, whatever the channel's limits say.
+    pub ttl: Option<Duration>,
+    /// The key under which a second try is known as such.
+    pub dedupe: Option<Box<str>>,
+}
+
+/// How safe an acknowledged event is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Level {
+    /// In this process's memory.
+    Accepted,
+    /// On disk, past the sync.
+    Stored,
+}
+
+/// What became of a publication.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Receipt {
+    /// The event's id; `None` if the publication held no event.
+    pub id: Option<EventId>,
+    /// Subscribers it was handed to, each connection counted once.
+    pub receivers: usize,
+    /// How safe it is.
+    pub level: Level,
+    /// Whether its `dedupe` key was seen before; `id` is then the first one's.
+    pub duplicate: bool,
+}
+
+/// Why a publication was not taken.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Refused {
+    /// The names are used up.
+    #[error("there are {0} channels, which is the most allowed; let some expire or be closed")]
+    TooManyChannels(usize),
+}
+
+/// A channel, as it is now.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct ChannelState {
+    /// Its name.
+    pub channel: Channel,
+    /// How many listen.
+    pub subscribers: usize,
+    /// How many events its history holds.
+    pub events: usize,
+    /// How many bytes these have.
+    pub bytes: usize,
+    /// The id of the oldest.
+    pub oldest: Option<EventId>,
+    /// The id of the newest.
+    pub newest: Option<EventId>,
+    /// Whether it is closed.
+    pub closed: bool,
+}
+
+/// An event of the past, for people and programs to read.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// Its id on the wire.
+    pub id: EventId,
+    /// What it carried.
+    pub event: Event,
+    /// When it was published.
+    pub time: SystemTime,
+}

@@ -1,0 +1,40 @@
+//! The newest entries of the whole log, whatever their channels keep.
+//!
+//! Fan-out reads from here what is new. It is also what keeps a burst that is longer than a
+//! channel's history from cutting off subscribers that only needed a moment.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::entry::Entry;
+
+/// The most entries.
+const MOST: usize = 8192;
+/// The most bytes of them; the newest entry is held whatever its size.
+const MOST_BYTES: usize = 16 << 20;
+
+/// A window at the end of the log.
+#[derive(Debug, Default)]
+pub(super) struct Recent {
+    /// Entries with consecutive numbers.
+    entries: VecDeque<Arc<Entry>>,
+    bytes: usize,
+}
+
+impl Recent {
+    pub(super) fn push(&mut self, entry: Arc<Entry>) {
+        self.bytes += entry.encoded.len();
+        self.entries.push_back(entry);
+        while self.entries.len() > MOST || (self.bytes > MOST_BYTES && self.entries.len() > 1) {
+            let Some(oldest) = self.entries.pop_front() else { break };
+            self.bytes -= oldest.encoded.len();
+        }
+    }
+
+    /// The entries after a place; `None` if not all of them are here any more.
+    pub(super) fn after(&self, sequence: u64, head: u64) -> Option<impl Iterator<Item = &Arc<Entry>>> {
+        let missing = (head - sequence.min(head)) as usize;
+        let from = self.entries.len().checked_sub(missing)?;
+        Some(self.entries.range(from..))
+    }
+}

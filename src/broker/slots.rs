@@ -1,0 +1,81 @@
+//! A place for things that come and go, with keys that never mean a later thing.
+
+/// Where a thing is kept, and the how-manieth at that place it is.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Key {
+    index: u32,
+    generation: u32,
+}
+
+/// Things by key; both steps of a look-up are an array access.
+#[derive(Debug)]
+pub(super) struct Slots<T> {
+    slots: Vec<(u32, Option<T>)>,
+    free: Vec<u32>,
+}
+
+impl<T> Slots<T> {
+    pub(super) fn new() -> Self {
+        Self { slots: Vec::new(), free: Vec::new() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    pub(super) fn insert(&mut self, thing: T) -> Key {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push((0, None));
+            (self.slots.len() - 1) as u32
+        });
+        let slot = &mut self.slots[index as usize];
+        slot.1 = Some(thing);
+        Key { index, generation: slot.0 }
+    }
+
+    pub(super) fn remove(&mut self, key: Key) -> Option<T> {
+        let slot = self.slots.get_mut(key.index as usize).filter(|slot| slot.0 == key.generation)?;
+        let thing = slot.1.take()?;
+        slot.0 = slot.0.wrapping_add(1);
+        self.free.push(key.index);
+        Some(thing)
+    }
+
+    pub(super) fn get(&self, key: Key) -> Option<&T> {
+        self.slots.get(key.index as usize).filter(|slot| slot.0 == key.generation)?.1.as_ref()
+    }
+
+    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+        self.slots.get_mut(key.index as usize).filter(|slot| slot.0 == key.generation)?.1.as_mut()
+    }
+
+    /// The keys at up to `count` places from place `from` on, and the place to go on at; 0 after
+    /// the last.
+    pub(super) fn walk(&self, from: usize, count: usize) -> (Vec<Key>, usize) {
+        let end = (from + count).min(self.slots.len());
+        let keys = (from..end)
+            .filter(|&index| self.slots[index].1.is_some())
+            .map(|index| Key { index: index as u32, generation: self.slots[index].0 })
+            .collect();
+        (keys, if end == self.slots.len() { 0 } else { end })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_never_means_a_later_thing() {
+        let mut slots = Slots::new();
+        let first = slots.insert("a");
+
+        slots.remove(first);
+        let second = slots.insert("b");
+
+        assert_eq!(slots.get(first), None);
+        assert_eq!(slots.remove(first), None);
+        assert_eq!(slots.get(second), Some(&"b"));
+        assert_eq!(slots.len(), 1);
+    }
+}

@@ -1,0 +1,469 @@
+//! A subscription: a cursor in the log, and the reads that move it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use smallvec::SmallVec;
+
+use super::Broker;
+use super::entry::Entry;
+use super::log::Log;
+use super::publication::Refused;
+use super::reader::ReaderId;
+use super::selection::Selection;
+use super::slots::Key;
+use crate::channel::Channel;
+use crate::event::Position;
+use crate::replay::Replay;
+use crate::subject::Subject;
+
+/// Where a client wants to begin.
+#[derive(Clone, Copy, Debug)]
+pub struct Since<'a> {
+    /// The last id it has seen, ours or a publisher's.
+    pub last_event_id: Option<&'a str>,
+    /// What it gets if it does not say.
+    pub replay: Replay,
+}
+
+/// What a subscription begins with.
+#[derive(Debug)]
+pub enum Subscribed {
+    /// All channels are closed, and the client has seen all there is.
+    Over,
+    /// It goes on from here.
+    Open(Subscription, Option<Gap>),
+}
+
+/// A place in the log for each of the channels a client is on; counted until it is dropped.
+#[derive(Debug)]
+pub struct Subscription {
+    broker: Arc<Broker>,
+    /// The channels.
+    pub selection: Arc<Selection>,
+    /// Who delivers it.
+    pub reader: ReaderId,
+    /// Events up to here are not wanted any more.
+    pub cursor: u64,
+    /// How it began, until the cursor has passed where the log's head was then.
+    beginning: Option<Box<Beginning>>,
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.broker.unsubscribe(&self.selection, self.reader);
+    }
+}
+
+/// What was different for a subscription until it had caught up.
+#[derive(Debug)]
+struct Beginning {
+    /// The log's head then.
+    until: u64,
+    /// The newest event that was missing from the histories already: no fault of the subscriber,
+    /// and it was told if it had reason to expect it.
+    excused: u64,
+    /// For each channel the event up to which it is not wanted; empty if the cursor says it all.
+    floors: SmallVec<[u64; 4]>,
+}
+
+/// Why a client cannot be given everything after its id.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reason {
+    /// Some of it has left the history.
+    Trimmed,
+    /// The id is of another log: outboard was restarted.
+    Epoch,
+    /// Nobody knows the id.
+    Unknown,
+    /// The client was too slow and the history has moved past it.
+    Slow,
+}
+
+impl Reason {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trimmed => "trimmed",
+            Self::Epoch => "epoch",
+            Self::Unknown => "unknown",
+            Self::Slow => "slow",
+        }
+    }
+}
+
+/// What a client is told that has a gap.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Gap {
+    /// Why.
+    pub reason: Reason,
+    /// The id it came with, if it did.
+    pub requested: Option<Box<str>>,
+    /// The id of the oldest event it can still get.
+    pub oldest: Option<Box<str>>,
+    /// The id of the newest.
+    pub newest: Option<Box<str>>,
+    /// The place right before what it gets next: a client that is cut off now resumes there.
+    pub resume: Position,
+}
+
+/// What a read brings.
+#[derive(Debug)]
+pub enum Read {
+    /// The next entries, oldest first.
+    Next {
+        /// The entries.
+        entries: Vec<Arc<Entry>>,
+        /// Where the cursor is after them.
+        cursor: u64,
+        /// Whether more waits, for the limit was reached.
+        more: bool,
+        /// Whether all channels are closed and nothing comes after this.
+        over: bool,
+    },
+    /// The history has moved past the cursor.
+    Fallen,
+}
+
+/// Everyone accepted for one subject, since it was last disconnected.
+#[derive(Debug)]
+pub(super) struct Party {
+    /// Whether they are to be ended.
+    ended: AtomicBool,
+    members: AtomicUsize,
+}
+
+/// One connection's part in it; leaves when dropped.
+#[derive(Debug)]
+pub struct Member(Arc<Party>);
+
+impl Party {
+    pub(super) fn new() -> Self {
+        Self { ended: AtomicBool::new(false), members: AtomicUsize::new(0) }
+    }
+
+    /// Ends all members; how many there are.
+    pub(super) fn end(&self) -> usize {
+        self.ended.store(true, Ordering::SeqCst);
+        self.members.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn join(self: Arc<Self>) -> Member {
+        self.members.fetch_add(1, Ordering::SeqCst);
+        Member(self)
+    }
+}
+
+impl Member {
+    /// Whether the subject was disconnected since this one joined.
+    pub fn is_ended(&self) -> bool {
+        self.0.ended.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.0.members.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Broker {
+    /// Puts a client on channels, from where it was or from where the policy says. It is a receiver
+    /// of whatever is published from now on.
+    ///
+    /// # Errors
+    /// When a channel is new and there can be no more.
+    pub fn subscribe(
+        self: &Arc<Self>,
+        channels: &[Channel],
+        since: Since<'_>,
+        reader: ReaderId,
+    ) -> Result<Subscribed, Refused> {
+        let now = Instant::now();
+        let mut log = self.lock();
+        let mut keys = log.keys_of(channels)?;
+        keys.sort_unstable();
+        keys.dedup();
+        for &key in &keys {
+            log.refresh(key, now);
+        }
+
+        let (start, gap) = log.start(&keys, since);
+        if gap.is_none() && log.is_over(&keys, &start) {
+            keys.iter().for_each(|&key| log.note_idle(key));
+            return Ok(Subscribed::Over);
+        }
+        log.mark_seen(&keys, &start);
+        let selection = log.enter(keys, reader);
+        let (cursor, beginning) = (start.cursor, log.begin(&selection.channels, start));
+        drop(log);
+
+        let broker = Arc::clone(self);
+        Ok(Subscribed::Open(Subscription { broker, selection, reader, cursor, beginning }, gap))
+    }
+
+    fn unsubscribe(&self, selection: &Selection, reader: ReaderId) {
+        self.lock().leave(selection, reader);
+    }
+
+    /// Makes one more connection a member of what `subject` names.
+    pub fn join(&self, subject: &Subject) -> Member {
+        let mut parties = self.parties();
+        // Parties nobody is in any more are cleared away now and then.
+        if parties.len() >= 64 && parties.len().is_power_of_two() {
+            parties.retain(|_, party| Arc::strong_count(party) > 1);
+        }
+        Arc::clone(parties.entry(subject.clone()).or_insert_with(|| Arc::new(Party::new()))).join()
+    }
+}
+
+/// Where a subscription begins.
+struct Start {
+    cursor: u64,
+    /// For each channel, if they differ.
+    floors: SmallVec<[u64; 4]>,
+}
+
+impl Start {
+    fn at(cursor: u64) -> Self {
+        Self { cursor, floors: SmallVec::new() }
+    }
+}
+
+impl Log {
+    /// The place of an id: everything after it is wanted. Else why it has none.
+    pub(super) fn place(&self, id: &str, keys: &[Key]) -> Result<u64, Reason> {
+        let position = Position::parse(id);
+        if let Some(position) = &position
+            && position.epoch == self.epoch
+            && position.sequence <= self.head
+        {
+            return Ok(position.sequence);
+        }
+        // A publisher may number its events anew with each run: from the oldest on, nothing is lost.
+        let places = keys.iter().filter_map(|&key| self.records.get(key)?.place_of(id));
+        places.min().ok_or(match position {
+            Some(position) if position.epoch != self.epoch => Reason::Epoch,
+            _ => Reason::Unknown,
+        })
+    }
+
+    fn start(&self, keys: &[Key], since: Since<'_>) -> (Start, Option<Gap>) {
+        let Some(id) = since.last_event_id else { return (self.replay(keys, since.replay), None) };
+        match self.place(id, keys) {
+            Ok(place) if self.is_complete_after(place, keys) => (Start::at(place), None),
+            Ok(place) => (Start::at(place), Some(self.gap(keys, Reason::Trimmed, Some(id), place))),
+            Err(reason) => (Start::at(0), Some(self.gap(keys, reason, Some(id), 0))),
+        }
+    }
+
+    fn replay(&self, keys: &[Key], replay: Replay) -> Start {
+        match replay {
+            Replay::Live => Start::at(self.head),
+            Replay::All => Start::at(0),
+            Replay::Newest(0) => Start::at(self.head),
+            Replay::Newest(count) => {
+                let newest = self.newest(keys, count);
+                Start::at(newest.map_or(self.head, |sequence| sequence - 1))
+            }
+            Replay::Unseen => {
+                let seen = |&key| self.records.get(key).map_or(self.head, |record| record.seen);
+                let floors: SmallVec<[u64; 4]> = keys.iter().map(seen).collect();
+                let cursor = floors.iter().copied().min().unwrap_or(self.head);
+                let apart = floors.iter().any(|&floor| floor != cursor);
+                Start { cursor, floors: if apart { floors } else { SmallVec::new() } }
+            }
+        }
+    }
+
+    /// The number of the `count`th newest event on these channels, or of the oldest.
+    fn newest(&self, keys: &[Key], count: usize) -> Option<u64> {
+        let records = keys.iter().filter_map(|&key| self.records.get(key));
+        let mut newest: Vec<u64> = records
+            .flat_map(|record| record.after(0).rev().take(count).map(|entry| entry.sequence))
+            .collect();
+        newest.sort_unstable_by(|a, b| b.cmp(a));
+        newest.dedup();
+        newest.truncate(count);
+        newest.last().copied()
+    }
+
+    /// Whether no event after this place has left these channels' histories.
+    fn is_complete_after(&self, place: u64, keys: &[Key]) -> bool {
+        self.trimmed(keys) <= place
+    }
+
+    /// The newest event that has left these channels' histories.
+    fn trimmed(&self, keys: &[Key]) -> u64 {
+        keys.iter().filter_map(|&key| self.records.get(key)).map(|record| record.trimmed).max().unwrap_or(0)
+    }
+
+    /// What has to be remembered of a beginning.
+    fn begin(&self, keys: &[Key], start: Start) -> Option<Box<Beginning>> {
+        let excused = self.trimmed(keys);
+        let differs = !start.floors.is_empty() || excused > start.cursor;
+        differs.then(|| Box::new(Beginning { until: self.head, excused, floors: start.floors }))
+    }
+
+    fn is_over(&self, keys: &[Key], start: &Start) -> bool {
+        let mut records = keys.iter().filter_map(|&key| self.records.get(key));
+        records.all(|record| record.closed)
+            && matches!(
+                self.merge(keys, start.cursor, &start.floors, u64::MAX, 1),
+                (entries, ..) if entries.is_empty()
+            )
+    }
+
+    /// What a client is handed now is unseen no more.
+    fn mark_seen(&mut self, keys: &[Key], start: &Start) {
+        let head = self.head;
+        for (index, &key) in keys.iter().enumerate() {
+            let from = start.floors.get(index).copied().unwrap_or(start.cursor);
+            let Some(record) = self.records.get_mut(key) else { continue };
+            // Who begins later than what is unseen leaves it unseen.
+            if from <= record.seen {
+                record.seen = head;
+            }
+        }
+    }
+
+    fn enter(&mut self, keys: SmallVec<[Key; 1]>, reader: ReaderId) -> Arc<Selection> {
+        let mut rates: SmallVec<[_; 0]> =
+            keys.iter().map(|&key| self.records.get(key).and_then(|record| record.terms.max_rate)).collect();
+        if rates.iter().all(Option::is_none) {
+            rates = SmallVec::new();
+        }
+        let (selection, id, is_new) = self.selections.enter(Selection { channels: keys, rates });
+        for &key in &selection.channels {
+            let Some(record) = self.records.get_mut(key) else { continue };
+            record.subscribers += 1;
+            if record.by_reader.len() <= reader {
+                record.by_reader.resize(reader + 1, 0);
+            }
+            record.by_reader[reader] += 1;
+            if selection.channels.len() == 1 {
+                record.alone += 1;
+            } else if is_new {
+                record.selections.push(id);
+            }
+        }
+        selection
+    }
+
+    fn leave(&mut self, selection: &Selection, reader: ReaderId) {
+        let gone = self.selections.leave(selection);
+        for &key in &selection.channels {
+            let Some(record) = self.records.get_mut(key) else { continue };
+            record.subscribers -= 1;
+            record.by_reader[reader] -= 1;
+            if selection.channels.len() == 1 {
+                record.alone -= 1;
+            } else if let Some(gone) = gone {
+                record.selections.retain(|id| *id != gone);
+            }
+            self.note_idle(key);
+        }
+    }
+
+    /// What comes next for a cursor: at most `limit` entries, none after `up_to`.
+    pub(super) fn read(&mut self, subscription: &mut Subscription, up_to: u64, limit: usize) -> Read {
+        let keys = &subscription.selection.channels;
+        let cursor = subscription.cursor;
+        let up_to = up_to.min(self.head);
+        if subscription.beginning.as_ref().is_some_and(|beginning| cursor >= beginning.until) {
+            subscription.beginning = None;
+        }
+        let (excused, floors) = match &subscription.beginning {
+            Some(beginning) => (beginning.excused, &beginning.floors[..]),
+            None => (0, &[][..]),
+        };
+
+        let (entries, reached) = if self.is_complete_after(cursor.max(excused), keys) {
+            self.merge(keys, cursor, floors, up_to, limit)
+        } else {
+            let Some(recent) = self.recent.after(cursor, self.head) else { return Read::Fallen };
+            let wanted = |entry: &&Arc<Entry>| {
+                keys.iter().enumerate().any(|(index, key)| {
+                    entry.channels.contains(key)
+                        && floors.get(index).is_none_or(|&floor| floor < entry.sequence)
+                })
+            };
+            let entries: Vec<_> = recent
+                .take_while(|entry| entry.sequence <= up_to)
+                .filter(wanted)
+                .take(limit)
+                .cloned()
+                .collect();
+            let reached = if entries.len() < limit { up_to } else { entries[limit - 1].sequence };
+            (entries, reached)
+        };
+        let more = reached < up_to;
+        let closed = || keys.iter().filter_map(|&key| self.records.get(key)).all(|record| record.closed);
+        Read::Next {
+            entries,
+            cursor: reached.max(cursor),
+            more,
+            over: !more && up_to == self.head && closed(),
+        }
+    }
+
+    /// The next entries of several channels in the order of the log, each once, and how far that is.
+    fn merge(
+        &self,
+        keys: &[Key],
+        cursor: u64,
+        floors: &[u64],
+        up_to: u64,
+        limit: usize,
+    ) -> (Vec<Arc<Entry>>, u64) {
+        let floor = |index: usize| floors.get(index).map_or(cursor, |floor| cursor.max(*floor));
+        let mut sources: SmallVec<[_; 4]> = keys
+            .iter()
+            .enumerate()
+            .filter_map(|(index, &key)| Some(self.records.get(key)?.after(floor(index)).peekable()))
+            .collect();
+        let mut entries: Vec<Arc<Entry>> = Vec::new();
+        while entries.len() < limit {
+            let next =
+                sources.iter_mut().filter_map(|source| source.peek().map(|entry| entry.sequence)).min();
+            let Some(next) = next.filter(|&next| next <= up_to) else {
+                return (entries, up_to);
+            };
+            for source in &mut sources {
+                if let Some(entry) = source.next_if(|entry| entry.sequence == next)
+                    && entries.last().is_none_or(|last| last.sequence != next)
+                {
+                    entries.push(Arc::clone(entry));
+                }
+            }
+        }
+        let reached = entries.last().map_or(up_to, |entry| entry.sequence);
+        (entries, reached)
+    }
+
+    /// Moves a subscription that has fallen behind on to what is left; what to tell it.
+    pub(super) fn skip(&self, subscription: &mut Subscription) -> Gap {
+        let keys = &subscription.selection.channels;
+        let gap = self.gap(keys, Reason::Slow, None, subscription.cursor);
+        subscription.beginning = self.begin(keys, Start::at(subscription.cursor));
+        gap
+    }
+
+    /// What to tell a client that does not get everything after `from`.
+    pub(super) fn gap(&self, keys: &[Key], reason: Reason, requested: Option<&str>, from: u64) -> Gap {
+        let records = || keys.iter().filter_map(|&key| self.records.get(key));
+        let text = |entry: &Arc<Entry>| self.id(entry).to_string().into();
+        let oldest = records().filter_map(|record| record.oldest()).min_by_key(|entry| entry.sequence);
+        let newest = records().filter_map(|record| record.newest()).max_by_key(|entry| entry.sequence);
+        let (next, _) = self.merge(keys, from, &[], u64::MAX, 1);
+        let resume = next.first().map_or(self.head, |entry| entry.sequence - 1);
+        Gap {
+            reason,
+            requested: requested.map(Into::into),
+            oldest: oldest.map(text),
+            newest: newest.map(text),
+            resume: Position { epoch: self.epoch.clone(), sequence: resume },
+        }
+    }
+}

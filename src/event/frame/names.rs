@@ -1,0 +1,92 @@
+//! Field names, and help for those who mistype them.
+
+/// The fields people can write, in the order in which they are told of them.
+const KNOWN: [&str; 10] =
+    ["channel", "data", "event", "id", "retry", "close", "ttl", "dedupe", "disconnect", "reply"];
+
+/// How much of a name that is not ours is shown, in characters.
+const SHOWN: usize = 40;
+
+/// What is wrong with a field that is not in the language, and what may have been meant.
+pub(super) fn unknown(name: &str) -> String {
+    let shown = shown(name);
+    let bare = name.trim();
+    if bare != name && KNOWN.contains(&bare) {
+        return format!("unknown field {shown}: write \"{bare}\" without blanks around it");
+    }
+    match nearest(bare) {
+        Some(known) => format!("unknown field {shown}: did you mean \"{known}\"?"),
+        None => format!("unknown field {shown}: the fields are {}", KNOWN.join(", ")),
+    }
+}
+
+fn nearest(name: &str) -> Option<&'static str> {
+    // Comparing costs the product of the lengths, and nothing that long is a slip of a finger.
+    if name.len() > SHOWN {
+        return None;
+    }
+    let name = name.to_lowercase();
+    KNOWN
+        .into_iter()
+        .map(|known| (strsim::damerau_levenshtein(known, &name), known))
+        .filter(|&(distance, known)| distance <= slips(known))
+        .min_by_key(|&(distance, _)| distance)
+        .map(|(_, known)| known)
+}
+
+/// How many slips still leave a name recognizable.
+fn slips(known: &str) -> usize {
+    match known.len() {
+        ..=2 => 0,
+        3..=5 => 1,
+        _ => 2,
+    }
+}
+
+/// The text in quotes, on one line, without control characters, and not longer than a person reads.
+pub(super) fn shown(text: &str) -> String {
+    let beginning: String = text.chars().take(SHOWN).collect();
+    let more = if beginning.len() < text.len() { "…" } else { "" };
+    format!("\"{}{more}\"", beginning.escape_debug())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_of_a_finger_is_recognized() {
+        for (name, meant) in [
+            ("chanel", "channel"),
+            ("Channel", "channel"),
+            ("dta", "data"),
+            ("DATA", "data"),
+            ("ID", "id"),
+            ("dedup", "dedupe"),
+            ("repyl", "reply"),
+        ] {
+            assert_eq!(unknown(name), format!("unknown field {name:?}: did you mean {meant:?}?"));
+        }
+    }
+
+    #[test]
+    fn a_blank_around_a_name_is_pointed_out() {
+        assert_eq!(unknown("  data"), r#"unknown field "  data": write "data" without blanks around it"#);
+    }
+
+    #[test]
+    fn for_anything_else_the_fields_are_listed() {
+        assert_eq!(
+            unknown("{\"a\""),
+            r#"unknown field "{\"a\"": the fields are channel, data, event, id, retry, close, ttl, dedupe, disconnect, reply"#
+        );
+    }
+
+    #[test]
+    fn what_is_shown_is_short_and_on_one_line() {
+        let shown = shown(&format!("\u{1b}[2J\u{85}{}", "x".repeat(100_000)));
+
+        assert!(shown.len() < 100);
+        assert!(!shown.contains(char::is_control));
+    }
+}

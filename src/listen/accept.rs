@@ -1,0 +1,154 @@
+//! Accepting TCP connections, never more than allowed, never spinning when the system is out of
+//! file handles.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use hyper::body::Incoming;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::connection::{self, Answer, Options};
+use super::socket::Socket;
+use crate::drain::Draining;
+use crate::peer::Peer;
+
+/// Why an address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {cause}{hint}")]
+pub struct BindError {
+    /// The address.
+    pub address: SocketAddr,
+    cause: io::Error,
+    hint: &'static str,
+}
+
+/// A bound address.
+#[derive(Debug)]
+pub struct Listener {
+    listener: TcpListener,
+    /// The address, with the port the system chose if none was given.
+    pub address: SocketAddr,
+}
+
+/// Binds `address` for listening, with room for bursts of 4,096 connections.
+///
+/// # Errors
+/// When the system does not allow it; says what to do about the usual reasons.
+pub fn bind(address: SocketAddr) -> Result<Listener, BindError> {
+    let bound = || {
+        let socket = socket2::Socket::new(
+            socket2::Domain::for_address(address),
+            socket2::Type::STREAM.nonblocking(),
+            Some(socket2::Protocol::TCP),
+        )?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(4096)?;
+        let listener = TcpListener::from_std(socket.into())?;
+        let address = listener.local_addr()?;
+        Ok(Listener { listener, address })
+    };
+    bound().map_err(|cause: io::Error| {
+        let hint = match cause.kind() {
+            io::ErrorKind::AddrInUse => {
+                ": another program listens there; stop it or choose another port with --listen"
+            }
+            io::ErrorKind::PermissionDenied => {
+                ": ports below 1024 need the capability CAP_NET_BIND_SERVICE; choose one above"
+            }
+            io::ErrorKind::AddrNotAvailable => ": this machine does not have that address",
+            _ => "",
+        };
+        BindError { address, cause, hint }
+    })
+}
+
+impl Listener {
+    /// Serves each connection in a task of its own until the drain begins. Those at work then
+    /// finish by themselves; each holds a permit of `connections` while it is with hyper.
+    pub async fn serve<S, F>(
+        self,
+        connections: Arc<Semaphore>,
+        options: Options,
+        mut draining: Draining,
+        answer: S,
+    ) where
+        S: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + Unpin + 'static,
+        F: Future<Output = Answer> + Send + 'static,
+    {
+        let heard = draining.clone();
+        tokio::select! {
+            () = draining.begun() => {}
+            () = self.accept_all(connections, options, heard, answer) => {}
+        }
+    }
+
+    async fn accept_all<S, F>(
+        self,
+        connections: Arc<Semaphore>,
+        options: Options,
+        draining: Draining,
+        answer: S,
+    ) where
+        S: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + Unpin + 'static,
+        F: Future<Output = Answer> + Send + 'static,
+    {
+        loop {
+            // Waiting for room before accepting leaves the rest in the kernel's queue.
+            let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
+            match self.listener.accept().await {
+                Ok((stream, address)) => {
+                    self.spawn(stream, address, permit, options, draining.clone(), answer.clone());
+                }
+                Err(error) => pause_after(&error, self.address).await,
+            }
+        }
+    }
+
+    fn spawn<S, F>(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+        permit: OwnedSemaphorePermit,
+        options: Options,
+        draining: Draining,
+        answer: S,
+    ) where
+        S: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + Unpin + 'static,
+        F: Future<Output = Answer> + Send + 'static,
+    {
+        let local = stream.local_addr().unwrap_or(self.address);
+        let peer = Peer { address, local };
+        // Answers are written whole: waiting for more to fill a packet would only delay them.
+        let _ = stream.set_nodelay(true);
+        let _ = socket2::SockRef::from(&stream)
+            .set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(PROBE));
+        tokio::spawn(async move {
+            let answer = move |request| answer(request, peer);
+            connection::serve(Socket::Tcp(stream), Bytes::new(), options, draining, answer).await;
+            drop(permit);
+        });
+    }
+}
+
+/// A silent peer is asked whether it is still there after this long,
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+/// and then this often; the system gives up after nine times.
+const PROBE: Duration = Duration::from_secs(10);
+
+/// Errors of `accept` either concern one connection, then the next can be accepted at once, or are
+/// a shortage, which trying again at once would only make worse.
+pub async fn pause_after(error: &io::Error, listener: impl std::fmt::Display) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
+        return;
+    }
+    tracing::error!(%listener, %error, "cannot accept connections for the moment; more file handles may help (ulimit -n)");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+}
