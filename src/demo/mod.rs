@@ -23,6 +23,7 @@ use tokio::net::UnixListener;
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::app;
 use cgi::Scripts;
 use files::Home;
 use jobs::Jobs;
@@ -79,9 +80,12 @@ pub enum DemoError {
     /// The system sends us no signals.
     #[error("cannot wait for Ctrl-C: {0}")]
     Signals(#[source] io::Error),
-    /// What stands in front failed.
-    #[error("outboard cannot go on: {0}")]
-    Front(String),
+    /// The configuration that the demo brings is wrong; a test sees to it that it is not.
+    #[error("the demo's own configuration is wrong:\n{0}")]
+    Configuration(String),
+    /// What stands in front did not start.
+    #[error(transparent)]
+    Front(app::StartError),
 }
 
 /// Runs the demo until Ctrl-C, `SIGTERM` or `SIGHUP`.
@@ -94,19 +98,18 @@ pub async fn run(options: Options) -> Result<(), DemoError> {
     let jobs = Arc::new(Jobs::default());
     let site = Arc::new(site(&home, &jobs));
     let listener = UnixListener::bind(home.backend_socket()).map_err(DemoError::Site)?;
-    let mut front = front::start(&home, address).await?;
+    let front = front::start(&home, address)?;
     welcome::print(address, options.listen.is_none() && address != ADDRESS, &home);
 
     let outcome = tokio::select! {
         asked = end_asked_for() => asked,
         error = Arc::clone(&site).serve(listener) => Err(DemoError::Site(error)),
-        ended = front.ended() => ended,
         () = keep_ticking(&site.scripts) => Ok(()),
         () = jobs.look_after() => Ok(()),
     };
     // Jobs first: they would find their socket gone.
     jobs.end().await;
-    front.stop().await;
+    front::stop(front).await;
     outcome
 }
 
@@ -123,8 +126,12 @@ fn choose(asked: Option<SocketAddr>) -> Result<SocketAddr, DemoError> {
         .ok_or(DemoError::NoPort { first, last: first + PORTS - 1 })
 }
 
+/// The command that this is.
+fn program() -> PathBuf {
+    std::env::current_exe().unwrap_or_else(|_| "outboard".into())
+}
+
 fn site(home: &Home, jobs: &Arc<Jobs>) -> Site {
-    let outboard = std::env::current_exe().unwrap_or_else(|_| "outboard".into());
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
     Site {
         documents: home.documents(),
@@ -133,7 +140,7 @@ fn site(home: &Home, jobs: &Arc<Jobs>) -> Site {
             documents: home.documents(),
             environment: vec![
                 ("PATH".into(), path),
-                ("OUTBOARD".into(), outboard.into()),
+                ("OUTBOARD".into(), program().into()),
                 ("OUTBOARD_SOCKET".into(), home.publish_socket().into()),
                 ("STATE".into(), home.state().into()),
             ],

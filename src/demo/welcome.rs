@@ -4,13 +4,15 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 
 use super::files::Home;
+use super::program;
 
 /// Prints where to look and what to try; `moved` if the usual port was taken.
 pub(super) fn print(address: SocketAddr, moved: bool, home: &Home) {
-    println!("{}", text(address, moved, &home.publish_socket().display().to_string()));
+    let socket = home.publish_socket();
+    println!("{}", text(address, moved, &program().display().to_string(), &socket.display().to_string()));
 }
 
-fn text(address: SocketAddr, moved: bool, socket: &str) -> String {
+fn text(address: SocketAddr, moved: bool, program: &str, socket: &str) -> String {
     let mut lines = vec![
         "outboard demo: a CGI site in plain sh, with outboard in front".to_owned(),
         String::new(),
@@ -26,10 +28,11 @@ fn text(address: SocketAddr, moved: bool, socket: &str) -> String {
     let _ = write!(
         text,
         "\nFrom a second terminal:\n\n\
-         export OUTBOARD_SOCKET={socket}\n\
-         outboard channels                      # what is there, and who listens\n\
-         outboard tail ticker                   # the ticker, as the browsers get it\n\
-         outboard publish ticker 'hello, all'   # everybody sees this, for a tenth of a second\n\n\
+         alias outboard='{program}'\n\
+         export OUTBOARD_SOCKET='{socket}'\n\
+         outboard channels                       # what is there, and who listens\n\
+         outboard tail ticker                    # the ticker, as the browsers get it\n\
+         outboard publish ticker 'hello, all'    # all see this, for a tenth of a second\n\n\
          On the page Messages, log in as Anna, and write to her with nothing but printf and nc:\n\n\
          printf 'channel: user-anna\\ndata: console\\ndata: hello\\n\\n' | nc -NU \"$OUTBOARD_SOCKET\"\n"
     );
@@ -54,12 +57,12 @@ mod tests {
 
     #[test]
     fn the_address_is_framed_and_the_commands_can_be_copied() {
-        let text = text("127.0.0.1:8001".parse().unwrap(), true, "/tmp/x/publish.sock");
+        let text = text("127.0.0.1:8001".parse().unwrap(), true, "/x/outboard", "/tmp/x/publish.sock");
 
         let framed: Vec<_> = text.lines().filter(|line| line.starts_with('│')).collect();
         assert!(framed.iter().any(|line| line.contains("http://127.0.0.1:8001/")), "{text}");
         assert!(framed.iter().any(|line| line.contains("Port 8000 is taken")), "{text}");
         assert!(framed.iter().all(|line| line.chars().count() == framed[0].chars().count()), "{text}");
-        assert!(text.contains("\nexport OUTBOARD_SOCKET=/tmp/x/publish.sock\n"), "{text}");
+        assert!(text.contains("\nexport OUTBOARD_SOCKET='/tmp/x/publish.sock'\n"), "{text}");
     }
 }

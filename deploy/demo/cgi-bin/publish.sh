@@ -24,10 +24,14 @@ case $(nc -h 2>&1) in
     disconnect() { printf 'disconnect: %s\n\n' "$1" | nc -NU "$OUTBOARD_SOCKET" | told; }
     ;;
 *)
-    # Without one, outboard's own command does the same.
-    publish() { "$OUTBOARD" publish "$1" ${3:+--event "$3"} -- "$2" | told; }
-    publish_last() { "$OUTBOARD" publish "$1" --close --event "$3" -- "$2" | told; }
-    disconnect() { "$OUTBOARD" disconnect "$1" | told; }
+    # Without one, outboard's own command does the same, and prints what follows
+    # the "ok". It cannot disconnect: there, Outboard-Recheck ends the stream.
+    publish() {
+        reply=$("$OUTBOARD" publish ${4:+"$4"} ${3:+--event "$3"} -- "$1" "$2") &&
+            printf 'ok %s\n' "$reply"
+    }
+    publish_last() { publish "$1" "$2" "$3" --close; }
+    disconnect() { :; }
     ;;
 esac
 

@@ -2,13 +2,16 @@
 # What to type in a second terminal while this demo runs.
 printf 'Content-Type: text/plain; charset=utf-8\n\n'
 cat <<END
-# watch the ticker, as the browsers get it
-$OUTBOARD tail ticker --socket $OUTBOARD_SOCKET
+alias outboard='$OUTBOARD'
+export OUTBOARD_SOCKET='$OUTBOARD_SOCKET'
 
 # what is there, and who listens
-$OUTBOARD channels --socket $OUTBOARD_SOCKET
+outboard channels
+
+# watch the ticker, as the browsers get it
+outboard tail ticker
 
 # write to Anna, with the command or with nothing but printf and nc
-$OUTBOARD publish user-anna --socket $OUTBOARD_SOCKET 'console'
-printf 'channel: user-anna\ndata: console\ndata: 你好 from a terminal\n\n' | nc -NU $OUTBOARD_SOCKET
+printf 'console\\nhello, Anna' | outboard publish user-anna -
+printf 'channel: user-anna\\ndata: console\\ndata: 你好\\n\\n' | nc -NU "\$OUTBOARD_SOCKET"
 END
