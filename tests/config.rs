@@ -1,5 +1,7 @@
 //! The configuration: what is read, which layer wins, and how mistakes are shown.
 
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a fixture that breaks is a failed test")]
+
 use std::path::PathBuf;
 use std::time::Duration;
 

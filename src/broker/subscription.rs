@@ -128,7 +128,7 @@ pub enum Read {
 
 /// Everyone accepted for one subject, since it was last disconnected.
 #[derive(Debug)]
-pub struct Party {
+pub(super) struct Party {
     /// Whether they are to be ended.
     ended: AtomicBool,
     members: AtomicUsize,
@@ -136,7 +136,7 @@ pub struct Party {
 
 /// One connection's part in it; leaves when dropped.
 #[derive(Debug)]
-pub struct Member(pub(super) Arc<Party>);
+pub struct Member(Arc<Party>);
 
 impl Party {
     pub(super) fn new() -> Self {
@@ -383,7 +383,12 @@ impl Log {
             self.merge(keys, cursor, floors, up_to, limit)
         } else {
             let Some(recent) = self.recent.after(cursor, self.head) else { return Read::Fallen };
-            let wanted = |entry: &&Arc<Entry>| entry.channels.iter().any(|key| keys.contains(key));
+            let wanted = |entry: &&Arc<Entry>| {
+                keys.iter().enumerate().any(|(index, key)| {
+                    entry.channels.contains(key)
+                        && floors.get(index).is_none_or(|&floor| floor < entry.sequence)
+                })
+            };
             let entries: Vec<_> = recent
                 .take_while(|entry| entry.sequence <= up_to)
                 .filter(wanted)

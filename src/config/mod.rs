@@ -38,7 +38,7 @@ pub struct Config {
     /// The site behind.
     pub backend: proxy::Settings,
     /// The publish socket.
-    pub publish: publish::Settings,
+    pub publish: publish::socket::Settings,
     /// The log.
     pub history: broker::Settings,
     /// How streams are kept.

@@ -117,7 +117,7 @@ fn publish(
     file: file::Publish,
     default_socket: impl FnOnce() -> Result<PathBuf, String>,
     mistakes: &mut Vec<Mistake>,
-) -> Option<publish::Settings> {
+) -> Option<publish::socket::Settings> {
     let path = KeyPath::of("publish.socket");
     let socket = match file.socket {
         Some(As(socket)) => socket,
@@ -140,7 +140,7 @@ fn publish(
             ),
         ));
     }
-    Some(publish::Settings {
+    Some(publish::socket::Settings {
         socket,
         mode: file.mode.0.0,
         group: file.group.map(|As(group)| group.0),

@@ -17,12 +17,8 @@ use crate::subscribe::{Ask, End, Initial, OnEnd, Recheck, head};
 const LAST_EVENT_ID: [&str; 3] = ["last_event_id", "lastEventId", "lastEventID"];
 
 /// How long we wait before telling a backend again that a client is gone: it may just restart.
-const TELL_AGAIN: [Duration; 4] = [
-    Duration::from_secs(1),
-    Duration::from_secs(4),
-    Duration::from_secs(15),
-    Duration::from_secs(60),
-];
+const TELL_AGAIN: [Duration; 4] =
+    [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(15), Duration::from_secs(60)];
 
 impl Gateway {
     /// Takes a client over as the backend's answer asks for it.
@@ -136,11 +132,14 @@ fn head_only(hold: &Ask) -> Response<Body> {
 
 /// Where the client was. The header wins: a browser repeats the old query with each reconnect.
 pub(super) fn last_event_id(asked: &Asked) -> Option<String> {
-    let header = asked.headers.get("last-event-id").map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
+    let header =
+        asked.headers.get("last-event-id").map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
     let query = || {
         let query = asked.uri.query()?;
         LAST_EVENT_ID.iter().find_map(|name| {
-            form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, id)| id.into_owned())
+            form_urlencoded::parse(query.as_bytes())
+                .find(|(key, _)| key == name)
+                .map(|(_, id)| id.into_owned())
         })
     };
     header.or_else(query).filter(|id| !id.is_empty())

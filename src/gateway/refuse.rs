@@ -6,7 +6,8 @@ use http::{Response, StatusCode};
 use super::Asked;
 use crate::body::Body;
 use crate::proxy::headers::Refusal;
-use crate::proxy::{Fault, RequestId, error_page};
+use crate::proxy::page::error_page;
+use crate::proxy::{Fault, RequestId};
 
 /// A request that a server behind us could understand otherwise than we do. The connection is not
 /// used any more: where the next request on it begins is anybody's guess.

@@ -13,7 +13,7 @@ use http::Response;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
 
 use super::stream::Stream;
-use crate::listen::connection::Socket;
+use crate::listen::Socket;
 
 /// How long neither side may say anything.
 pub const IDLE_LIMIT: Duration = Duration::from_secs(3600);

@@ -113,6 +113,11 @@ impl Backend {
         &self.address
     }
 
+    /// How many connections have been made to it.
+    pub fn connections(&self) -> usize {
+        self.connections.lock().unwrap().len()
+    }
+
     /// The head of the next request that comes in, or came in before and was not asked for.
     pub fn next_request(&self) -> String {
         self.requests.lock().unwrap().recv_timeout(DEADLINE).expect("the backend is asked")

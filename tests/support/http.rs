@@ -116,6 +116,7 @@ pub struct Answer {
     waiting: Vec<u8>,
     framing: Framing,
     ended: bool,
+    may_break_off: bool,
     pub status: u16,
     pub version: String,
     pub headers: Headers,
@@ -150,7 +151,7 @@ impl Answer {
             (None, None) => Framing::UntilClose,
             other => panic!("ambiguous framing: {other:?}"),
         };
-        Self { socket, waiting, framing, ended: false, status, version, headers }
+        Self { socket, waiting, framing, ended: false, may_break_off: false, status, version, headers }
     }
 
     /// Whether the body ends only with the connection.
@@ -163,7 +164,7 @@ impl Answer {
     /// # Panics
     /// When the connection breaks off within the body, or at the deadline.
     pub fn piece(&mut self) -> Option<Vec<u8>> {
-        if self.ended {
+        if self.ended || (self.may_break_off && self.is_broken_off()) {
             return None;
         }
         let piece = match self.framing {
@@ -176,42 +177,52 @@ impl Answer {
             }
             Framing::UntilClose => Some(self.at_most(usize::MAX)).filter(|piece| !piece.is_empty()),
             Framing::Chunked { left: 0 } => self.next_chunk(),
-            Framing::Chunked { left } => Some(self.of_chunk(left)),
+            Framing::Chunked { left } => self.of_chunk(left),
         };
         self.ended = piece.is_none();
         piece
     }
 
+    /// Whether the connection has ended where the framing does not.
+    fn is_broken_off(&mut self) -> bool {
+        self.waiting.is_empty() && receive(&mut self.socket, &mut self.waiting) == 0
+    }
+
     fn next_chunk(&mut self) -> Option<Vec<u8>> {
-        let line = self.line();
+        let line = self.line()?;
         let size = usize::from_str_radix(line.split(';').next().unwrap().trim(), 16)
             .unwrap_or_else(|_| panic!("not a chunk size: {line:?}"));
         if size > 0 {
-            return Some(self.of_chunk(size));
+            return self.of_chunk(size);
         }
-        while !self.line().is_empty() {}
+        while !self.line()?.is_empty() {}
         None
     }
 
-    fn of_chunk(&mut self, left: usize) -> Vec<u8> {
+    fn of_chunk(&mut self, left: usize) -> Option<Vec<u8>> {
         let piece = self.at_most(left);
         assert!(!piece.is_empty(), "closed within a chunk");
         let left = left - piece.len();
         if left == 0 {
-            assert_eq!(self.line(), "", "a chunk ends with an empty line");
+            let end = self.line()?;
+            assert_eq!(end, "", "a chunk ends with an empty line");
         }
         self.framing = Framing::Chunked { left };
-        piece
+        Some(piece)
     }
 
-    fn line(&mut self) -> String {
+    /// A line of the framing; `None` if the stream may break off and does.
+    fn line(&mut self) -> Option<String> {
         loop {
             if let Some(end) = self.waiting.windows(2).position(|w| w == b"\r\n") {
                 let line = String::from_utf8_lossy(&self.waiting[..end]).into_owned();
                 self.waiting.drain(..end + 2);
-                return line;
+                return Some(line);
             }
             let got = receive(&mut self.socket, &mut self.waiting);
+            if got == 0 && self.may_break_off {
+                return None;
+            }
             assert!(got > 0, "closed within the chunked framing");
         }
     }
@@ -312,6 +323,12 @@ impl Stream {
             self.read_piece()?;
         }
         self.events.pop_front()
+    }
+
+    /// The next event, or `None` if the stream ends, were it in the middle of a chunk.
+    pub fn next_until_cut(&mut self) -> Option<Event> {
+        self.answer.may_break_off = true;
+        self.next_or_end()
     }
 
     /// Every event up to the stream's end.
