@@ -105,3 +105,63 @@ fn help_shows_examples() {
         assert!(out.contains("Examples:\n"), "{command}");
     }
 }
+
+#[test]
+fn a_check_says_what_a_configuration_will_do() {
+    let site = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", site.local_addr().unwrap());
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("outboard.toml");
+    std::fs::write(
+        &file,
+        r#"
+        [publish]
+        socket = "/tmp/publish.sock"
+        group = "www-data"
+        [[channel]]
+        match = "ticker.*"
+        keep = "latest"
+        max_rate = "5/s"
+        [[event_route]]
+        path = "/events"
+        channels = ["{query.stream}"]
+        auth = "none"
+        [[event_route]]
+        path = "/rooms/{room}"
+        channels = ["room-{path.room}", "all"]
+        auth = "/may-listen.cgi?room={path.room}"
+        "#,
+    )
+    .unwrap();
+
+    let (code, out, told) = run(&mut outboard(&["check", "--config", file.to_str().unwrap(), "--to", &url]));
+
+    assert_eq!((code, told.as_str()), (0, ""));
+    assert_eq!(
+        out.replace(&url, "http://SITE"),
+        "\
+listen    http://0.0.0.0:8000
+backend   http://SITE, which can be reached
+publish   /tmp/publish.sock, mode 0660, group www-data, events up to 256 KiB
+history   in memory; of each channel 1000 events, 1h, 4 MiB; 256 MiB in all
+stream    a comment after 15s of silence, retry after 3s, 20000 at most
+admin     off
+channel   ticker.*: the newest event only, at most one each 200ms to a subscriber
+route     /events -> {query.stream}; everybody may listen
+          note: on this route everybody may listen to every channel whose name they know
+route     /rooms/{room} -> room-{path.room}, all; /may-listen.cgi?room={path.room} says who may listen
+"
+    );
+}
+
+#[test]
+fn a_check_tells_of_a_site_that_is_not_there() {
+    let (code, out, _) =
+        run(&mut outboard(&["check", "--to", "unix:/nowhere/app.sock", "--socket", "/tmp/p.sock"]));
+
+    assert_eq!(code, 0);
+    assert!(
+        out.contains("backend   unix:/nowhere/app.sock\n          note: cannot connect to backend"),
+        "{out}"
+    );
+}
