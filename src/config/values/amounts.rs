@@ -13,15 +13,20 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::config) struct Count(pub(in crate::config) usize);
 
+impl Count {
+    /// More of anything does not fit into a machine; semaphores and counters have to hold it.
+    const MOST: usize = 1_000_000_000;
+}
+
 impl Written for Count {
-    const EXPECTED: &'static str = "a whole number, at least 1";
+    const EXPECTED: &'static str = "a whole number from 1 to 1000000000";
 
     fn from_text(text: &str) -> Result<Self, String> {
         Err(format!("expected {}, without quotes, not {text:?}", Self::EXPECTED))
     }
 
     fn from_number(number: i64) -> Option<Result<Self, String>> {
-        let count = usize::try_from(number).ok().filter(|&count| count > 0);
+        let count = usize::try_from(number).ok().filter(|count| (1..=Self::MOST).contains(count));
         Some(count.map(Self).ok_or_else(|| format!("expected {}, not {number}", Self::EXPECTED)))
     }
 }
