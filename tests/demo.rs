@@ -32,7 +32,7 @@ struct Demo {
     address: String,
     folder: TempDir,
     /// The only programs that scripts find, if it is not the whole machine.
-    tools: Option<TempDir>,
+    _tools: Option<TempDir>,
 }
 
 impl Demo {
@@ -66,7 +66,7 @@ impl Demo {
             let (_, rest) = line.split_once("http://")?;
             rest.split('/').next().map(str::to_owned)
         });
-        Self { process, address, folder, tools }
+        Self { process, address, folder, _tools: tools }
     }
 
     fn get(&self, path: &str) -> Response {
