@@ -22,8 +22,8 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, Uri};
 use percent_encoding::percent_decode_str;
 
-use super::jobs::Jobs;
 use crate::body::Body;
+use crate::demo::jobs::Jobs;
 use header::{BadHeader, Head};
 use process::Process;
 
