@@ -1,1 +1,7 @@
-fn main() {}
+//! The `outboard` command; see [`outboard::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    outboard::cli::main()
+}

@@ -49,7 +49,7 @@ pub(super) struct Record {
 struct Rare {
     /// Publishers' own ids, with the places they are at, oldest first.
     own_ids: HashMap<Box<str>, VecDeque<u64>>,
-    /// Keys of second tries, with the first one's place and when it was.
+    /// Keys of second tries, with the first one's place.
     dedupe: HashMap<Box<str>, First>,
 }
 
@@ -57,7 +57,6 @@ struct Rare {
 #[derive(Clone, Debug)]
 pub(super) struct First {
     pub(super) sequence: u64,
-    pub(super) born: Instant,
     pub(super) own_id: Option<Box<str>>,
 }
 
@@ -144,7 +143,7 @@ impl Record {
             rare.own_ids.entry(id.clone()).or_default().push_back(entry.sequence);
         }
         if let Some(key) = &entry.dedupe {
-            let first = First { sequence: entry.sequence, born: entry.born, own_id: entry.own_id.clone() };
+            let first = First { sequence: entry.sequence, own_id: entry.own_id.clone() };
             self.rare.get_or_insert_default().dedupe.insert(key.clone(), first);
         }
         if let Some(expires) = entry.expires {

@@ -37,17 +37,18 @@ pub use reader::{MOST_READERS, News, ReaderId, Wake};
 pub use selection::Selection;
 pub use settings::{Keep, Limits, Place, Rate, Rule, Settings};
 pub use slots::Key;
-pub use subscription::{Floors, Gap, Member, Read, Reason, Since, Subscribed, Subscription};
+pub use subscription::{Gap, Member, Read, Reason, Since, Subscribed, Subscription};
 
 use self::log::Log;
 use self::reader::{Bell, Inbox};
 use self::subscription::Party;
 use crate::channel::Channel;
-use crate::event::Position;
+use crate::event::{Epoch, Position};
 use crate::subject::Subject;
 
 /// The front door to the log.
 pub struct Broker {
+    epoch: Epoch,
     log: Mutex<Log>,
     bells: RwLock<Vec<Bell>>,
     parties: Mutex<HashMap<Subject, Arc<Party>>>,
@@ -62,8 +63,10 @@ impl std::fmt::Debug for Broker {
 impl Broker {
     /// An empty log in memory.
     pub fn new(settings: Settings) -> Arc<Self> {
+        let log = Log::new(settings);
         Arc::new(Self {
-            log: Mutex::new(Log::new(settings)),
+            epoch: log.epoch.clone(),
+            log: Mutex::new(log),
             bells: RwLock::default(),
             parties: Mutex::default(),
         })
@@ -135,6 +138,11 @@ impl Broker {
         Position { epoch: log.epoch.clone(), sequence: log.head }
     }
 
+    /// The word that all ids of this log begin with.
+    pub fn epoch(&self) -> &Epoch {
+        &self.epoch
+    }
+
     /// Lets time pass: what is too old leaves. To be called every second.
     pub fn sweep(&self) {
         self.lock().sweep(Instant::now());
@@ -201,8 +209,8 @@ impl Reading<'_> {
         self.log.read(subscription, up_to, limit)
     }
 
-    /// What to tell a subscription that the history has moved past.
-    pub fn gap(&self, subscription: &Subscription) -> Gap {
-        self.log.gap(&subscription.selection.channels, Reason::Slow, None, subscription.cursor)
+    /// Moves a subscription that the history has moved past on to what is left; what to tell it.
+    pub fn skip(&mut self, subscription: &mut Subscription) -> Gap {
+        self.log.skip(subscription)
     }
 }

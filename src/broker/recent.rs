@@ -37,9 +37,4 @@ impl Recent {
         let from = self.entries.len().checked_sub(missing)?;
         Some(self.entries.range(from..))
     }
-
-    /// Lets go of everything.
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
-    }
 }

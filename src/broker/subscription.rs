@@ -46,8 +46,8 @@ pub struct Subscription {
     pub reader: ReaderId,
     /// Events up to here are not wanted any more.
     pub cursor: u64,
-    /// Where the channels begin apart from one another, until the cursor has passed all of them.
-    pub floors: Option<Box<Floors>>,
+    /// How it began, until the cursor has passed where the log's head was then.
+    beginning: Option<Box<Beginning>>,
 }
 
 impl Drop for Subscription {
@@ -56,10 +56,15 @@ impl Drop for Subscription {
     }
 }
 
-/// For each channel of a selection the event up to which it is not wanted.
+/// What was different for a subscription until it had caught up.
 #[derive(Debug)]
-pub struct Floors {
+struct Beginning {
+    /// The log's head then.
     until: u64,
+    /// The newest event that was missing from the histories already: no fault of the subscriber,
+    /// and it was told if it had reason to expect it.
+    excused: u64,
+    /// For each channel the event up to which it is not wanted; empty if the cursor says it all.
     floors: SmallVec<[u64; 4]>,
 }
 
@@ -123,7 +128,7 @@ pub enum Read {
 
 /// Everyone accepted for one subject, since it was last disconnected.
 #[derive(Debug)]
-pub struct Party {
+pub(super) struct Party {
     /// Whether they are to be ended.
     ended: AtomicBool,
     members: AtomicUsize,
@@ -131,7 +136,7 @@ pub struct Party {
 
 /// One connection's part in it; leaves when dropped.
 #[derive(Debug)]
-pub struct Member(pub(super) Arc<Party>);
+pub struct Member(Arc<Party>);
 
 impl Party {
     pub(super) fn new() -> Self {
@@ -191,11 +196,11 @@ impl Broker {
         }
         log.mark_seen(&keys, &start);
         let selection = log.enter(keys, reader);
-        let Start { cursor, floors } = start;
+        let (cursor, beginning) = (start.cursor, log.begin(&selection.channels, start));
         drop(log);
 
         let broker = Arc::clone(self);
-        Ok(Subscribed::Open(Subscription { broker, selection, reader, cursor, floors }, gap))
+        Ok(Subscribed::Open(Subscription { broker, selection, reader, cursor, beginning }, gap))
     }
 
     fn unsubscribe(&self, selection: &Selection, reader: ReaderId) {
@@ -216,12 +221,13 @@ impl Broker {
 /// Where a subscription begins.
 struct Start {
     cursor: u64,
-    floors: Option<Box<Floors>>,
+    /// For each channel, if they differ.
+    floors: SmallVec<[u64; 4]>,
 }
 
 impl Start {
     fn at(cursor: u64) -> Self {
-        Self { cursor, floors: None }
+        Self { cursor, floors: SmallVec::new() }
     }
 }
 
@@ -266,8 +272,7 @@ impl Log {
                 let floors: SmallVec<[u64; 4]> = keys.iter().map(seen).collect();
                 let cursor = floors.iter().copied().min().unwrap_or(self.head);
                 let apart = floors.iter().any(|&floor| floor != cursor);
-                let floors = apart.then(|| Box::new(Floors { until: self.head, floors }));
-                Start { cursor, floors }
+                Start { cursor, floors: if apart { floors } else { SmallVec::new() } }
             }
         }
     }
@@ -286,14 +291,26 @@ impl Log {
 
     /// Whether no event after this place has left these channels' histories.
     fn is_complete_after(&self, place: u64, keys: &[Key]) -> bool {
-        keys.iter().filter_map(|&key| self.records.get(key)).all(|record| record.trimmed <= place)
+        self.trimmed(keys) <= place
+    }
+
+    /// The newest event that has left these channels' histories.
+    fn trimmed(&self, keys: &[Key]) -> u64 {
+        keys.iter().filter_map(|&key| self.records.get(key)).map(|record| record.trimmed).max().unwrap_or(0)
+    }
+
+    /// What has to be remembered of a beginning.
+    fn begin(&self, keys: &[Key], start: Start) -> Option<Box<Beginning>> {
+        let excused = self.trimmed(keys);
+        let differs = !start.floors.is_empty() || excused > start.cursor;
+        differs.then(|| Box::new(Beginning { until: self.head, excused, floors: start.floors }))
     }
 
     fn is_over(&self, keys: &[Key], start: &Start) -> bool {
         let mut records = keys.iter().filter_map(|&key| self.records.get(key));
         records.all(|record| record.closed)
             && matches!(
-                self.merge(keys, start.cursor, start.floors.as_deref(), u64::MAX, 1),
+                self.merge(keys, start.cursor, &start.floors, u64::MAX, 1),
                 (entries, ..) if entries.is_empty()
             )
     }
@@ -302,7 +319,7 @@ impl Log {
     fn mark_seen(&mut self, keys: &[Key], start: &Start) {
         let head = self.head;
         for (index, &key) in keys.iter().enumerate() {
-            let from = start.floors.as_ref().map_or(start.cursor, |floors| floors.floors[index]);
+            let from = start.floors.get(index).copied().unwrap_or(start.cursor);
             let Some(record) = self.records.get_mut(key) else { continue };
             // Who begins later than what is unseen leaves it unseen.
             if from <= record.seen {
@@ -354,16 +371,24 @@ impl Log {
         let keys = &subscription.selection.channels;
         let cursor = subscription.cursor;
         let up_to = up_to.min(self.head);
-        if subscription.floors.as_ref().is_some_and(|floors| cursor >= floors.until) {
-            subscription.floors = None;
+        if subscription.beginning.as_ref().is_some_and(|beginning| cursor >= beginning.until) {
+            subscription.beginning = None;
         }
-        let floors = subscription.floors.as_deref();
+        let (excused, floors) = match &subscription.beginning {
+            Some(beginning) => (beginning.excused, &beginning.floors[..]),
+            None => (0, &[][..]),
+        };
 
-        let (entries, reached) = if floors.is_some() || self.is_complete_after(cursor, keys) {
+        let (entries, reached) = if self.is_complete_after(cursor.max(excused), keys) {
             self.merge(keys, cursor, floors, up_to, limit)
         } else {
             let Some(recent) = self.recent.after(cursor, self.head) else { return Read::Fallen };
-            let wanted = |entry: &&Arc<Entry>| entry.channels.iter().any(|key| keys.contains(key));
+            let wanted = |entry: &&Arc<Entry>| {
+                keys.iter().enumerate().any(|(index, key)| {
+                    entry.channels.contains(key)
+                        && floors.get(index).is_none_or(|&floor| floor < entry.sequence)
+                })
+            };
             let entries: Vec<_> = recent
                 .take_while(|entry| entry.sequence <= up_to)
                 .filter(wanted)
@@ -388,11 +413,11 @@ impl Log {
         &self,
         keys: &[Key],
         cursor: u64,
-        floors: Option<&Floors>,
+        floors: &[u64],
         up_to: u64,
         limit: usize,
     ) -> (Vec<Arc<Entry>>, u64) {
-        let floor = |index: usize| floors.map_or(cursor, |floors| floors.floors[index].max(cursor));
+        let floor = |index: usize| floors.get(index).map_or(cursor, |floor| cursor.max(*floor));
         let mut sources: SmallVec<[_; 4]> = keys
             .iter()
             .enumerate()
@@ -417,13 +442,21 @@ impl Log {
         (entries, reached)
     }
 
+    /// Moves a subscription that has fallen behind on to what is left; what to tell it.
+    pub(super) fn skip(&self, subscription: &mut Subscription) -> Gap {
+        let keys = &subscription.selection.channels;
+        let gap = self.gap(keys, Reason::Slow, None, subscription.cursor);
+        subscription.beginning = self.begin(keys, Start::at(subscription.cursor));
+        gap
+    }
+
     /// What to tell a client that does not get everything after `from`.
     pub(super) fn gap(&self, keys: &[Key], reason: Reason, requested: Option<&str>, from: u64) -> Gap {
         let records = || keys.iter().filter_map(|&key| self.records.get(key));
         let text = |entry: &Arc<Entry>| self.id(entry).to_string().into();
         let oldest = records().filter_map(|record| record.oldest()).min_by_key(|entry| entry.sequence);
         let newest = records().filter_map(|record| record.newest()).max_by_key(|entry| entry.sequence);
-        let (next, _) = self.merge(keys, from, None, u64::MAX, 1);
+        let (next, _) = self.merge(keys, from, &[], u64::MAX, 1);
         let resume = next.first().map_or(self.head, |entry| entry.sequence - 1);
         Gap {
             reason,

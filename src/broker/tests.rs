@@ -1,1 +1,548 @@
+//! The log against a plain `Vec`, and the rules one by one.
 
+use std::collections::HashMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::event::{Event, EventId};
+use crate::replay::Replay;
+
+struct Silent;
+
+impl Wake for Silent {
+    fn wake(&self) {}
+}
+
+fn broker(settings: Settings) -> Arc<Broker> {
+    let broker = Broker::new(settings);
+    broker.add_reader(Arc::new(Silent));
+    broker
+}
+
+fn holding(max_events: usize) -> Settings {
+    let limits = Limits { max_events, ..Settings::default().limits };
+    Settings { limits, ..Settings::default() }
+}
+
+fn channels(names: &[&str]) -> Vec<Channel> {
+    names.iter().map(|name| Channel::parse(name).unwrap()).collect()
+}
+
+fn news(names: &[&str], data: &str) -> Publication {
+    let event = Some(Event::with_data(data));
+    Publication { channels: channels(names), event, ..Publication::default() }
+}
+
+/// The receipt of something that is done at once.
+fn publish(broker: &Broker, publication: Publication) -> Receipt {
+    let waker = std::task::Waker::noop();
+    let mut published = std::pin::pin!(broker.publish(publication));
+    match published.as_mut().poll(&mut std::task::Context::from_waker(waker)) {
+        std::task::Poll::Ready(receipt) => receipt.unwrap(),
+        std::task::Poll::Pending => panic!("memory does not keep anybody waiting"),
+    }
+}
+
+fn subscribe(broker: &Arc<Broker>, names: &[&str], id: Option<&str>, replay: Replay) -> Subscribed {
+    broker.subscribe(&channels(names), Since { last_event_id: id, replay }, 0).unwrap()
+}
+
+fn open(subscribed: Subscribed) -> (Subscription, Option<Gap>) {
+    match subscribed {
+        Subscribed::Open(subscription, gap) => (subscription, gap),
+        Subscribed::Over => panic!("there is something left"),
+    }
+}
+
+/// Everything there is for a subscription, read in portions; and whether its channels are closed.
+fn read(broker: &Broker, subscription: &mut Subscription, portion: usize) -> (Vec<u64>, bool) {
+    let mut sequences = Vec::new();
+    loop {
+        match broker.open(0).read(subscription, u64::MAX, portion) {
+            Read::Fallen => panic!("fell behind"),
+            Read::Next { entries, cursor, more, over } => {
+                sequences.extend(entries.iter().map(|entry| entry.sequence));
+                subscription.cursor = cursor;
+                if !more {
+                    return (sequences, over);
+                }
+            }
+        }
+    }
+}
+
+fn first_read(broker: &Arc<Broker>, names: &[&str], id: Option<&str>, replay: Replay) -> Vec<u64> {
+    let (mut subscription, gap) = open(subscribe(broker, names, id, replay));
+    assert_eq!(gap, None);
+    read(broker, &mut subscription, 100).0
+}
+
+fn id(broker: &Broker, sequence: u64) -> String {
+    Position { epoch: broker.epoch().clone(), sequence }.to_string()
+}
+
+#[test]
+fn each_replay_policy_gives_what_it_says() {
+    let broker = broker(holding(10));
+    (1..=4).for_each(|n| drop(publish(&broker, news(&["a"], &n.to_string()))));
+
+    assert_eq!(first_read(&broker, &["a"], None, Replay::Live), [0; 0]);
+    assert_eq!(first_read(&broker, &["a"], None, Replay::Newest(0)), [0; 0]);
+    assert_eq!(first_read(&broker, &["a"], None, Replay::Newest(3)), [2, 3, 4]);
+    assert_eq!(first_read(&broker, &["a"], None, Replay::Newest(9)), [1, 2, 3, 4]);
+    assert_eq!(first_read(&broker, &["a"], None, Replay::All), [1, 2, 3, 4]);
+}
+
+#[test]
+fn unseen_is_what_nobody_was_handed() {
+    let broker = broker(holding(10));
+    publish(&broker, news(&["a"], "1"));
+    publish(&broker, news(&["a"], "2"));
+
+    assert_eq!(first_read(&broker, &["a"], None, Replay::Unseen), [1, 2]);
+    assert_eq!(first_read(&broker, &["a"], None, Replay::Unseen), [0; 0]);
+    publish(&broker, news(&["a"], "3"));
+    let (mut live, _) = open(subscribe(&broker, &["a"], None, Replay::Unseen));
+    assert_eq!(read(&broker, &mut live, 9).0, [3]);
+    publish(&broker, news(&["a"], "4"));
+    assert_eq!(first_read(&broker, &["a"], None, Replay::Unseen), [0; 0]);
+    assert_eq!(read(&broker, &mut live, 9).0, [4]);
+}
+
+#[test]
+fn who_only_looks_in_live_takes_nothing_unseen_away() {
+    let broker = broker(holding(10));
+    publish(&broker, news(&["a"], "1"));
+    let _live = subscribe(&broker, &["a"], None, Replay::Live);
+    publish(&broker, news(&["a"], "2"));
+
+    assert_eq!(first_read(&broker, &["a"], None, Replay::Unseen), [1, 2]);
+}
+
+#[test]
+fn unseen_is_told_channel_by_channel() {
+    let broker = broker(holding(10));
+    publish(&broker, news(&["a"], "1"));
+    publish(&broker, news(&["b"], "2"));
+    publish(&broker, news(&["a"], "3"));
+    drop(first_read(&broker, &["a"], None, Replay::Unseen));
+    publish(&broker, news(&["a", "b"], "4"));
+
+    assert_eq!(first_read(&broker, &["a", "b"], None, Replay::Unseen), [2, 4]);
+}
+
+#[test]
+fn a_publishers_own_id_resumes_from_its_oldest_place() {
+    let broker = broker(holding(4));
+    for own in ["1", "2", "3", "1", "2"] {
+        let mut publication = news(&["a"], own);
+        publication.event.as_mut().unwrap().set_id(own).unwrap();
+        assert_eq!(publish(&broker, publication).id, Some(EventId::Publisher(own.into())));
+    }
+
+    assert_eq!(first_read(&broker, &["a"], Some("2"), Replay::Live), [3, 4, 5]);
+    assert_eq!(first_read(&broker, &["a"], Some("1"), Replay::Live), [5]);
+}
+
+#[test]
+fn a_gap_says_why_and_what_is_left() {
+    let broker = broker(holding(2));
+    (1..=4).for_each(|n| drop(publish(&broker, news(&["a"], &n.to_string()))));
+    let gap = |requested: &str, reason| {
+        let (mut subscription, gap) = open(subscribe(&broker, &["a"], Some(requested), Replay::Live));
+        let gap = gap.unwrap();
+        assert_eq!(gap.reason, reason, "{requested}");
+        assert_eq!(gap.requested.as_deref(), Some(requested));
+        assert_eq!(
+            (gap.oldest.as_deref(), gap.newest.as_deref()),
+            (Some(&*id(&broker, 3)), Some(&*id(&broker, 4)))
+        );
+        assert_eq!(gap.resume.sequence, 2);
+        assert_eq!(read(&broker, &mut subscription, 1).0, [3, 4]);
+    };
+
+    gap(&id(&broker, 1), Reason::Trimmed);
+    gap(&id(&broker, 5), Reason::Unknown);
+    gap("elsewhere-1", Reason::Epoch);
+    gap("what?", Reason::Unknown);
+    assert_eq!(first_read(&broker, &["a"], Some(&id(&broker, 2)), Replay::Live), [3, 4]);
+}
+
+#[test]
+fn who_falls_off_the_end_of_everything_is_told() {
+    let broker = broker(holding(1));
+    let (mut subscription, _) = open(subscribe(&broker, &["a"], None, Replay::Live));
+    (0..9000).for_each(|n| drop(publish(&broker, news(&["a"], &n.to_string()))));
+
+    let mut log = broker.open(0);
+    assert!(matches!(log.read(&mut subscription, u64::MAX, 9), Read::Fallen));
+    let gap = log.skip(&mut subscription);
+    drop(log);
+
+    assert_eq!((gap.reason, gap.resume.sequence), (Reason::Slow, 8999));
+    assert_eq!(read(&broker, &mut subscription, 9).0, [9000]);
+}
+
+#[test]
+fn a_burst_longer_than_the_history_cuts_nobody_off() {
+    let broker = broker(holding(2));
+    let (mut subscription, _) = open(subscribe(&broker, &["a"], None, Replay::Live));
+    (0..100).for_each(|n| drop(publish(&broker, news(&["a"], &n.to_string()))));
+
+    assert_eq!(read(&broker, &mut subscription, 7).0, (1..=100).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_second_try_is_known_by_its_key() {
+    let broker = broker(holding(1));
+    let keyed = |data| Publication { dedupe: Some("k".into()), ..news(&["a"], data) };
+    let first = publish(&broker, keyed("1"));
+    publish(&broker, news(&["a"], "2"));
+
+    let second = publish(&broker, keyed("1 again"));
+
+    assert_eq!((second.duplicate, second.receivers), (true, 0));
+    assert_eq!(second.id, first.id);
+    assert!(!publish(&broker, Publication { dedupe: Some("k".into()), ..news(&["b"], "1") }).duplicate);
+    assert_eq!(broker.head().sequence, 3);
+}
+
+#[test]
+fn a_key_is_forgotten_with_its_window_and_its_event() {
+    let broker = broker(Settings { dedupe_window: Duration::ZERO, ..holding(1) });
+    let keyed = |data| Publication { dedupe: Some("k".into()), ..news(&["a"], data) };
+    publish(&broker, keyed("1"));
+    assert!(publish(&broker, keyed("in the history")).duplicate);
+    publish(&broker, news(&["a"], "2"));
+
+    assert!(!publish(&broker, keyed("not there any more")).duplicate);
+}
+
+#[test]
+fn a_closed_channel_gives_the_rest_and_then_nothing() {
+    let broker = broker(holding(9));
+    let (mut early, _) = open(subscribe(&broker, &["a"], None, Replay::Live));
+    publish(&broker, Publication { close: true, ..news(&["a"], "last") });
+
+    assert_eq!(read(&broker, &mut early, 9), (vec![1], true));
+    let (mut late, _) = open(subscribe(&broker, &["a"], Some(&id(&broker, 0)), Replay::Live));
+    assert_eq!(read(&broker, &mut late, 9), (vec![1], true));
+    assert!(matches!(subscribe(&broker, &["a"], Some(&id(&broker, 1)), Replay::Live), Subscribed::Over));
+    assert!(matches!(subscribe(&broker, &["a"], None, Replay::Unseen), Subscribed::Over));
+    assert!(matches!(subscribe(&broker, &["a", "b"], None, Replay::Live), Subscribed::Open(..)));
+    publish(&broker, news(&["a"], "open again"));
+    assert!(matches!(subscribe(&broker, &["a"], Some(&id(&broker, 1)), Replay::Live), Subscribed::Open(..)));
+}
+
+#[test]
+fn the_newest_state_replaces_the_one_before_and_that_is_no_gap() {
+    let glob = globset::Glob::new("t.*").unwrap().compile_matcher();
+    let limits = Settings::default().limits;
+    let rule = Rule { pattern: glob, keep: Keep::Latest, max_rate: None, limits };
+    let broker = broker(Settings { rules: vec![rule], ..Settings::default() });
+    (1..=5).for_each(|n| drop(publish(&broker, news(&["t.x"], &n.to_string()))));
+
+    assert_eq!(first_read(&broker, &["t.x"], Some(&id(&broker, 1)), Replay::Live), [5]);
+    assert_eq!(first_read(&broker, &["t.x"], None, Replay::All), [5]);
+}
+
+#[test]
+fn an_event_leaves_after_its_own_ttl() {
+    let broker = broker(holding(9));
+    publish(&broker, news(&["a"], "1"));
+    publish(&broker, Publication { ttl: Some(Duration::ZERO), ..news(&["a"], "2") });
+    publish(&broker, news(&["a"], "3"));
+
+    let (mut subscription, gap) = open(subscribe(&broker, &["a"], Some(&id(&broker, 1)), Replay::Live));
+
+    assert_eq!(gap.map(|gap| gap.reason), Some(Reason::Trimmed));
+    assert_eq!(read(&broker, &mut subscription, 9).0, [3]);
+    assert_eq!(broker.channel(&channels(&["a"])[0]).unwrap().events, 2);
+}
+
+#[test]
+fn the_bytes_of_all_channels_together_have_a_bound() {
+    let broker = broker(Settings { total_bytes: 2000, ..Settings::default() });
+    for n in 0..100 {
+        publish(&broker, news(&[["a", "b", "c"][n % 3]], &"x".repeat(100)));
+    }
+
+    let states = broker.channels(None, None, 10);
+
+    let bytes: usize = states.iter().map(|state| state.bytes).sum();
+    assert!((1500..=2000).contains(&bytes), "{bytes}");
+    assert!(states.iter().all(|state| state.events >= 4), "the oldest of all leave first: {states:?}");
+}
+
+#[test]
+fn there_are_only_so_many_channels() {
+    let broker = broker(Settings { max_channels: 3, ..holding(1) });
+    publish(&broker, news(&["a", "b"], "1"));
+
+    let refused = |names: &[&str]| {
+        let mut published = std::pin::pin!(broker.publish(news(names, "x")));
+        let waker = std::task::Waker::noop();
+        matches!(
+            published.as_mut().poll(&mut std::task::Context::from_waker(waker)),
+            std::task::Poll::Ready(Err(_))
+        )
+    };
+
+    assert!(refused(&["c", "d"]), "all or none");
+    assert!(broker.channel(&channels(&["c"])[0]).is_none());
+    assert!(!refused(&["c"]));
+    assert!(refused(&["d"]));
+    assert!(!refused(&["a"]));
+}
+
+#[test]
+fn a_channel_without_past_and_subscribers_makes_room_for_another() {
+    let broker = broker(Settings { max_channels: 1, ..holding(1) });
+    drop(subscribe(&broker, &["a"], None, Replay::Live));
+
+    publish(&broker, news(&["b"], "1"));
+
+    assert!(broker.channel(&channels(&["a"])[0]).is_none());
+}
+
+#[test]
+fn a_subject_is_ended_for_those_who_joined_before() {
+    let broker = broker(holding(1));
+    let anna = Subject::parse("anna").unwrap();
+    let (first, second) = (broker.join(&anna), broker.join(&anna));
+
+    assert_eq!(broker.disconnect(&anna), 2);
+
+    assert!(first.is_ended() && second.is_ended());
+    assert!(!broker.join(&anna).is_ended());
+    assert_eq!(broker.disconnect(&Subject::parse("bert").unwrap()), 0);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Publish { channels: Vec<usize>, own_id: Option<u8>, dedupe: Option<u8>, close: bool },
+    Subscribe { channels: Vec<usize>, from: From },
+    Read { subscription: usize, portion: usize },
+    Leave { subscription: usize },
+}
+
+#[derive(Clone, Debug)]
+enum From {
+    Policy(u8),
+    Position(u64),
+    Own(u8),
+}
+
+const NAMES: [&str; 3] = ["a", "b", "c"];
+const KEPT: usize = 3;
+
+fn step() -> impl Strategy<Value = Step> {
+    let some = || prop::sample::subsequence(vec![0, 1, 2], 1..=3);
+    let from = prop_oneof![
+        (0u8..4).prop_map(From::Policy),
+        (0u64..30).prop_map(From::Position),
+        (0u8..4).prop_map(From::Own),
+    ];
+    prop_oneof![
+        6 => (some(), prop::option::of(0u8..4), prop::option::weighted(0.2, 0u8..6), prop::bool::weighted(0.1))
+            .prop_map(|(channels, own_id, dedupe, close)| Step::Publish { channels, own_id, dedupe, close }),
+        3 => (some(), from).prop_map(|(channels, from)| Step::Subscribe { channels, from }),
+        3 => (0usize..8, 1usize..4).prop_map(|(subscription, portion)| Step::Read { subscription, portion }),
+        1 => (0usize..8).prop_map(|subscription| Step::Leave { subscription }),
+    ]
+}
+
+/// What the log should do, as plainly as it can be written.
+#[derive(Default)]
+struct Model {
+    events: Vec<(u64, Vec<usize>, Option<u8>)>,
+    keys: HashMap<(usize, u8), u64>,
+    closed: [bool; 3],
+    /// The newest event up to which all was handed out.
+    seen: [u64; 3],
+}
+
+impl Model {
+    fn on(&self, channel: usize) -> Vec<u64> {
+        self.events.iter().filter(|event| event.1.contains(&channel)).map(|event| event.0).collect()
+    }
+
+    fn kept(&self, channel: usize) -> Vec<u64> {
+        let all = self.on(channel);
+        all[all.len().saturating_sub(KEPT)..].to_vec()
+    }
+
+    fn trimmed(&self, channel: usize) -> u64 {
+        let all = self.on(channel);
+        all.len().checked_sub(KEPT + 1).map_or(0, |newest| all[newest])
+    }
+
+    fn place_of(&self, channels: &[usize], own: u8) -> Option<u64> {
+        let kept = |event: &&(u64, Vec<usize>, Option<u8>)| {
+            event.2 == Some(own) && channels.iter().any(|&channel| self.kept(channel).contains(&event.0))
+        };
+        self.events.iter().find(kept).map(|event| event.0)
+    }
+
+    /// What a client gets first: the events, and whether it has a gap.
+    fn replay(&self, channels: &[usize], from: &From) -> (Vec<u64>, bool) {
+        let after = |place: u64| {
+            let mut all: Vec<_> = channels
+                .iter()
+                .flat_map(|&channel| self.kept(channel))
+                .filter(|&event| event > place)
+                .collect();
+            all.sort_unstable();
+            all.dedup();
+            all
+        };
+        let resume =
+            |place: u64| (after(place), channels.iter().any(|&channel| self.trimmed(channel) > place));
+        match from {
+            From::Policy(0) => (Vec::new(), false),
+            From::Policy(1) => (after(0), false),
+            From::Policy(2) => {
+                let all = after(0);
+                (all[all.len().saturating_sub(2)..].to_vec(), false)
+            }
+            From::Policy(_) => {
+                let unseen =
+                    |channel: usize| self.kept(channel).into_iter().filter(move |&e| e > self.seen[channel]);
+                let mut all: Vec<_> = channels.iter().flat_map(|&channel| unseen(channel)).collect();
+                all.sort_unstable();
+                all.dedup();
+                (all, false)
+            }
+            From::Position(place) if *place <= self.events.len() as u64 => resume(*place),
+            From::Position(_) => (after(0), true),
+            From::Own(own) => self.place_of(channels, *own).map_or_else(|| (after(0), true), resume),
+        }
+    }
+
+    /// Notes that a client gets everything on its channels from `from` on.
+    fn hand_out(&mut self, channels: &[usize], from: &From) {
+        let head = self.events.len() as u64;
+        let floor = |model: &Self, channel: usize| match from {
+            From::Policy(0) => head,
+            From::Policy(1) => 0,
+            From::Policy(2) => model.replay(channels, from).0.first().map_or(head, |first| first - 1),
+            From::Policy(_) => model.seen[channel],
+            From::Position(place) if *place <= head => *place,
+            From::Position(_) => 0,
+            From::Own(own) => model.place_of(channels, *own).unwrap_or(0),
+        };
+        let floors: Vec<_> = channels.iter().map(|&channel| floor(self, channel)).collect();
+        for (&channel, floor) in channels.iter().zip(floors) {
+            if floor <= self.seen[channel] {
+                self.seen[channel] = head;
+            }
+        }
+    }
+}
+
+struct Client {
+    subscription: Subscription,
+    channels: Vec<usize>,
+    expected: Vec<u64>,
+}
+
+fn names(channels: &[usize]) -> Vec<&'static str> {
+    channels.iter().map(|&channel| NAMES[channel]).collect()
+}
+
+fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
+    let broker = broker(holding(KEPT));
+    let mut model = Model::default();
+    let mut clients: Vec<Client> = Vec::new();
+    for step in steps {
+        match step {
+            Step::Publish { channels, own_id, dedupe, close } => {
+                let mut publication = news(&names(&channels), "x");
+                if let Some(own) = own_id {
+                    publication.event.as_mut().unwrap().set_id(&own.to_string()).unwrap();
+                }
+                publication.dedupe = dedupe.map(|key| key.to_string().into());
+                publication.close = close;
+                let receipt = publish(&broker, publication);
+
+                let first = dedupe.and_then(|key| channels.iter().find_map(|&c| model.keys.get(&(c, key))));
+                prop_assert_eq!(receipt.duplicate, first.is_some());
+                if first.is_some() {
+                    continue;
+                }
+                let sequence = model.events.len() as u64 + 1;
+                let listening = |client: &&mut Client| client.channels.iter().any(|c| channels.contains(c));
+                let receivers =
+                    clients.iter_mut().filter(listening).map(|client| client.expected.push(sequence)).count();
+                prop_assert_eq!(receipt.receivers, receivers);
+                for &channel in &channels {
+                    let last = model.on(channel).last().copied().unwrap_or(0);
+                    let nothing_waits = model.seen[channel].max(model.trimmed(channel)) >= last;
+                    if nothing_waits && clients.iter().any(|client| client.channels.contains(&channel)) {
+                        model.seen[channel] = sequence;
+                    }
+                    model.closed[channel] = close;
+                    if let Some(key) = dedupe {
+                        model.keys.insert((channel, key), sequence);
+                    }
+                }
+                model.events.push((sequence, channels, own_id));
+            }
+            Step::Subscribe { channels, from } => {
+                let own;
+                let (last, replay) = match &from {
+                    From::Policy(0) => (None, Replay::Live),
+                    From::Policy(1) => (None, Replay::All),
+                    From::Policy(2) => (None, Replay::Newest(2)),
+                    From::Policy(_) => (None, Replay::Unseen),
+                    From::Position(place) => {
+                        own = id(&broker, *place);
+                        (Some(own.as_str()), Replay::Live)
+                    }
+                    From::Own(id) => {
+                        own = id.to_string();
+                        (Some(own.as_str()), Replay::Live)
+                    }
+                };
+                let subscribed = subscribe(&broker, &names(&channels), last, replay);
+
+                let (expected, gap) = model.replay(&channels, &from);
+                let closed = channels.iter().all(|&channel| model.closed[channel]);
+                if closed && expected.is_empty() && !gap {
+                    prop_assert!(matches!(subscribed, Subscribed::Over));
+                    continue;
+                }
+                let Subscribed::Open(mut subscription, told) = subscribed else {
+                    return Err(TestCaseError::fail("refused although something is left"));
+                };
+                prop_assert_eq!(told.is_some(), gap, "{:?}", told);
+                model.hand_out(&channels, &from);
+                prop_assert_eq!(read(&broker, &mut subscription, 2), (expected, closed));
+                clients.push(Client { subscription, channels, expected: Vec::new() });
+            }
+            Step::Read { subscription, portion } => {
+                let Some(client) = clients.get_mut(subscription) else { continue };
+                let closed = client.channels.iter().all(|&channel| model.closed[channel]);
+                let expected = std::mem::take(&mut client.expected);
+                prop_assert_eq!(read(&broker, &mut client.subscription, portion), (expected, closed));
+            }
+            Step::Leave { subscription } => {
+                if subscription < clients.len() {
+                    clients.swap_remove(subscription);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_log_does_what_a_vec_would(steps in prop::collection::vec(step(), 1..60)) {
+        run(steps)?;
+    }
+}

@@ -16,7 +16,8 @@ use std::time::Duration;
 use tokio::net::UnixStream;
 
 use super::replies::Replies;
-use super::{Api, code, stop_sending};
+use super::{Api, stop_sending};
+use crate::admin::api::code;
 use crate::broker::{Publication, Receipt, Refused};
 use crate::drain::Draining;
 use crate::event::frame::{Decoder, Frame, FrameError};

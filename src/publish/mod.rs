@@ -8,7 +8,6 @@
 //! - no publisher waits for another one's replies, nor for any subscriber.
 
 mod frames;
-pub mod http;
 mod replies;
 mod sniff;
 pub mod socket;
@@ -21,33 +20,17 @@ use bytes::Bytes;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::broker::{self, Broker};
+use crate::admin::Door;
 use crate::drain::Draining;
-use crate::event::frame::Code;
 use crate::listen::Socket;
 use crate::listen::accept::pause_after;
 use crate::listen::connection::{self, Options};
-use crate::metrics::Metrics;
-use crate::proxy::Backend;
-use crate::subscribe::Streams;
 
-use http::Door;
 use sniff::Language;
 use socket::Bound;
 
-/// What the languages of publishers are answered from.
-pub struct Api {
-    /// Where events go.
-    pub broker: Arc<Broker>,
-    /// Who holds those that listen over the API.
-    pub streams: Streams,
-    /// Whose state readiness depends on.
-    pub backend: Arc<Backend>,
-    /// What is counted.
-    pub metrics: Arc<Metrics>,
-    /// The most bytes of a frame, or of the body of an HTTP request.
-    pub max_event_size: usize,
-}
+pub use crate::admin::Api;
+pub use socket::Settings;
 
 /// Serves the socket until the drain begins, then what has been sent by then, and returns when the
 /// last connection is done. The file goes when the drain begins.
@@ -143,11 +126,4 @@ async fn converse(stream: UnixStream, api: Arc<Api>, mut draining: Draining) {
 fn stop_sending(stream: &UnixStream) {
     // It fails only if the publisher is gone already.
     let _ = socket2::SockRef::from(stream).shutdown(Shutdown::Read);
-}
-
-/// What a publisher is told when the log refuses.
-fn code(refused: &broker::Refused) -> Code {
-    match refused {
-        broker::Refused::TooManyChannels(_) => Code::Overloaded,
-    }
 }

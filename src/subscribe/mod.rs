@@ -1,11 +1,43 @@
 //! A client's stream: from the decision to hold a client until it leaves.
+//!
+//! [`Streams::open`] decides, and counts the client as a subscriber from that moment. Its socket is
+//! then taken from hyper and kept by one of the fan-out threads, with a few hundred bytes and no
+//! task. What it gets is what a cursor in the log reads, so nothing here queues events.
 
+mod end;
+mod groups;
+pub mod head;
+mod pace;
+mod slab;
+mod subscriber;
+mod wheel;
+mod worker;
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http::{HeaderMap, Version};
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode, Version};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+pub use self::end::End;
+use self::pace::Pace;
+use self::subscriber::{Extras, Held, Subscriber};
+use self::wheel::Tick;
+use self::worker::{Command, Handle, Ticket, Worker};
+use crate::body::Body;
+use crate::broker::{Broker, Since, Subscribed};
 use crate::channel::Channel;
-use crate::listen::connection::Answer;
+use crate::event::encode;
+use crate::listen::Socket;
+use crate::listen::connection::{Answer, Takeover};
+use crate::metrics::Metrics;
 use crate::replay::Replay;
 use crate::subject::Subject;
 
@@ -24,7 +56,7 @@ pub enum Slow {
 pub struct Settings {
     /// Silence after which a comment is sent.
     pub keep_alive: Duration,
-    /// The reconnect hint in every stream's first bytes; each gets it times 0.5 to 1.5.
+    /// The reconnect hint in every stream's first bytes; each client gets it times 0.5 to 1.5.
     pub retry: Duration,
     /// What becomes of clients that cannot keep up.
     pub slow: Slow,
@@ -50,9 +82,9 @@ impl Default for Settings {
 }
 
 /// What a client is to get.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Ask {
-    /// Which channels; at least one, each once.
+    /// Which channels; at least one.
     pub channels: Vec<Channel>,
     /// Where the client was.
     pub last_event_id: Option<String>,
@@ -68,16 +100,287 @@ pub struct Ask {
     pub version: Version,
     /// More headers for the response, from a backend.
     pub headers: HeaderMap,
+    /// An event stream's text that goes first, from a backend.
+    pub initial: Option<Initial>,
+    /// The question whether the client may still listen.
+    pub recheck: Option<Recheck>,
+    /// Who wants to hear that the client is gone.
+    pub on_end: Option<OnEnd>,
+}
+
+impl Ask {
+    /// The plainest: these channels, by the defaults.
+    pub fn new(channels: Vec<Channel>, version: Version) -> Self {
+        Self {
+            channels,
+            last_event_id: None,
+            replay: Replay::default(),
+            subject: None,
+            keep_alive: None,
+            retry: None,
+            version,
+            headers: HeaderMap::new(),
+            initial: None,
+            recheck: None,
+            on_end: None,
+        }
+    }
+}
+
+/// The body of the answer that handed a client over.
+pub struct Initial(pub Body);
+
+impl std::fmt::Debug for Initial {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Initial")
+    }
+}
+
+/// The answer to the question whether a client may still listen.
+pub type MayStay = Pin<Box<dyn Future<Output = bool> + Send>>;
+
+/// A question to be asked again and again; `false` ends the stream.
+pub struct Recheck {
+    /// How often.
+    pub every: Duration,
+    /// The question.
+    pub ask: Box<dyn Fn() -> MayStay + Send + Sync>,
+}
+
+impl std::fmt::Debug for Recheck {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Recheck every {:?}", self.every)
+    }
+}
+
+/// Is told once that a client is gone, and why; must not block.
+pub struct OnEnd(pub Box<dyn FnOnce(End) + Send + Sync>);
+
+impl std::fmt::Debug for OnEnd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnEnd")
+    }
 }
 
 /// The engine that holds all clients.
-pub struct Streams;
+#[derive(Clone)]
+pub struct Streams(Arc<Inner>);
+
+struct Inner {
+    broker: Arc<Broker>,
+    settings: Settings,
+    metrics: Arc<Metrics>,
+    workers: Arc<[Handle]>,
+    /// Which thread gets the next client.
+    turn: AtomicUsize,
+    seats: Arc<AtomicUsize>,
+}
+
+/// A place among the clients; free again when dropped.
+#[derive(Debug)]
+struct Seat(Arc<AtomicUsize>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 impl Streams {
+    /// Starts the fan-out threads. To be called in a tokio runtime: it is where rechecks run.
+    ///
+    /// # Errors
+    /// When the system gives no more threads or file handles.
+    pub fn start(
+        broker: Arc<Broker>,
+        settings: Settings,
+        metrics: Arc<Metrics>,
+        threads: usize,
+    ) -> io::Result<Self> {
+        let (revoke, mut revoked) = tokio::sync::mpsc::unbounded_channel::<Ticket>();
+        let runtime = tokio::runtime::Handle::current();
+        let mut workers = Vec::new();
+        for number in 0..threads.max(1) {
+            let (runtime, revoke) = (runtime.clone(), revoke.clone());
+            let recheck = move |recheck: &Recheck, ticket| {
+                let (may_stay, revoke) = ((recheck.ask)(), revoke.clone());
+                runtime.spawn(async move {
+                    if !may_stay.await {
+                        let _ = revoke.send(ticket);
+                    }
+                });
+            };
+            let (worker, handle) =
+                Worker::new(Arc::clone(&broker), settings, Arc::clone(&metrics), Box::new(recheck))?;
+            std::thread::Builder::new().name(format!("fan-out-{number}")).spawn(move || worker.run())?;
+            workers.push(handle);
+        }
+        let workers: Arc<[Handle]> = workers.into();
+        let all = Arc::clone(&workers);
+        runtime.spawn(async move {
+            while let Some(ticket) = revoked.recv().await {
+                if let Some(worker) = all.iter().find(|worker| worker.reader == ticket.reader) {
+                    worker.ask(Command::End(ticket, End::Revoked));
+                }
+            }
+        });
+        let (turn, seats) = (AtomicUsize::new(0), Arc::default());
+        Ok(Self(Arc::new(Inner { broker, settings, metrics, workers, turn, seats })))
+    }
+
+    /// How many clients are held.
+    pub fn count(&self) -> usize {
+        self.0.seats.load(Ordering::Relaxed)
+    }
+
+    /// Ends all streams, so that their clients come back, to whoever answers then.
+    pub fn drain(&self) {
+        self.0.workers.iter().for_each(|worker| worker.ask(Command::Drain));
+    }
+
+    /// The answer for a client that cannot be served just now, but soon.
+    pub fn come_back(&self) -> Response<Body> {
+        head::come_back(self.0.settings.retry)
+    }
+
     /// Decides how `ask` is answered, and counts the client as a subscriber from now on: with a
     /// takeover that becomes its stream; with `204` when all its channels are closed and it has
     /// seen all of them; or, when there is no room, with a `200` that asks it to come back.
-    pub fn open(&self, _ask: Ask) -> Answer {
-        todo!()
+    pub fn open(&self, ask: Ask) -> Answer {
+        let inner = &self.0;
+        let Some(seat) = self.take_seat() else {
+            tracing::warn!(
+                max_subscribers = inner.settings.max_subscribers,
+                "no room for another stream; the client is asked to come back"
+            );
+            return Answer::Response(self.come_back());
+        };
+        let turn = inner.turn.fetch_add(1, Ordering::Relaxed) % inner.workers.len();
+        let since = Since { last_event_id: ask.last_event_id.as_deref(), replay: ask.replay };
+        // Joined first: a disconnect from now on finds it.
+        let member = ask.subject.as_ref().map(|subject| inner.broker.join(subject));
+        let (subscription, gap) =
+            match inner.broker.subscribe(&ask.channels, since, inner.workers[turn].reader) {
+                Ok(Subscribed::Open(subscription, gap)) => (subscription, gap),
+                Ok(Subscribed::Over) => return Answer::Response(no_content()),
+                Err(refused) => {
+                    tracing::warn!(%refused, "a stream cannot be opened; the client is asked to come back");
+                    return Answer::Response(self.come_back());
+                }
+            };
+        inner.metrics.subscribed.add_one();
+
+        let retry = ask.retry.unwrap_or_else(|| head::jittered(inner.settings.retry));
+        let opening = head::opening(ask.version, &ask.headers, retry, gap.as_ref());
+        let framed = head::has_chunks(ask.version);
+        let extras = Extras {
+            member,
+            recheck: ask.recheck.map(|recheck| (recheck, Tick::NEVER)),
+            on_end: ask.on_end,
+            ends_at: None,
+            pace: Pace::of(&subscription.selection),
+        };
+        let keep_alive = ask.keep_alive.unwrap_or(inner.settings.keep_alive);
+        let new = move |socket, opening| {
+            Box::new(Subscriber::new(socket, subscription, framed, opening, keep_alive, extras, seat))
+        };
+
+        let streams = self.clone();
+        let initial = ask.initial.filter(|initial| !initial.0.is_end_stream());
+        Answer::Takeover(Takeover(Box::new(move |socket, _read_ahead| match initial {
+            None => streams.adopt(turn, socket, |held| new(held, opening)),
+            Some(Initial(body)) => {
+                tokio::spawn(async move {
+                    let mut socket = socket;
+                    match write_initial(&mut socket, &opening, body, framed, streams.0.settings.stall).await {
+                        Ok(()) => streams.adopt(turn, socket, |held| new(held, Bytes::new())),
+                        Err(error) => tracing::debug!(%error, "the client left during its initial events"),
+                    }
+                });
+            }
+        })))
     }
+
+    fn take_seat(&self) -> Option<Seat> {
+        let most = self.0.settings.max_subscribers;
+        let free = |taken: usize| (taken < most).then_some(taken + 1);
+        self.0.seats.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).ok()?;
+        Some(Seat(Arc::clone(&self.0.seats)))
+    }
+
+    fn adopt(&self, turn: usize, socket: Socket, subscriber: impl FnOnce(Held) -> Box<Subscriber>) {
+        match hold(socket, &self.0.settings) {
+            Ok(held) => self.0.workers[turn].ask(Command::Adopt(subscriber(held))),
+            Err(error) => tracing::warn!(%error, "cannot hold a client's socket"),
+        }
+    }
+}
+
+/// The one answer that makes an `EventSource` stop (WHATWG HTML 9.2.3).
+fn no_content() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(http::header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Takes a socket from tokio, and makes the kernel keep little for it and notice its death.
+fn hold(socket: Socket, settings: &Settings) -> io::Result<Held> {
+    match socket {
+        Socket::Tcp(stream) => {
+            let stream = stream.into_std()?;
+            let options = socket2::SockRef::from(&stream);
+            options.set_send_buffer_size(settings.send_buffer)?;
+            options.set_tcp_nodelay(true)?;
+            options.set_tcp_user_timeout(Some(settings.stall))?;
+            Ok(Held::Tcp(mio::net::TcpStream::from_std(stream)))
+        }
+        Socket::Unix(stream) => Ok(Held::Unix(mio::net::UnixStream::from_std(stream.into_std()?))),
+    }
+}
+
+/// Writes a stream's opening and the events that its backend sends along. They end with a blank line,
+/// whatever the backend wrote, so that the next event stands alone.
+async fn write_initial(
+    socket: &mut Socket,
+    opening: &[u8],
+    mut body: Body,
+    framed: bool,
+    stall: Duration,
+) -> io::Result<()> {
+    write_in_time(socket, opening, stall).await?;
+    let mut scrap = [0; 256];
+    let mut end = [0; 2];
+    loop {
+        let frame = tokio::select! {
+            frame = body.frame() => frame,
+            read = socket.read(&mut scrap) => match read? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                _ => continue,
+            },
+        };
+        // A backend that breaks off has said what it has said: the client is still held.
+        let Some(Ok(frame)) = frame else { break };
+        let Ok(data) = frame.into_data() else { continue };
+        if data.is_empty() {
+            continue;
+        }
+        for &byte in &data[data.len().saturating_sub(2)..] {
+            end = [end[1], byte];
+        }
+        write_in_time(socket, &encode::frame(&data, framed), stall).await?;
+    }
+    let missing: &[u8] = match &end {
+        [0, 0] | b"\n\n" | b"\r\r" => b"",
+        [_, b'\n' | b'\r'] => b"\n",
+        _ => b"\n\n",
+    };
+    if !missing.is_empty() {
+        write_in_time(socket, &encode::frame(missing, framed), stall).await?;
+    }
+    Ok(())
+}
+
+async fn write_in_time(socket: &mut Socket, bytes: &[u8], stall: Duration) -> io::Result<()> {
+    tokio::time::timeout(stall, socket.write_all(bytes)).await.map_err(|_| io::ErrorKind::TimedOut)?
 }

@@ -1,0 +1,214 @@
+//! Build, run, drain.
+//!
+//! [`start`] binds everything before it serves anything, so that a mistake is told while nobody
+//! depends on us yet. [`run`] is what the binary does: it starts, waits for a signal, and drains.
+
+mod signals;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+
+use crate::broker::Broker;
+use crate::config::Config;
+use crate::drain::{Drain, drain};
+use crate::gateway::Gateway;
+use crate::listen::{self, connection};
+use crate::metrics::Metrics;
+use crate::proxy::Backend;
+use crate::subscribe::Streams;
+use crate::{admin, publish};
+
+/// How long requests under way may take to finish once the drain has begun.
+const DRAIN_LIMIT: Duration = Duration::from_secs(30);
+/// How long the streams may take to end after that.
+const STREAMS_LIMIT: Duration = Duration::from_secs(5);
+
+/// Why outboard did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A public address.
+    #[error(transparent)]
+    Listen(#[from] listen::BindError),
+    /// The publish socket.
+    #[error(transparent)]
+    Publish(#[from] publish::socket::BindError),
+    /// The admin address.
+    #[error(transparent)]
+    Admin(#[from] admin::BindError),
+    /// Threads or file handles.
+    #[error("the system gives no more threads or file handles: {0}")]
+    System(#[from] io::Error),
+}
+
+/// A running outboard. Dropping it begins the drain.
+pub struct Running {
+    /// Where clients connect, with the ports that the system chose.
+    pub addresses: Vec<SocketAddr>,
+    /// Where operators connect.
+    pub admin: Option<SocketAddr>,
+    /// Where publishers connect.
+    pub socket: PathBuf,
+    drain: Drain,
+    streams: Streams,
+    public: Vec<JoinHandle<()>>,
+    publishing: JoinHandle<()>,
+    /// All of them are free when no public connection is with hyper any more.
+    connections: Arc<Semaphore>,
+    max_connections: usize,
+    clock: JoinHandle<()>,
+}
+
+/// Binds and starts everything. To be called in a tokio runtime.
+///
+/// # Errors
+/// When something cannot be bound; nothing is left running then.
+pub fn start(config: &Config) -> Result<Running, StartError> {
+    let listeners: Vec<_> =
+        config.listen.iter().map(|&address| listen::bind(address)).collect::<Result<_, _>>()?;
+    let admin = config
+        .admin
+        .as_ref()
+        .map(|admin| admin::bind(&admin::Settings { listen: admin.listen, token: admin.token.clone() }));
+    let admin = admin.transpose()?;
+    let socket = publish::socket::bind(&config.publish)?;
+
+    let metrics = Arc::new(Metrics::default());
+    let broker = Broker::new(config.history.clone());
+    let threads = available_parallelism().map_or(1, usize::from).min(crate::broker::MOST_READERS);
+    let streams = Streams::start(Arc::clone(&broker), config.stream, Arc::clone(&metrics), threads)?;
+    let backend = Arc::new(Backend::new(config.backend.clone()));
+    let (drain, draining) = drain();
+
+    let api = Arc::new(publish::Api {
+        broker: Arc::clone(&broker),
+        streams: streams.clone(),
+        backend: Arc::clone(&backend),
+        metrics: Arc::clone(&metrics),
+        max_event_size: config.publish.max_event_size,
+    });
+    let gateway = Arc::new(Gateway {
+        routes: config.routes.clone(),
+        backend,
+        streams: streams.clone(),
+        metrics,
+        draining: draining.clone(),
+    });
+
+    let (path, admin_address) = (socket.path().to_path_buf(), admin.as_ref().map(admin::Bound::address));
+    let addresses = listeners.iter().map(|listener| listener.address).collect();
+    if let Some(admin) = admin {
+        tokio::spawn(admin::serve(admin, Arc::clone(&api), draining.clone()));
+    }
+    let served = publish::serve(socket, api, draining.clone());
+    let publishing = tokio::spawn(async move {
+        if let Err(error) = served.await {
+            tracing::error!(%error, "the publish socket cannot be served");
+        }
+    });
+    let connections = Arc::new(Semaphore::new(config.limits.max_connections));
+    let options = connection::Options {
+        header_timeout: config.limits.header_timeout,
+        ..connection::Options::default()
+    };
+    let answer = move |request, peer| Arc::clone(&gateway).answer(request, peer);
+    let public = listeners
+        .into_iter()
+        .map(|listener| {
+            let connections = Arc::clone(&connections);
+            tokio::spawn(listener.serve(connections, options, draining.clone(), answer.clone()))
+        })
+        .collect();
+    let clock = tokio::spawn(tick(broker));
+
+    Ok(Running {
+        addresses,
+        admin: admin_address,
+        socket: path,
+        drain,
+        streams,
+        public,
+        publishing,
+        connections,
+        max_connections: config.limits.max_connections,
+        clock,
+    })
+}
+
+/// Lets the log's time pass.
+async fn tick(broker: Arc<Broker>) {
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        second.tick().await;
+        broker.sweep();
+    }
+}
+
+impl Running {
+    /// The publish socket's path.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Accepts nothing new, takes in what publishers have sent, lets requests under way finish, and
+    /// ends the streams, whose clients come back by themselves to whoever listens then.
+    pub async fn drain(self) {
+        self.drain.start();
+        let quiet = async {
+            let _ = self.publishing.await;
+            for listener in self.public {
+                let _ = listener.await;
+            }
+            // Streams do not count here: they are with nobody but the fan-out.
+            let all = u32::try_from(self.max_connections).unwrap_or(u32::MAX);
+            let _ = self.connections.acquire_many(all).await;
+        };
+        if tokio::time::timeout(DRAIN_LIMIT, quiet).await.is_err() {
+            tracing::warn!(limit = ?DRAIN_LIMIT, "some requests did not finish in time and are cut off");
+        }
+        self.streams.drain();
+        let gone = async {
+            while self.streams.count() > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if tokio::time::timeout(STREAMS_LIMIT, gone).await.is_err() {
+            tracing::warn!(
+                streams = self.streams.count(),
+                "some streams did not end in time and are cut off"
+            );
+        }
+        self.clock.abort();
+    }
+}
+
+/// Runs until TERM or INT, then drains; a second signal ends the drain at once.
+///
+/// # Errors
+/// When it cannot start.
+pub async fn run(config: Config) -> Result<(), StartError> {
+    let mut signals = signals::Signals::listen()?;
+    let running = start(&config)?;
+    for address in &running.addresses {
+        tracing::info!(%address, backend = %config.backend.address, "listening");
+    }
+    if let Some(address) = running.admin {
+        tracing::info!(%address, "listening for operators");
+    }
+    tracing::info!(socket = %running.socket.display(), "taking events");
+
+    signals.end().await;
+    tracing::info!("draining; a second signal ends at once");
+    tokio::select! {
+        () = running.drain() => tracing::info!("drained"),
+        () = signals.end() => tracing::warn!("ended by a second signal"),
+    }
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! `outboard check`: what a configuration will do.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use super::arguments::Run;
+use super::{block_on, output, run};
+use crate::broker::{Keep, Limits, Place};
+use crate::config::Config;
+use crate::proxy::Backend;
+use crate::route::{Auth, EventRoute};
+
+pub(super) fn check(options: &Run) -> anyhow::Result<ExitCode> {
+    let config = run::load(options)?;
+    let backend = Backend::new(config.backend.clone());
+    let reachable = block_on(backend.reachable())?;
+    let state = match reachable {
+        Ok(()) => format!("{}, reachable", backend.name()),
+        Err(fault) => format!("{}, not reachable now: {fault}", backend.name()),
+    };
+    output::write(describe(&config, &state).as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One subject a line; `backend` says how it is now.
+fn describe(config: &Config, backend: &str) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let mut line = |subject: &str, what: String| {
+        let _ = writeln!(text, "{subject:<9} {what}");
+    };
+    let addresses: Vec<_> = config.listen.iter().map(|address| format!("http://{address}")).collect();
+    line("listen", addresses.join(", "));
+    line("backend", backend.into());
+    line("publish", publish(config));
+    line("history", history(config));
+    line("stream", stream(config));
+    line(
+        "admin",
+        match &config.admin {
+            None => "off".into(),
+            Some(admin) if admin.token.is_some() => format!("http://{}, with a token", admin.listen),
+            Some(admin) => format!("http://{}, without a token", admin.listen),
+        },
+    );
+    for rule in &config.history.rules {
+        let keep = match rule.keep {
+            Keep::All => kept(&rule.limits),
+            Keep::Latest => "the newest event only".into(),
+        };
+        let rate = rule.max_rate.map_or(String::new(), |rate| {
+            format!(", at most one each {} to a subscriber", humantime::format_duration(rate.interval))
+        });
+        line("channel", format!("{}: {keep}{rate}", rule.pattern.glob()));
+    }
+    if config.routes.is_empty() {
+        line("routes", "none; streams come from the backend's answers (Outboard-Channel)".into());
+    }
+    for route in config.routes.iter() {
+        line("route", described(route));
+        if matches!(route.auth, Auth::None) && route.channels.iter().any(|channel| channel.is_free()) {
+            line("", "note: on this route everybody may listen to every channel whose name they know".into());
+        }
+    }
+    text
+}
+
+fn publish(config: &Config) -> String {
+    let publish = &config.publish;
+    let group = publish.group.as_ref().map_or(String::new(), |group| format!(", group {group}"));
+    let size = output::bytes(publish.max_event_size as u64);
+    format!("{}, mode {:04o}{group}, events up to {size}", publish.socket.display(), publish.mode)
+}
+
+fn history(config: &Config) -> String {
+    let history = &config.history;
+    let place = match &history.place {
+        Place::Memory => "in memory".into(),
+        Place::Disk(folder) => format!("on disk in {}", folder.display()),
+    };
+    let total = output::bytes(history.total_bytes as u64);
+    format!("{place}; of each channel {}; {total} in all", kept(&history.limits))
+}
+
+fn kept(limits: &Limits) -> String {
+    let age = humantime::format_duration(limits.max_age);
+    format!("{} events, {age}, {}", limits.max_events, output::bytes(limits.max_bytes as u64))
+}
+
+fn stream(config: &Config) -> String {
+    let stream = &config.stream;
+    let [keep_alive, retry] = [stream.keep_alive, stream.retry].map(humantime::format_duration);
+    format!(
+        "a comment after {keep_alive} of silence, retry after {retry}, {} at most",
+        stream.max_subscribers
+    )
+}
+
+fn described(route: &EventRoute) -> String {
+    let channels: Vec<_> = route.channels.iter().map(|channel| channel.as_str()).collect();
+    let channels = if channels.is_empty() { "the backend's choice".into() } else { channels.join(", ") };
+    let auth = match &route.auth {
+        Auth::None => "everybody may listen".into(),
+        Auth::Backend(path) => format!("{path} says who may listen"),
+    };
+    format!("{} -> {channels}; {auth}", route.pattern.as_str())
+}

@@ -1,0 +1,42 @@
+//! `outboard run` and `outboard demo`: what stays.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use tracing_subscriber::EnvFilter;
+
+use super::arguments::{Demo, Run};
+use crate::config::{Config, Format, Log, Sources};
+
+pub(super) fn run(options: &Run) -> anyhow::Result<ExitCode> {
+    let config = load(options)?;
+    start_logging(config.log);
+    runtime()?.block_on(crate::app::run(config))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn demo(options: &Demo) -> anyhow::Result<ExitCode> {
+    start_logging(Log::default());
+    runtime()?.block_on(crate::demo::run(crate::demo::Options { listen: options.listen }))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn load(options: &Run) -> anyhow::Result<Config> {
+    Ok(Sources::of_process(options.config.clone(), options.flags()).load()?)
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")
+}
+
+/// Sends log lines to standard error. `RUST_LOG` beats the configuration: it can name modules.
+fn start_logging(log: Log) {
+    let configured = || EnvFilter::new(log.level.as_str());
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| configured());
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    match log.format {
+        Format::Text => lines.with_ansi(super::paint_errors()).init(),
+        Format::Json => lines.json().flatten_event(true).init(),
+    }
+}

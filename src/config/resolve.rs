@@ -1,0 +1,335 @@
+//! From what is written to what it means: everything that one value alone cannot get wrong.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::file::{self, File};
+use super::mistake::{KeyPath, Mistake};
+use super::values::As;
+use super::{Admin, Config, Limits, Log};
+use crate::broker::{self, Place};
+use crate::proxy::{self, Address};
+use crate::publish;
+use crate::route::{Auth, EventRoute, Pattern, Routes, Source, Template};
+use crate::subscribe;
+
+/// The longest path of a Unix socket, in bytes: `sun_path` holds 108 with its final NUL.
+const LONGEST_SOCKET: usize = 107;
+
+/// The most `[[channel]]` tables: each is tried for each new channel.
+const MOST_RULES: usize = 1000;
+
+impl File {
+    /// The configuration this file means. `default_socket` is asked when none is written.
+    ///
+    /// # Errors
+    /// Every mistake there is.
+    pub(super) fn resolve(
+        self,
+        default_socket: impl FnOnce() -> Result<PathBuf, String>,
+    ) -> Result<Config, Vec<Mistake>> {
+        let mut mistakes = Vec::new();
+        listen(&self.listen.0, &mut mistakes);
+        let backend = backend(&self.backend, &self.listen.0, &mut mistakes);
+        let largest = self.publish.max_event_size.0.0;
+        let publish = publish(self.publish, default_socket, &mut mistakes);
+        let admin = self.admin.and_then(|admin| admin_listener(admin, &self.listen.0, &mut mistakes));
+        let history = history(&self.history, self.channel.0, largest, &mut mistakes);
+        let routes = routes(self.event_route.0, &mut mistakes);
+        match (backend, publish) {
+            (Some(backend), Some(publish)) if mistakes.is_empty() => Ok(Config {
+                listen: self.listen.0,
+                backend,
+                publish,
+                history,
+                stream: stream(&self.stream),
+                admin,
+                routes,
+                limits: Limits {
+                    max_connections: self.limits.max_connections.0.0,
+                    header_timeout: self.limits.header_timeout.0.0,
+                },
+                log: Log { level: self.log.level.0, format: self.log.format.0 },
+            }),
+            _ => Err(mistakes),
+        }
+    }
+}
+
+fn listen(addresses: &[SocketAddr], mistakes: &mut Vec<Mistake>) {
+    let path = KeyPath::of("listen");
+    if addresses.is_empty() {
+        mistakes.push(
+            Mistake::value(path.clone(), "`listen` is empty, so no client could connect")
+                .help("write listen = [\"0.0.0.0:8000\"]"),
+        );
+    }
+    for (index, address) in addresses.iter().enumerate() {
+        if addresses[..index].contains(address) && address.port() != 0 {
+            mistakes.push(Mistake::value(path.index(index), format!("`listen` names {address} twice")));
+        }
+    }
+}
+
+fn backend(
+    file: &file::Backend,
+    listen: &[SocketAddr],
+    mistakes: &mut Vec<Mistake>,
+) -> Option<proxy::Settings> {
+    let path = KeyPath::of("backend.url");
+    let Some(As(address)) = &file.url else {
+        mistakes.push(Mistake::key(path, "no backend is given: where does your site listen?").help(
+            "outboard --to http://127.0.0.1:8080\n\
+             or, in the configuration file, [backend] with url = \"http://127.0.0.1:8080\"\n\
+             or, in the environment, OUTBOARD__BACKEND__URL=http://127.0.0.1:8080",
+        ));
+        return None;
+    };
+    if let Some(own) = listen.iter().find(|own| is_same(own, address)) {
+        mistakes.push(
+            Mistake::value(path, format!("the backend is outboard itself, which listens on {own}"))
+                .help("give the address on which the site behind outboard listens, and another port to one of the two"),
+        );
+    }
+    Some(proxy::Settings {
+        address: address.clone(),
+        connect_timeout: file.connect_timeout.0.0,
+        answer_timeout: file.answer_timeout.0.0,
+        idle_timeout: file.idle_timeout.0.0,
+        pool_idle: file.pool_idle.0.0,
+        max_connections: file.max_connections.0.0,
+    })
+}
+
+/// Whether whoever connects to `address` on this machine reaches `own`.
+fn is_same(own: &SocketAddr, address: &Address) -> bool {
+    let Address::Tcp { host, port } = address else { return false };
+    if *port != own.port() {
+        return false;
+    }
+    match host.parse::<std::net::IpAddr>() {
+        Ok(ip) => ip == own.ip() || (own.ip().is_unspecified() && (ip.is_loopback() || ip.is_unspecified())),
+        Err(_) => host == "localhost" && (own.ip().is_loopback() || own.ip().is_unspecified()),
+    }
+}
+
+fn publish(
+    file: file::Publish,
+    default_socket: impl FnOnce() -> Result<PathBuf, String>,
+    mistakes: &mut Vec<Mistake>,
+) -> Option<publish::socket::Settings> {
+    let path = KeyPath::of("publish.socket");
+    let socket = match file.socket {
+        Some(As(socket)) => socket,
+        None => match default_socket() {
+            Ok(socket) => socket,
+            Err(reason) => {
+                mistakes.push(Mistake::key(path, reason).help(
+                    "outboard --socket PATH names another place for the publish socket, as does `socket` in [publish]",
+                ));
+                return None;
+            }
+        },
+    };
+    let length = socket.as_os_str().len();
+    if length > LONGEST_SOCKET {
+        mistakes.push(Mistake::value(
+            path,
+            format!(
+                "`publish.socket`: a socket's path has at most {LONGEST_SOCKET} bytes, this one has {length}"
+            ),
+        ));
+    }
+    Some(publish::socket::Settings {
+        socket,
+        mode: file.mode.0.0,
+        group: file.group.map(|As(group)| group.0),
+        max_event_size: file.max_event_size.0.0,
+        max_publishers: file.max_publishers.0.0,
+    })
+}
+
+fn admin_listener(file: file::Admin, public: &[SocketAddr], mistakes: &mut Vec<Mistake>) -> Option<Admin> {
+    let path = KeyPath::of("admin.listen");
+    let Some(As(listen)) = file.listen else {
+        mistakes.push(
+            Mistake::key(path, "[admin] has no `listen`, so nobody could use it")
+                .help("write listen = \"127.0.0.1:8001\", or remove [admin]"),
+        );
+        return None;
+    };
+    if public.contains(&listen) && listen.port() != 0 {
+        mistakes.push(
+            Mistake::value(path.clone(), format!("`admin.listen` is {listen}, on which clients are served"))
+                .help("give the admin listener a port of its own, such as 127.0.0.1:8001"),
+        );
+    }
+    if !listen.ip().is_loopback() && file.token.is_none() {
+        mistakes.push(
+            Mistake::value(
+                path,
+                format!("`admin.listen` is {listen}, which others can reach, and there is no token"),
+            )
+            .help("write token = \"…\" beside it, or listen on 127.0.0.1"),
+        );
+    }
+    Some(Admin { listen, token: file.token.map(|As(token)| token.0) })
+}
+
+fn history(
+    file: &file::History,
+    rules: Vec<file::Channel>,
+    largest: usize,
+    mistakes: &mut Vec<Mistake>,
+) -> broker::Settings {
+    let limits = broker::Limits {
+        max_events: file.max_events.0.0,
+        max_age: file.max_age.0.0,
+        max_bytes: file.max_bytes.0.0,
+    };
+    fits(KeyPath::of("history.max_bytes"), limits.max_bytes, largest, mistakes);
+    fits(KeyPath::of("history.total_bytes"), file.total_bytes.0.0, largest, mistakes);
+    let tables = KeyPath::of("channel");
+    if rules.len() > MOST_RULES {
+        mistakes.push(Mistake::key(
+            tables.clone(),
+            format!("there are {} [[channel]] tables, and at most {MOST_RULES} are allowed", rules.len()),
+        ));
+    }
+    let mut resolved = Vec::new();
+    for (index, rule) in rules.into_iter().enumerate() {
+        let table = tables.index(index);
+        let Some(As(names)) = rule.names else {
+            mistakes.push(
+                Mistake::key(table.key("match"), "this [[channel]] does not say which channels it is for")
+                    .help("write match = \"ticker.*\", or match = \"**\" for all"),
+            );
+            continue;
+        };
+        if let Some(As(size)) = &rule.max_bytes {
+            fits(table.key("max_bytes"), size.0, largest, mistakes);
+        }
+        let own = broker::Limits {
+            max_events: rule.max_events.map_or(limits.max_events, |count| count.0.0),
+            max_age: rule.max_age.map_or(limits.max_age, |age| age.0.0),
+            max_bytes: rule.max_bytes.map_or(limits.max_bytes, |size| size.0.0),
+        };
+        resolved.push(broker::Rule {
+            pattern: names.0,
+            keep: rule.keep.map(|As(keep)| keep).unwrap_or_default(),
+            max_rate: rule.max_rate.map(|As(rate)| rate),
+            limits: own,
+        });
+    }
+    broker::Settings {
+        place: match file.store.0 {
+            super::values::StoreKind::Memory => Place::Memory,
+        },
+        limits,
+        total_bytes: file.total_bytes.0.0,
+        max_channels: file.max_channels.0.0,
+        dedupe_window: file.dedupe_window.0.0,
+        rules: resolved,
+    }
+}
+
+/// An event that does not fit into the history would never reach anybody.
+fn fits(path: KeyPath, room: usize, largest: usize, mistakes: &mut Vec<Mistake>) {
+    if room < largest {
+        let message = format!(
+            "`{path}` is {room} bytes, less than the largest event (`publish.max_event_size`, {largest} bytes)"
+        );
+        mistakes.push(
+            Mistake::value(path, message)
+                .help("raise the one or lower the other: what does not fit into the history reaches nobody"),
+        );
+    }
+}
+
+fn stream(file: &file::Stream) -> subscribe::Settings {
+    subscribe::Settings {
+        keep_alive: file.keep_alive.0.0,
+        retry: file.retry.0.0,
+        slow: file.slow.0,
+        stall: file.stall.0.0,
+        send_buffer: file.send_buffer.0.0,
+        max_subscribers: file.max_subscribers.0.0,
+    }
+}
+
+fn routes(tables: Vec<file::EventRoute>, mistakes: &mut Vec<Mistake>) -> Routes {
+    let mut routes = Routes::default();
+    for (index, table) in tables.into_iter().enumerate() {
+        let path = KeyPath::of("event_route").index(index);
+        let Some(route) = route(table, &path, mistakes) else { continue };
+        if let Err(conflict) = routes.add(route) {
+            mistakes.push(
+                Mistake::value(path.key("path"), conflict.to_string())
+                    .help("a request can have one answer only: remove one of the two routes"),
+            );
+        }
+    }
+    routes
+}
+
+fn route(table: file::EventRoute, path: &KeyPath, mistakes: &mut Vec<Mistake>) -> Option<EventRoute> {
+    if table.path.is_none() {
+        mistakes.push(
+            Mistake::key(path.key("path"), "this [[event_route]] has no `path`")
+                .help("write path = \"/events\""),
+        );
+    }
+    if table.auth.is_none() {
+        mistakes.push(
+            Mistake::key(path.key("auth"), "this [[event_route]] does not say who may listen").help(
+                "write auth = \"/may-listen.cgi\", a path of the backend that answers 2xx to those who may, \
+                 or auth = \"none\" for everybody",
+            ),
+        );
+    }
+    let channels: Vec<_> =
+        table.channels.map(|list| list.0.into_iter().map(|channel| channel.0).collect()).unwrap_or_default();
+    if channels.is_empty() && matches!(table.auth, None | Some(As(Auth::None))) {
+        mistakes.push(Mistake::key(path.key("channels"), "this [[event_route]] has no `channels`").help(
+            "write channels = [\"news\"] or channels = [\"job-{query.id}\"]; \
+                 only a route whose `auth` is a path may leave them to the backend's answer",
+        ));
+    }
+    if let Some(As(pattern)) = &table.path {
+        let channels =
+            channels.iter().enumerate().map(|(i, template)| (template, path.key("channels").index(i)));
+        let auth = table.auth.iter().filter_map(|auth| match &auth.0 {
+            Auth::Backend(template) => Some((template, path.key("auth"))),
+            Auth::None => None,
+        });
+        let subject = table.subject.iter().map(|subject| (&subject.0, path.key("subject")));
+        for (template, path) in channels.chain(auth).chain(subject) {
+            captured(pattern, template, &path, mistakes);
+        }
+    }
+    Some(EventRoute {
+        pattern: table.path?.0,
+        channels,
+        auth: table.auth?.0,
+        replay: table.replay.map(|As(replay)| replay).unwrap_or_default(),
+        keep_alive: table.keep_alive.map(|period| period.0.0),
+        retry: table.retry.map(|period| period.0.0),
+        subject: table.subject.map(|As(subject)| subject),
+    })
+}
+
+/// A `{path.NAME}` that the path does not capture could never have a value.
+fn captured(pattern: &Pattern, template: &Template, path: &KeyPath, mistakes: &mut Vec<Mistake>) {
+    for variable in template.variables() {
+        let name = variable.name();
+        if variable.source() != Source::Path || pattern.captures(name) {
+            continue;
+        }
+        let help = match pattern.names().collect::<Vec<_>>().as_slice() {
+            [] => format!("write {{{name}}} where the value stands in the path"),
+            names => format!("the path captures {}", names.join(", ")),
+        };
+        let message = format!("{variable} is not captured by the path `{}`", pattern.as_str());
+        mistakes.push(Mistake::value(path.clone(), message).help(help));
+    }
+}

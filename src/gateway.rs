@@ -1,1 +1,0 @@
-//! One request: route it, then proxy, subscribe or refuse.

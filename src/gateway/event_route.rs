@@ -1,0 +1,104 @@
+//! A path that outboard answers itself.
+
+use std::sync::Arc;
+
+use http::{Method, Response, StatusCode, header};
+
+use super::{Asked, Gateway, ask, is_passing, refuse};
+use crate::body::Body;
+use crate::channel::Channel;
+use crate::handoff::{self, Handoff};
+use crate::listen::connection::Answer;
+use crate::route::{Match, Variables};
+use crate::subscribe::Ask;
+
+impl Gateway {
+    /// Opens the stream that a request for an event route means, if the client may listen.
+    pub(super) async fn event_route(self: &Arc<Self>, found: Match<'_>, asked: &Asked) -> Answer {
+        if !matches!(asked.method, Method::GET | Method::HEAD) {
+            return Answer::Response(refuse::only_get(asked));
+        }
+        let route = found.route;
+        let variables = Variables::new(&found.captures, asked.uri.query(), &asked.headers);
+        let (channels, subject, auth) =
+            match (route.channels(&variables), route.subject(&variables), route.auth_path(&variables)) {
+                (Ok(channels), Ok(subject), Ok(auth)) => (channels, subject, auth),
+                (Err(unfit), ..) | (_, Err(unfit), _) | (.., Err(unfit)) => {
+                    return Answer::Response(refuse::unfit(&unfit.to_string(), asked));
+                }
+            };
+
+        let handoff = match auth {
+            None => Handoff::default(),
+            Some(path) => match self.may_listen(&path, &channels, asked).await {
+                Ok(handoff) => handoff,
+                Err(refusal) => return Answer::Response(*refusal),
+            },
+        };
+        // The backend knows better than a template which channels are for whom.
+        let channels = if handoff.channels.is_empty() { channels } else { handoff.channels.clone() };
+        if channels.is_empty() {
+            let reason = "the route has no `channels`, and the answer to its `auth` no `Outboard-Channel`";
+            return Answer::Response(self.bad_handoff(reason, asked));
+        }
+
+        let mut hold = Ask::new(channels, asked.version);
+        hold.replay = route.replay;
+        hold.keep_alive = route.keep_alive;
+        hold.retry = route.retry;
+        hold.subject = subject;
+        self.hold(hold, handoff, asked.clone())
+    }
+
+    /// Asks the backend whether this client may listen. A failure to answer is never a yes, and for an
+    /// event-stream client never a no for good.
+    async fn may_listen(
+        &self,
+        path: &str,
+        channels: &[Channel],
+        asked: &Asked,
+    ) -> Result<Handoff, Box<Response<Body>>> {
+        let Some(mut request) = ask::request(Method::GET, path, asked) else {
+            return Err(Box::new(self.streams.come_back()));
+        };
+        if !channels.is_empty() {
+            ask::name_channels(request.headers_mut(), channels);
+        }
+        let mut answer = self.backend.ask(request).await.map_err(|fault| {
+            let response = self.fault(&fault, asked);
+            Box::new(if fault.is_client() { response } else { self.streams.come_back() })
+        })?;
+
+        let status = answer.status();
+        if status.is_success() {
+            let said = handoff::take(answer.headers_mut());
+            ask::discard(answer.into_body()).await;
+            return match said {
+                Ok(handoff) => Ok(handoff.unwrap_or_default()),
+                Err(invalid) => Err(Box::new(self.bad_handoff(&invalid.to_string(), asked))),
+            };
+        }
+        tracing::info!(
+            auth = path, status = status.as_u16(), path = asked.uri.path(), request_id = %asked.id,
+            "the backend does not let a client listen"
+        );
+        if is_passing(status) {
+            return Err(Box::new(self.streams.come_back()));
+        }
+        Err(Box::new(denied(&answer, asked)))
+    }
+}
+
+/// What a client is told that the backend turned away. Only these statuses are decisions
+/// (PROTOCOL 6.9); a redirect to a log-in page, as old sites send, is a no like any other.
+fn denied(answer: &Response<Body>, asked: &Asked) -> Response<Body> {
+    let status = match answer.status() {
+        status @ (StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND | StatusCode::GONE) => status,
+        _ => StatusCode::FORBIDDEN,
+    };
+    let mut response = refuse::denied(status, asked);
+    if let Some(challenge) = answer.headers().get(header::WWW_AUTHENTICATE) {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge.clone());
+    }
+    response
+}

@@ -1,0 +1,80 @@
+//! What a client is told that gets neither an answer of the backend nor a stream.
+
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Response, StatusCode};
+
+use super::Asked;
+use crate::body::Body;
+use crate::proxy::headers::Refusal;
+use crate::proxy::page::error_page;
+use crate::proxy::{Fault, RequestId};
+
+/// A request that a server behind us could understand otherwise than we do. The connection is not
+/// used any more: where the next request on it begins is anybody's guess.
+pub(super) fn malformed(refusal: &Refusal, headers: &HeaderMap) -> Response<Body> {
+    let text = format!("{refusal}.");
+    let mut response = page(refusal.status(), "The request cannot be understood", &text, headers);
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// A method that has no business here (RFC 9110 9.3.6, 9.3.8).
+pub(super) fn method(headers: &HeaderMap) -> Response<Body> {
+    let text = "CONNECT and TRACE are not served here.";
+    let mut response = page(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", text, headers);
+    let allowed = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    response.headers_mut().insert(header::ALLOW, allowed);
+    response
+}
+
+/// Anything but reading, on an event route.
+pub(super) fn only_get(asked: &Asked) -> Response<Body> {
+    let text = "An event stream is opened with GET.";
+    let mut response = page(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", text, &asked.headers);
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    response
+}
+
+/// A request that an event route can make nothing of.
+pub(super) fn unfit(reason: &str, asked: &Asked) -> Response<Body> {
+    page_for(StatusCode::BAD_REQUEST, "This stream cannot be opened", &format!("{reason}."), asked)
+}
+
+/// A client that the backend does not let listen.
+pub(super) fn denied(status: StatusCode, asked: &Asked) -> Response<Body> {
+    let text = match status {
+        StatusCode::UNAUTHORIZED => "Log in, then open the page again.",
+        StatusCode::NOT_FOUND | StatusCode::GONE => "There is no such stream.",
+        _ => "You may not listen to this stream.",
+    };
+    page_for(status, "No stream", text, asked)
+}
+
+/// A backend that did not answer.
+pub(super) fn fault(fault: &Fault, asked: &Asked) -> Response<Body> {
+    let (title, text) = match fault.status() {
+        StatusCode::GATEWAY_TIMEOUT => ("The site takes too long", "Please try again in a moment."),
+        StatusCode::SERVICE_UNAVAILABLE => ("The site is busy", "Please try again in a moment."),
+        StatusCode::BAD_GATEWAY => ("The site does not answer", "Please try again in a moment."),
+        _ => ("The request did not arrive whole", "Please send it again."),
+    };
+    page_for(fault.status(), title, text, asked)
+}
+
+/// A backend whose answer makes no sense.
+pub(super) fn bad_answer(asked: &Asked) -> Response<Body> {
+    page_for(
+        StatusCode::BAD_GATEWAY,
+        "The site's answer makes no sense",
+        "Its operator finds the reason in the log.",
+        asked,
+    )
+}
+
+fn page(status: StatusCode, title: &str, text: &str, headers: &HeaderMap) -> Response<Body> {
+    error_page(status, title, text, RequestId::generate(), headers.get(header::ACCEPT))
+}
+
+fn page_for(status: StatusCode, title: &str, text: &str, asked: &Asked) -> Response<Body> {
+    error_page(status, title, text, asked.id, asked.headers.get(header::ACCEPT))
+}

@@ -1,0 +1,225 @@
+//! One request and its answer's head.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::{Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+
+use super::answer_body::AnswerBody;
+use super::connect::connect;
+use super::fault::Fault;
+use super::link::{Link, Overdue};
+use super::pool::Place;
+use super::tunnel::Upstream;
+use super::upload::{self, Progress, State};
+use super::{Inside, Settings, headers};
+use crate::body::Body;
+
+/// A link in use, with the place it takes up. Dropped, it closes the connection.
+pub(super) struct Lease {
+    pub(super) link: Box<Link>,
+    pub(super) inside: Arc<Inside>,
+    place: Place,
+}
+
+/// An answer's head, and how its body will come.
+pub(super) struct Answered {
+    pub(super) answer: Response<Incoming>,
+    pub(super) lease: Lease,
+    progress: Option<Arc<Progress>>,
+    reusable: bool,
+}
+
+impl Lease {
+    /// Gives the link back, if it can be used again.
+    pub(super) fn end(mut self) {
+        if self.link.settle() {
+            self.inside.pool.put(self.link);
+        }
+        drop(self.place);
+    }
+
+    /// Leaves the pool for good; the socket is all that is wanted.
+    pub(super) fn into_upstream(self) -> Option<Upstream> {
+        self.link.into_upstream()
+    }
+}
+
+/// Sends a request and waits for the answer's head. It is sent a second time, over a new connection, if
+/// the first one had rested and turned out to be dead before the backend said anything, and if nobody
+/// could be harmed by that: either no byte of the request was sent, or it is one that may be repeated.
+pub(super) async fn exchange(
+    inside: &Arc<Inside>,
+    request: Request<Body>,
+    upgrade: bool,
+) -> Result<Answered, Fault> {
+    let place = place(inside).await?;
+    let (mut request, progress) = watch_upload(request);
+
+    let repeatable = progress.is_none() && request.method().is_idempotent();
+    if let Some(mut link) = inside.pool.take(!repeatable) {
+        let copy = repeatable.then(|| copy_head(&request));
+        match attempt(inside, &mut link, request, progress.as_deref(), upgrade).await {
+            Ok(answer) => return finish(inside, answer, link, place, progress),
+            Err(Failed::Dead { fault, unsent }) => {
+                request = unsent.map(|unsent| *unsent).or(copy).ok_or(fault)?
+            }
+            Err(Failed::Final(fault)) => return Err(fault),
+        }
+    }
+    let settings = &inside.settings;
+    let mut link = connect(&settings.address, &inside.name, settings.connect_timeout).await?;
+    match attempt(inside, &mut link, request, progress.as_deref(), upgrade).await {
+        Ok(answer) => finish(inside, answer, link, place, progress),
+        Err(Failed::Dead { fault, .. } | Failed::Final(fault)) => Err(fault),
+    }
+}
+
+/// Why an attempt brought no answer.
+enum Failed {
+    /// The connection ended before the backend said anything. The request is still whole if nothing of
+    /// it was sent.
+    Dead { fault: Fault, unsent: Option<Box<Request<Body>>> },
+    /// Another attempt would not be better, or could do harm.
+    Final(Fault),
+}
+
+async fn place(inside: &Inside) -> Result<Place, Fault> {
+    let patience = inside.settings.connect_timeout;
+    inside.pool.place(patience).await.map_err(|_| Fault::Busy {
+        backend: inside.name.clone(),
+        limit: inside.settings.max_connections,
+        waited: patience,
+    })
+}
+
+fn watch_upload(request: Request<Body>) -> (Request<Body>, Option<Arc<Progress>>) {
+    if http_body::Body::is_end_stream(request.body()) {
+        return (request.map(|_| Body::empty()), None);
+    }
+    let (parts, body) = request.into_parts();
+    let (body, progress) = upload::watch(body);
+    (Request::from_parts(parts, body), Some(progress))
+}
+
+fn copy_head(request: &Request<Body>) -> Request<Body> {
+    let mut copy = Request::new(Body::empty());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    *copy.extensions_mut() = request.extensions().clone();
+    copy
+}
+
+/// Sends the request over this link.
+async fn attempt(
+    inside: &Inside,
+    link: &mut Link,
+    request: Request<Body>,
+    progress: Option<&Progress>,
+    upgrade: bool,
+) -> Result<Response<Incoming>, Failed> {
+    if upgrade {
+        link.allow_upgrade();
+    }
+    let mut sending = std::pin::pin!(link.begin(request));
+    let clock = Clock { settings: &inside.settings, progress, begun: Instant::now() };
+    link.arm_until(clock.first_look());
+    loop {
+        match link.drive(sending.as_mut()).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(mut error)) => {
+                let unsent = error.take_message().map(Box::new);
+                if progress.is_some_and(|progress| progress.state() == State::Failed) {
+                    return Err(Failed::Final(Fault::ClientLeft));
+                }
+                let fault = Fault::before_answer(&inside.name, error.error());
+                return Err(match link.has_received() {
+                    true => Failed::Final(fault),
+                    false => Failed::Dead { fault, unsent },
+                });
+            }
+            Err(Overdue) => match clock.deadline() {
+                deadline if deadline > Instant::now() => link.arm_until(deadline),
+                _ => return Err(Failed::Final(clock.fault(&inside.name))),
+            },
+        }
+    }
+}
+
+/// How long who may take, while an answer is awaited.
+struct Clock<'a> {
+    settings: &'a Settings,
+    progress: Option<&'a Progress>,
+    begun: Instant,
+}
+
+impl Clock<'_> {
+    /// When it may first be too late. Nobody looks at the clock while the body gets on, so this may be
+    /// too early; then [`Clock::deadline`] says when to look again.
+    fn first_look(&self) -> Instant {
+        let Settings { answer_timeout, idle_timeout, .. } = self.settings;
+        match self.progress {
+            None => self.begun + *answer_timeout,
+            Some(_) => self.begun + *answer_timeout.min(idle_timeout),
+        }
+    }
+
+    /// When it is too late, if nothing changes.
+    fn deadline(&self) -> Instant {
+        let Some(progress) = self.progress else { return self.begun + self.settings.answer_timeout };
+        let limit = match progress.state() {
+            State::WaitsForClient => self.settings.idle_timeout,
+            State::WaitsForBackend | State::Failed | State::Complete => self.settings.answer_timeout,
+        };
+        progress.since() + limit
+    }
+
+    /// Whom the lost time is due to.
+    fn fault(&self, backend: &str) -> Fault {
+        match self.progress.map(Progress::state) {
+            Some(State::WaitsForClient) => Fault::ClientStalled { waited: self.settings.idle_timeout },
+            Some(State::WaitsForBackend | State::Failed | State::Complete) | None => {
+                Fault::Silent { backend: backend.into(), waited: self.settings.answer_timeout }
+            }
+        }
+    }
+}
+
+/// Checks the head.
+fn finish(
+    inside: &Arc<Inside>,
+    mut answer: Response<Incoming>,
+    mut link: Box<Link>,
+    place: Place,
+    progress: Option<Arc<Progress>>,
+) -> Result<Answered, Fault> {
+    link.disarm();
+    if let Err(cause) = headers::check_framing(answer.headers_mut()) {
+        return Err(Fault::Nonsense { backend: inside.name.clone(), cause });
+    }
+    // hyper would write the next request as HTTP/1.0, and could not send it with a chunked body.
+    let reusable = answer.version() == Version::HTTP_11 && answer.status() != StatusCode::SWITCHING_PROTOCOLS;
+    let lease = Lease { link, inside: inside.clone(), place };
+    Ok(Answered { answer, lease, progress, reusable })
+}
+
+impl Answered {
+    /// The answer with a body that gives the link back at its end.
+    pub(super) fn with_body(self) -> Response<Body> {
+        let Self { answer, lease, progress, reusable } = self;
+        let stream = headers::is_event_stream(answer.headers());
+        let (parts, body) = answer.into_parts();
+        if reusable && (!stream || http_body::Body::is_end_stream(&body)) && lease.link.is_ready() {
+            // All of it is here already. This is what most requests come to.
+            lease.end();
+            return Response::from_parts(parts, Body::Incoming(body));
+        }
+        // What the backend streams has no clock; what it hands over with a body does: it is to exit.
+        let clock = !stream || parts.headers.keys().any(|name| headers::is_handoff(name.as_str()));
+        let body = AnswerBody::new(body, lease, progress, reusable, stream, clock);
+        Response::from_parts(parts, Body::stream(body))
+    }
+}

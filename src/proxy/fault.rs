@@ -1,0 +1,194 @@
+//! What can go wrong between here and the backend, whose fault it is, and what the client is told.
+
+use std::io;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::link::{MAX_HEAD, MAX_LINES};
+
+/// Why the backend gave no proper answer. The text is for the operator's log: it names the backend and
+/// says what to look at. Clients get [`Fault::status`] and nothing else of it.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// No connection could be made.
+    #[error("cannot connect to backend {backend}: {cause}; {}", advice(cause))]
+    Unreachable {
+        /// The backend's address.
+        backend: String,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// The backend's host name has no address.
+    #[error("cannot find the host of backend {backend}: {cause}; check the name in `url` and the resolver")]
+    Unresolved {
+        /// The backend's address.
+        backend: String,
+        /// What the resolver said.
+        cause: io::Error,
+    },
+    /// The connection did not open in time.
+    #[error(
+        "backend {backend} accepted no connection within {limit:?}; is it overloaded, or a firewall in between?"
+    )]
+    ConnectTimeout {
+        /// The backend's address.
+        backend: String,
+        /// How long it was given.
+        limit: Duration,
+    },
+    /// All connections were in use for too long.
+    #[error(
+        "all {limit} connections to backend {backend} were in use for {waited:?}; raise `max_connections` if it can serve more at a time"
+    )]
+    Busy {
+        /// The backend's address.
+        backend: String,
+        /// How many there may be.
+        limit: usize,
+        /// How long the request waited.
+        waited: Duration,
+    },
+    /// No answer came in time.
+    #[error(
+        "backend {backend} took the request and did not answer within {waited:?}; raise `answer_timeout` if it needs longer"
+    )]
+    Silent {
+        /// The backend's address.
+        backend: String,
+        /// How long it was given.
+        waited: Duration,
+    },
+    /// The connection ended before an answer.
+    #[error("backend {backend} closed the connection without an answer ({cause}); its own log may say why")]
+    Closed {
+        /// The backend's address.
+        backend: String,
+        /// What is known of it.
+        cause: String,
+    },
+    /// The answer is no HTTP, or not such that it could be passed on safely.
+    #[error("backend {backend} answered what is not valid HTTP: {cause}")]
+    Nonsense {
+        /// The backend's address.
+        backend: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// The client broke off while its request was passed on.
+    #[error("the client broke off while it was sending its request")]
+    ClientLeft,
+    /// The client stopped sending in the middle of its request.
+    #[error("the client sent nothing of the rest of its request for {waited:?}")]
+    ClientStalled {
+        /// How long it was given.
+        waited: Duration,
+    },
+}
+
+impl Fault {
+    /// What a client is told.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Unreachable { .. } | Self::Unresolved { .. } => StatusCode::BAD_GATEWAY,
+            Self::Closed { .. } | Self::Nonsense { .. } => StatusCode::BAD_GATEWAY,
+            Self::ConnectTimeout { .. } | Self::Silent { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Self::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ClientLeft => StatusCode::BAD_REQUEST,
+            Self::ClientStalled { .. } => StatusCode::REQUEST_TIMEOUT,
+        }
+    }
+
+    /// Whether the client is to blame, and not the backend.
+    pub fn is_client(&self) -> bool {
+        match self {
+            Self::ClientLeft | Self::ClientStalled { .. } => true,
+            Self::Unreachable { .. }
+            | Self::Unresolved { .. }
+            | Self::ConnectTimeout { .. }
+            | Self::Busy { .. }
+            | Self::Silent { .. }
+            | Self::Closed { .. }
+            | Self::Nonsense { .. } => false,
+        }
+    }
+
+    /// Reads hyper's error about an answer's head.
+    pub(super) fn before_answer(backend: &str, error: &hyper::Error) -> Self {
+        let backend = backend.to_owned();
+        if error.is_parse_too_large() {
+            let cause = format!("its head is longer than {MAX_HEAD} bytes or {MAX_LINES} lines");
+            return Self::Nonsense { backend, cause };
+        }
+        if error.is_parse() {
+            return Self::Nonsense { backend, cause: causes(error) };
+        }
+        Self::Closed { backend, cause: causes(error) }
+    }
+}
+
+/// What an operator can look at when no connection could be made.
+fn advice(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::PermissionDenied => "may this user open the socket?",
+        io::ErrorKind::NotFound => "is it running, and is the path right?",
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "is its machine up?",
+        _ => "is it running, and does it listen there?",
+    }
+}
+
+/// An error with everything that led to it.
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        // Many errors repeat their cause's text in their own.
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        next = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn backend() -> String {
+        "http://app:80".into()
+    }
+
+    #[test]
+    fn each_fault_has_the_status_that_says_what_to_do() {
+        let (limit, waited) = (2, Duration::from_secs(5));
+        let cause = || io::Error::from(io::ErrorKind::ConnectionRefused);
+        for (fault, status) in [
+            (Fault::Unreachable { backend: backend(), cause: cause() }, 502),
+            (Fault::Unresolved { backend: backend(), cause: cause() }, 502),
+            (Fault::Closed { backend: backend(), cause: String::new() }, 502),
+            (Fault::Nonsense { backend: backend(), cause: String::new() }, 502),
+            (Fault::ConnectTimeout { backend: backend(), limit: waited }, 504),
+            (Fault::Silent { backend: backend(), waited }, 504),
+            (Fault::Busy { backend: backend(), limit, waited }, 503),
+            (Fault::ClientLeft, 400),
+            (Fault::ClientStalled { waited }, 408),
+        ] {
+            assert_eq!(fault.status().as_u16(), status, "{fault}");
+            assert_eq!(fault.is_client(), status < 500, "{fault}");
+        }
+    }
+
+    #[test]
+    fn the_text_names_the_backend_the_cause_and_what_to_look_at() {
+        let cause = io::Error::from(io::ErrorKind::ConnectionRefused);
+        let fault = Fault::Unreachable { backend: backend(), cause };
+
+        assert_eq!(
+            fault.to_string(),
+            "cannot connect to backend http://app:80: connection refused; is it running, and does it listen there?"
+        );
+    }
+}

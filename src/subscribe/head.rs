@@ -1,0 +1,174 @@
+//! What a stream begins with: the response's head and the first bytes after it.
+
+use std::fmt::Write;
+use std::time::{Duration, SystemTime};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{HeaderMap, Response, StatusCode, Version, header};
+
+use crate::body::Body;
+use crate::broker::Gap;
+use crate::event::{Event, encode};
+
+/// The headers of every event stream, so that nothing on the way holds it back or keeps it
+/// (PROTOCOL 6.1). `X-Accel-Buffering` is nginx's, `no-transform` ends compression.
+pub const HEADERS: [(&str, &str); 4] = [
+    ("content-type", "text/event-stream; charset=utf-8"),
+    ("cache-control", "no-cache, no-store, no-transform"),
+    ("x-accel-buffering", "no"),
+    ("x-content-type-options", "nosniff"),
+];
+
+/// Headers of a backend's response that have no meaning for the stream that takes its place, or
+/// that are ours to set.
+const REPLACED: [header::HeaderName; 14] = [
+    header::CONTENT_TYPE,
+    header::CONTENT_LENGTH,
+    header::CONTENT_ENCODING,
+    header::CONTENT_RANGE,
+    header::ACCEPT_RANGES,
+    header::CACHE_CONTROL,
+    header::CONNECTION,
+    header::DATE,
+    header::ETAG,
+    header::EXPIRES,
+    header::LAST_MODIFIED,
+    header::PRAGMA,
+    header::TRANSFER_ENCODING,
+    header::X_CONTENT_TYPE_OPTIONS,
+];
+
+/// Whether the client's version of HTTP has chunks (RFC 9112 7.1); else the stream ends with the
+/// connection.
+pub(super) fn has_chunks(version: Version) -> bool {
+    version >= Version::HTTP_11
+}
+
+/// The head of a stream's response, with `more` headers of a backend.
+pub(super) fn head(version: Version, more: &HeaderMap) -> BytesMut {
+    let mut head = BytesMut::with_capacity(512);
+    head.put_slice(b"HTTP/1.1 200 OK\r\n");
+    for (name, value) in HEADERS {
+        put(&mut head, name, value.as_bytes());
+    }
+    put(&mut head, "date", httpdate::fmt_http_date(SystemTime::now()).as_bytes());
+    for (name, value) in more {
+        if !REPLACED.contains(name) && name.as_str() != "x-accel-buffering" {
+            put(&mut head, name.as_str(), value.as_bytes());
+        }
+    }
+    if has_chunks(version) {
+        put(&mut head, "transfer-encoding", b"chunked");
+    }
+    // When the stream ends, so does the connection: nobody parses requests on it any more.
+    put(&mut head, "connection", b"close");
+    head.put_slice(b"\r\n");
+    head
+}
+
+fn put(head: &mut BytesMut, name: &str, value: &[u8]) {
+    // Written as people know them: some old clients compare the case.
+    let mut upper = true;
+    for byte in name.bytes() {
+        head.put_u8(if upper { byte.to_ascii_uppercase() } else { byte });
+        upper = byte == b'-';
+    }
+    head.put_slice(b": ");
+    head.put_slice(value);
+    head.put_slice(b"\r\n");
+}
+
+/// The first bytes of a stream: they tell the proxies on the way that the body has begun.
+///
+/// No blank line follows the hint: it holds as soon as its line ends (WHATWG HTML 9.2.6), and
+/// some clients would take the blank line for an empty message.
+pub(super) fn first_bytes(retry: Duration) -> String {
+    format!(":\nretry: {}\n", retry.as_millis())
+}
+
+/// The event that tells a client that it has missed something.
+pub(super) fn gap_event(gap: &Gap) -> String {
+    #[derive(serde::Serialize)]
+    struct Data<'a> {
+        reason: &'a str,
+        requested: Option<&'a str>,
+        oldest: Option<&'a str>,
+        newest: Option<&'a str>,
+    }
+    let data = Data {
+        reason: gap.reason.as_str(),
+        requested: gap.requested.as_deref(),
+        oldest: gap.oldest.as_deref(),
+        newest: gap.newest.as_deref(),
+    };
+    // Strings and nothing else always become JSON.
+    let mut event = Event::with_data(&serde_json::to_string(&data).unwrap_or_default());
+    // A name of our own has nothing that a name cannot have.
+    let _ = event.set_name("outboard.gap");
+    encode::block(&event, Some(&gap.resume))
+}
+
+/// The answer to an event-stream request that cannot be served just now: a stream that ends at once
+/// and says when to come back. Any error status would end a browser's `EventSource` for good
+/// (PROTOCOL 6.9).
+pub fn come_back(retry: Duration) -> Response<Body> {
+    let mut response = Response::new(Body::from(first_bytes(jittered(retry))));
+    *response.status_mut() = StatusCode::OK;
+    for (name, value) in HEADERS {
+        response.headers_mut().insert(name, header::HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Half to one and a half times as long, so that clients that were cut together do not come back
+/// together.
+pub(super) fn jittered(duration: Duration) -> Duration {
+    let mut random = [0; 2];
+    // Without randomness it is just not spread.
+    let _ = getrandom::fill(&mut random);
+    duration / 2 + duration.mul_f64(f64::from(u16::from_ne_bytes(random)) / f64::from(u16::MAX))
+}
+
+/// The opening of a stream, ready to be written.
+pub(super) fn opening(version: Version, more: &HeaderMap, retry: Duration, gap: Option<&Gap>) -> Bytes {
+    let mut first = first_bytes(retry);
+    if let Some(gap) = gap {
+        let _ = write!(first, "{}", gap_event(gap));
+    }
+    let mut opening = head(version, more);
+    opening.put_slice(&encode::frame(first.as_bytes(), has_chunks(version)));
+    opening.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::Reason;
+    use crate::event::Position;
+
+    #[test]
+    fn jitter_is_half_to_one_and_a_half() {
+        for _ in 0..1000 {
+            let jittered = jittered(Duration::from_secs(2)).as_millis();
+
+            assert!((1000..=3000).contains(&jittered), "{jittered}");
+        }
+    }
+
+    #[test]
+    fn a_gap_is_an_event_that_a_page_can_hear() {
+        let gap = Gap {
+            reason: Reason::Trimmed,
+            requested: Some("e-3".into()),
+            oldest: Some("e-8".into()),
+            newest: None,
+            resume: Position::parse("e-7").unwrap(),
+        };
+
+        assert_eq!(
+            gap_event(&gap),
+            "id: e-7\nevent: outboard.gap\n\
+             data: {\"reason\":\"trimmed\",\"requested\":\"e-3\",\"oldest\":\"e-8\",\"newest\":null}\n\n"
+        );
+    }
+}

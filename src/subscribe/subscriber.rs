@@ -1,0 +1,306 @@
+//! One held client: its socket, its cursor, and the writes between the two.
+
+use std::io::{self, IoSlice, Read as _, Write as _};
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use mio::net::{TcpStream, UnixStream};
+use mio::{Interest, Registry, Token};
+use smallvec::SmallVec;
+
+use super::end::End;
+use super::groups::GroupId;
+use super::pace::Pace;
+use super::wheel::Tick;
+use super::{OnEnd, Recheck, Seat};
+use crate::broker::{Entry, Member, Subscription};
+use crate::event::encode::{HEARTBEAT, LAST_CHUNK};
+
+/// A held client's socket, which never blocks.
+#[derive(Debug)]
+pub(super) enum Held {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+macro_rules! each {
+    ($held:expr, $stream:ident => $body:expr) => {
+        match $held {
+            Held::Tcp($stream) => $body,
+            Held::Unix($stream) => $body,
+        }
+    };
+}
+
+impl Held {
+    /// Asks to be told, once each time, when the socket becomes readable or writable.
+    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        each!(self, stream => registry.register(stream, token, interest))
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        each!(self, stream => stream.write(bytes))
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        each!(self, stream => stream.write_vectored(slices))
+    }
+
+    fn read(&mut self, scrap: &mut [u8]) -> io::Result<usize> {
+        each!(self, stream => stream.read(scrap))
+    }
+
+    fn shutdown(&self) {
+        // It fails only if the client is gone, and then there is nobody to tell.
+        let _ = each!(self, stream => stream.shutdown(Shutdown::Write));
+    }
+}
+
+/// How a client stands to the log.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum State {
+    /// It has everything its thread has seen; its cursor is not kept up.
+    Live,
+    /// There may be more for it; it waits for its turn to read.
+    Behind,
+    /// Its socket is full; since then nothing is read for it.
+    Blocked,
+}
+
+/// A client, for as long as it stays. About 130 bytes, and as many again for those with extras.
+#[derive(Debug)]
+pub(super) struct Subscriber {
+    socket: Held,
+    pub(super) subscription: Subscription,
+    pub(super) state: State,
+    /// Whether its bytes go in HTTP/1.1 chunks.
+    framed: bool,
+    /// What is left of bytes of which the socket has taken a part.
+    unsent: Option<Box<Bytes>>,
+    pub(super) group: GroupId,
+    pub(super) place_in_group: u32,
+    /// Silence after which a comment is sent.
+    pub(super) keep_alive: Duration,
+    /// When the socket last took something.
+    pub(super) last_write: Tick,
+    /// The soonest tick for which the wheel knows this client.
+    pub(super) timer: Tick,
+    pub(super) extras: Option<Box<Extras>>,
+    _seat: Seat,
+}
+
+/// What only some clients have.
+#[derive(Debug, Default)]
+pub(super) struct Extras {
+    /// The subject it was accepted for.
+    pub(super) member: Option<Member>,
+    /// The question to ask the backend again, and when.
+    pub(super) recheck: Option<(Recheck, Tick)>,
+    /// Who wants to hear that it is gone.
+    pub(super) on_end: Option<OnEnd>,
+    /// The place at which its stream ends, since its channel was closed there.
+    pub(super) ends_at: Option<u64>,
+    /// What `max_rate` holds back.
+    pub(super) pace: Option<Pace>,
+}
+
+impl Extras {
+    fn is_empty(&self) -> bool {
+        self.member.is_none() && self.recheck.is_none() && self.on_end.is_none() && self.pace.is_none()
+    }
+}
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Written {
+    /// The socket took all of it.
+    All,
+    /// The socket took this many bytes, and is full.
+    Part(usize),
+    /// There is nobody to take it.
+    Gone,
+}
+
+impl Subscriber {
+    pub(super) fn new(
+        socket: Held,
+        subscription: Subscription,
+        framed: bool,
+        opening: Bytes,
+        keep_alive: Duration,
+        extras: Extras,
+        seat: Seat,
+    ) -> Self {
+        Self {
+            socket,
+            subscription,
+            state: State::Behind,
+            framed,
+            unsent: Some(opening).filter(|opening| !opening.is_empty()).map(Box::new),
+            group: 0,
+            place_in_group: 0,
+            keep_alive,
+            last_write: Tick::default(),
+            timer: Tick::NEVER,
+            extras: (!extras.is_empty()).then(|| Box::new(extras)),
+            _seat: seat,
+        }
+    }
+
+    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        self.socket.register(registry, token)
+    }
+
+    pub(super) fn is_framed(&self) -> bool {
+        self.framed
+    }
+
+    pub(super) fn pace(&mut self) -> Option<&mut Pace> {
+        self.extras.as_mut()?.pace.as_mut()
+    }
+
+    pub(super) fn ends_at(&self) -> Option<u64> {
+        self.extras.as_ref()?.ends_at
+    }
+
+    pub(super) fn set_ends_at(&mut self, place: u64) {
+        self.extras.get_or_insert_default().ends_at = Some(place);
+    }
+
+    pub(super) fn is_disconnected(&self) -> bool {
+        let member = self.extras.as_ref().and_then(|extras| extras.member.as_ref());
+        member.is_some_and(Member::is_ended)
+    }
+
+    /// Writes until all is written or the socket is full.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Written {
+        let mut written = 0;
+        while written < bytes.len() {
+            match self.socket.write(&bytes[written..]) {
+                Ok(0) => return Written::Gone,
+                Ok(n) => written += n,
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => return Written::Part(written),
+                    io::ErrorKind::Interrupted => {}
+                    _ => return Written::Gone,
+                },
+            }
+        }
+        Written::All
+    }
+
+    /// Writes, and keeps what the socket does not take.
+    pub(super) fn write_or_keep(&mut self, bytes: Bytes) -> Written {
+        let written = self.write(&bytes);
+        if let Written::Part(n) = written {
+            self.keep(bytes.slice(n..));
+        }
+        written
+    }
+
+    /// Keeps the rest of something of which a part is written: it goes first next time.
+    pub(super) fn keep(&mut self, rest: Bytes) {
+        self.unsent = Some(rest).filter(|rest| !rest.is_empty()).map(Box::new);
+    }
+
+    /// Writes what was kept.
+    pub(super) fn flush(&mut self) -> Written {
+        match self.unsent.take() {
+            None => Written::All,
+            Some(rest) => self.write_or_keep(*rest),
+        }
+    }
+
+    /// Writes entries with as few calls as possible. The cursor follows to the last one that the
+    /// socket took a part of; the rest of that one is kept.
+    pub(super) fn write_entries(&mut self, entries: &[Arc<Entry>]) -> Written {
+        const AT_ONCE: usize = 64;
+        for entries in entries.chunks(AT_ONCE) {
+            let bytes: SmallVec<[Bytes; 8]> =
+                entries.iter().map(|entry| entry.encoded.bytes(self.framed)).collect();
+            match self.write_all_of(&bytes) {
+                Written::All => self.subscription.cursor = entries[entries.len() - 1].sequence,
+                Written::Part(mut taken) => {
+                    for (entry, mut bytes) in entries.iter().zip(bytes) {
+                        if taken == 0 {
+                            break;
+                        }
+                        self.subscription.cursor = entry.sequence;
+                        let n = taken.min(bytes.len());
+                        taken -= n;
+                        bytes.advance(n);
+                        self.keep(bytes);
+                    }
+                    return Written::Part(0);
+                }
+                Written::Gone => return Written::Gone,
+            }
+        }
+        Written::All
+    }
+
+    fn write_all_of(&mut self, bytes: &[Bytes]) -> Written {
+        if let [bytes] = bytes {
+            return self.write(bytes);
+        }
+        let mut slices: SmallVec<[IoSlice<'_>; 64]> = bytes.iter().map(|bytes| IoSlice::new(bytes)).collect();
+        let mut rest = &mut slices[..];
+        let mut written = 0;
+        while !rest.is_empty() {
+            match self.socket.write_vectored(rest) {
+                Ok(0) => return Written::Gone,
+                Ok(n) => {
+                    written += n;
+                    IoSlice::advance_slices(&mut rest, n);
+                }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => return Written::Part(written),
+                    io::ErrorKind::Interrupted => {}
+                    _ => return Written::Gone,
+                },
+            }
+        }
+        Written::All
+    }
+
+    /// Breaks the silence, so that nobody on the way takes the stream for dead.
+    pub(super) fn beat(&mut self) -> Written {
+        const FRAMED: &[u8] = b"2\r\n:\n\r\n";
+        self.write_or_keep(Bytes::from_static(if self.framed { FRAMED } else { HEARTBEAT }))
+    }
+
+    /// Reads what the client says, which is nothing to us, until it says no more; whether it left.
+    pub(super) fn hear(&mut self) -> Option<End> {
+        let mut scrap = [0; 1024];
+        // A client that talks without end gets its next turn when others had theirs: the bound
+        // is far above what any sends in earnest.
+        for _ in 0..64 {
+            match self.socket.read(&mut scrap) {
+                Ok(0) => return Some(End::ClientLeft),
+                Ok(_) => {}
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => return None,
+                    io::ErrorKind::Interrupted => {}
+                    _ => return Some(End::ConnectionLost),
+                },
+            }
+        }
+        Some(End::ClientLeft)
+    }
+
+    /// Ends the stream: cleanly, if the client has got all that was begun.
+    pub(super) fn finish(mut self, end: End) {
+        if end.is_ours() && self.flush() == Written::All {
+            if self.framed {
+                self.write(LAST_CHUNK);
+            }
+            self.socket.shutdown();
+        }
+        if let Some(on_end) = self.extras.and_then(|extras| extras.on_end) {
+            (on_end.0)(end);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! A timer wheel: thousands of deadlines for the cost of a few words each.
+//!
+//! Heartbeats, stall limits, rechecks and rates need not be exact to the millisecond, and most of
+//! them are moved before they come due. So a deadline is a number in the slot of its tick, found
+//! again when the hand passes; moving it later costs nothing, for whoever is woken too early just
+//! sets the timer anew.
+
+use std::time::{Duration, Instant};
+
+/// A moment, counted in [`TICK`]s since the wheel was made. Wraps after two years.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct Tick(u32);
+
+/// How exact the wheel is.
+pub(super) const TICK: Duration = Duration::from_millis(16);
+const SLOTS: usize = 1024;
+
+impl Tick {
+    pub(super) const NEVER: Self = Self(u32::MAX);
+
+    /// The tick that is at least this much later.
+    pub(super) fn after(self, duration: Duration) -> Self {
+        let ticks = duration.as_millis().div_ceil(TICK.as_millis());
+        Self(self.0.saturating_add(u32::try_from(ticks).unwrap_or(u32::MAX)).min(u32::MAX - 1))
+    }
+}
+
+/// Deadlines by the number of whoever waits for them.
+#[derive(Debug)]
+pub(super) struct Wheel {
+    start: Instant,
+    hand: Tick,
+    slots: Vec<Vec<(Tick, u32)>>,
+    waiting: usize,
+}
+
+impl Wheel {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { start: now, hand: Tick(0), slots: vec![Vec::new(); SLOTS], waiting: 0 }
+    }
+
+    /// The current tick.
+    pub(super) fn tick(&self, now: Instant) -> Tick {
+        let ticks = now.saturating_duration_since(self.start).as_millis() / TICK.as_millis();
+        Tick(u32::try_from(ticks).unwrap_or(u32::MAX - 1))
+    }
+
+    /// Lets `who` be called at `due`, or with the next tick if that is past; the tick it is.
+    pub(super) fn set(&mut self, due: Tick, who: u32) -> Tick {
+        let due = due.max(Tick(self.hand.0 + 1));
+        self.slots[due.0 as usize % SLOTS].push((due, who));
+        self.waiting += 1;
+        due
+    }
+
+    /// Moves the hand to `now` and calls those that are due, with the tick they were set for.
+    pub(super) fn advance(&mut self, now: Tick, due: &mut Vec<(Tick, u32)>) {
+        let passed = (now.0.saturating_sub(self.hand.0) as usize).min(SLOTS);
+        for step in 1..=passed {
+            let slot = &mut self.slots[(self.hand.0 as usize + step) % SLOTS];
+            let before = due.len();
+            // What is further than one turn away stays for a later one.
+            due.extend(slot.extract_if(.., |(tick, _)| *tick <= now));
+            self.waiting -= due.len() - before;
+        }
+        self.hand = self.hand.max(now);
+    }
+
+    /// How long nobody is due; `None` while nobody waits.
+    pub(super) fn idle(&self, now: Instant) -> Option<Duration> {
+        if self.waiting == 0 {
+            return None;
+        }
+        let next = (1..SLOTS).find(|step| !self.slots[(self.hand.0 as usize + step) % SLOTS].is_empty());
+        let tick = self.hand.0.saturating_add(next.unwrap_or(SLOTS) as u32);
+        let due = self.start + TICK * tick;
+        Some(due.saturating_duration_since(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(wheel: &mut Wheel, to: u32) -> Vec<u32> {
+        let mut due = Vec::new();
+        wheel.advance(Tick(to), &mut due);
+        due.into_iter().map(|(_, who)| who).collect()
+    }
+
+    #[test]
+    fn everyone_is_called_once_when_due_and_not_before() {
+        let mut wheel = Wheel::new(Instant::now());
+        wheel.set(Tick(3), 1);
+        wheel.set(Tick(5), 2);
+        wheel.set(Tick(3 + 1024), 3);
+        wheel.set(Tick(5000), 4);
+
+        assert_eq!(run(&mut wheel, 2), [0; 0]);
+        assert_eq!(run(&mut wheel, 4), [1]);
+        assert_eq!(run(&mut wheel, 1026), [2]);
+        assert_eq!(run(&mut wheel, 1027), [3]);
+        assert_eq!(run(&mut wheel, 9000), [4]);
+        assert_eq!(run(&mut wheel, 20_000), [0; 0]);
+        assert_eq!(wheel.idle(Instant::now()), None);
+    }
+
+    #[test]
+    fn what_is_due_already_comes_with_the_next_tick() {
+        let mut wheel = Wheel::new(Instant::now());
+        run(&mut wheel, 100);
+
+        wheel.set(Tick(7), 1);
+
+        assert_eq!(run(&mut wheel, 101), [1]);
+    }
+
+    #[test]
+    fn a_duration_is_never_cut_short() {
+        let start = Tick(10);
+
+        assert_eq!(start.after(Duration::ZERO), Tick(10));
+        assert_eq!(start.after(Duration::from_millis(1)), Tick(11));
+        assert_eq!(start.after(Duration::from_millis(16)), Tick(11));
+        assert_eq!(start.after(Duration::from_millis(17)), Tick(12));
+        assert!(start.after(Duration::MAX) < Tick::NEVER);
+    }
+}

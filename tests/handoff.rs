@@ -1,0 +1,234 @@
+//! The handoff (PROTOCOL 4.1), header by header, with a scripted backend.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a fixture that breaks is a failed test")]
+
+mod support;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use support::backend::Exchange;
+use support::{Backend, DEADLINE, Outboard, Reply, Request};
+
+/// A backend that hands every client over with these headers and this body.
+fn handing_over(headers: &'static [&'static str], body: &'static str) -> Backend {
+    Backend::start(move |exchange| hand_over(exchange, headers, body))
+}
+
+fn hand_over(exchange: &mut Exchange, headers: &[&str], body: &str) {
+    let all = [&["Content-Type: text/event-stream"], headers].concat();
+    exchange.answer("200 OK", &all, body);
+}
+
+#[test]
+fn the_body_comes_first_and_the_headers_of_the_handoff_never_reach_the_client() {
+    let backend = handing_over(
+        &[
+            "Outboard-Channel: a, b",
+            "Outboard-Channel: c",
+            "Set-Cookie: x=1",
+            "X-Own: kept",
+            "Outboard-Subject: s",
+        ],
+        "data: first\n\n",
+    );
+    let outboard = Outboard::behind(&backend).start();
+
+    let mut stream = outboard.subscribe("/any");
+    for channel in ["a", "b", "c"] {
+        assert_eq!(outboard.publish(channel, channel).receivers, 1);
+    }
+
+    assert_eq!(stream.data(), "first");
+    for channel in ["a", "b", "c"] {
+        assert_eq!(stream.data(), channel);
+    }
+    assert_eq!((stream.header("set-cookie"), stream.header("x-own")), (Some("x=1"), Some("kept")));
+    for name in ["outboard-channel", "outboard-subject", "content-length"] {
+        assert_eq!(stream.header(name), None, "{name}");
+    }
+}
+
+#[test]
+fn a_body_that_does_not_end_its_last_event_spoils_nothing() {
+    let backend = handing_over(&["Outboard-Channel: a", "Outboard-Replay: live"], "data: half");
+    let outboard = Outboard::behind(&backend).start();
+    let mut stream = outboard.subscribe("/any");
+
+    outboard.publish("a", "whole");
+
+    let mut seen = stream.data();
+    if seen == "half" {
+        seen = stream.data();
+    }
+    assert_eq!(seen, "whole");
+}
+
+#[test]
+fn a_client_cannot_hand_itself_over() {
+    let backend = Backend::start(|exchange| {
+        let head = exchange.head.clone();
+        exchange.answer("200 OK", &["Content-Type: text/plain"], &head);
+    });
+    let outboard = Outboard::behind(&backend).start();
+
+    let request =
+        Request::get("/").header("Outboard-Channel", "secret").header("Accept", "text/event-stream");
+    let answer = outboard.send(&request.header("Grip-Hold", "stream").header("outboard-subject", "root"));
+
+    assert_eq!(answer.status, 200);
+    let seen = answer.text().to_lowercase();
+    assert!(!seen.contains("secret") && !seen.contains("grip-hold") && !seen.contains("root"), "{seen}");
+    assert_eq!(outboard.publish("secret", "x").receivers, 0);
+}
+
+#[test]
+fn what_a_client_gets_first_is_the_backend_s_choice() {
+    for (replay, expected) in [
+        ("Outboard-Replay: all", &["1", "2", "3", "live"][..]),
+        ("Outboard-Replay: 2", &["2", "3", "live"]),
+        ("Outboard-Replay: live", &["live"]),
+        ("Outboard-Replay: unseen", &["1", "2", "3", "live"]),
+    ] {
+        let backend =
+            Backend::start(move |exchange| hand_over(exchange, &["Outboard-Channel: a", replay], ""));
+        let outboard = Outboard::behind(&backend).start();
+        for data in ["1", "2", "3"] {
+            outboard.publish("a", data);
+        }
+
+        let mut stream = outboard.subscribe("/any");
+        outboard.publish("a", "live");
+
+        let seen: Vec<_> = expected.iter().map(|_| stream.data()).collect();
+        assert_eq!(seen, expected, "{replay}");
+    }
+}
+
+#[test]
+fn what_one_subscriber_has_got_is_not_unseen_for_the_next() {
+    let backend = handing_over(&["Outboard-Channel: a"], "");
+    let outboard = Outboard::behind(&backend).start();
+    outboard.publish("a", "early");
+    let mut first = outboard.subscribe("/any");
+    assert_eq!(first.data(), "early");
+
+    let mut second = outboard.subscribe("/any");
+    outboard.publish("a", "live");
+
+    assert_eq!(second.data(), "live");
+}
+
+#[test]
+fn a_subject_s_streams_end_together() {
+    let backend = Backend::start(|exchange| {
+        let subject = format!("Outboard-Subject: {}", &exchange.target()[1..]);
+        hand_over(exchange, &["Outboard-Channel: a", &subject], "");
+    });
+    let outboard = Outboard::behind(&backend).start();
+    let mut alice = [outboard.subscribe("/alice"), outboard.subscribe("/alice")];
+    let mut bob = outboard.subscribe("/bob");
+
+    let replies = outboard.frames("disconnect: alice\n\nchannel: a\ndata: x\n\n");
+
+    assert!(replies[0].starts_with("ok"), "{replies:?}");
+    assert_eq!(Reply::parse(&replies[1]).receivers, 1);
+    for stream in &mut alice {
+        assert_eq!(stream.next_or_end(), None);
+    }
+    assert_eq!(bob.data(), "x");
+}
+
+#[test]
+fn a_client_that_the_backend_no_longer_accepts_is_let_go_at_the_recheck() {
+    let asked = AtomicUsize::new(0);
+    let backend = Backend::start(move |exchange| match asked.fetch_add(1, Ordering::SeqCst) {
+        0 | 1 => hand_over(exchange, &["Outboard-Channel: a", "Outboard-Recheck: 1"], "data: greeting\n\n"),
+        _ => exchange.answer("403 Forbidden", &[], "no more"),
+    });
+    let outboard = Outboard::behind(&backend).start();
+    let request =
+        Request::get("/any?q=1").header("Accept", "text/event-stream").header("Cookie", "session=7");
+
+    let mut stream = outboard.open(&request).into_stream();
+
+    let events = stream.rest();
+    assert_eq!(events.len(), 1, "the greeting is not repeated: {events:?}");
+    for _ in 0..3 {
+        let head = backend.next_request();
+        assert!(head.starts_with("GET /any?q=1 "), "{head}");
+        assert!(head.to_lowercase().contains("cookie: session=7"), "the same request again: {head}");
+    }
+}
+
+#[test]
+fn the_backend_is_told_once_when_a_client_has_left() {
+    let backend = Backend::start(|exchange| {
+        if exchange.target().starts_with("/left") {
+            exchange.answer("204 No Content", &[], "");
+        } else {
+            hand_over(exchange, &["Outboard-Channel: a", "Outboard-Gone: /left?job=42"], "");
+        }
+    });
+    let outboard = Outboard::behind(&backend).start();
+    let stream = outboard.subscribe("/any");
+    backend.next_request();
+
+    drop(stream);
+
+    let head = backend.next_request();
+    assert!(head.starts_with("POST /left?job=42 "), "{head}");
+    assert_eq!(outboard.publish("a", "x").receivers, 0);
+    assert_eq!(backend.requests_so_far(), Vec::<String>::new());
+}
+
+#[test]
+fn retry_and_keep_alive_are_the_backend_s_choice() {
+    let backend = handing_over(&["Outboard-Channel: a", "Outboard-Retry: 800", "Outboard-Keep-Alive: 1"], "");
+    let outboard = Outboard::behind(&backend).start();
+    let mut stream = outboard.subscribe("/any");
+    let opened = Instant::now();
+
+    stream.read_until(":\n:\n");
+
+    let hint = stream.retry().unwrap();
+    assert!((400..=1200).contains(&hint), "800 ms, times a half to one and a half, not {hint}");
+    assert!(opened.elapsed() < Duration::from_secs(12).min(DEADLINE), "sooner than the default of 15 s");
+}
+
+#[test]
+fn a_handoff_that_makes_no_sense_is_the_backend_s_fault_and_the_log_says_what_to_write() {
+    for (header, hint) in [
+        ("Outboard-Chanel: a", "Outboard-Channel"),
+        ("Outboard-Replay: yesterday", "unseen"),
+        ("Outboard-Recheck: soon", "Outboard-Recheck"),
+    ] {
+        let headers = ["Outboard-Channel: a", header];
+        let backend = Backend::start(move |exchange| hand_over(exchange, &headers, ""));
+        let outboard = Outboard::behind(&backend).start();
+
+        let answer = outboard.get("/any");
+
+        assert_eq!(answer.status, 502, "{header}");
+        let log = outboard.log();
+        assert!(log.to_lowercase().contains(&hint.to_lowercase()), "{header}:\n{log}");
+    }
+}
+
+#[test]
+fn a_hundred_handoffs_leave_no_connection_to_the_backend_behind() {
+    let backend = handing_over(&["Outboard-Channel: a"], "");
+    let outboard = Outboard::behind(&backend).with_config("").start();
+
+    let mut streams: Vec<_> = (0..100).map(|_| outboard.subscribe("/any")).collect();
+
+    assert_eq!(outboard.publish("a", "to all").receivers, 100);
+    for stream in &mut streams {
+        assert_eq!(stream.data(), "to all");
+    }
+    assert!(
+        backend.connections() < 20,
+        "{} connections for requests one after the other",
+        backend.connections()
+    );
+}

@@ -1,0 +1,12 @@
+//! The proxy between real sockets: a backend that says what its script says, byte by byte, and a
+//! client that reads what comes of it.
+
+#[path = "proxy/support.rs"]
+mod support;
+
+#[path = "proxy/connections.rs"]
+mod connections;
+#[path = "proxy/faults.rs"]
+mod faults;
+#[path = "proxy/passing.rs"]
+mod passing;

@@ -1,0 +1,3 @@
+<?php
+header('Content-Type: text/event-stream');
+header('Outboard-Channel: job-42');

@@ -1,0 +1,2 @@
+#!/usr/bin/python3
+print("Content-Type: text/event-stream\nOutboard-Channel: job-42\n")

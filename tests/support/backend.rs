@@ -1,0 +1,167 @@
+//! A backend that does exactly what a test tells it to, byte by byte.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use super::{DEADLINE, Site};
+
+/// A listener that hands every request to a script.
+pub struct Backend {
+    address: String,
+    stopping: Arc<AtomicBool>,
+    accepting: Option<JoinHandle<()>>,
+    connections: Arc<Mutex<Vec<TcpStream>>>,
+    requests: Mutex<Receiver<String>>,
+}
+
+/// One request, and the socket to answer on.
+pub struct Exchange {
+    /// The request's head, as it came.
+    pub head: String,
+    /// The request's body, if it had a length.
+    pub body: Vec<u8>,
+    socket: TcpStream,
+}
+
+impl Exchange {
+    /// The path and query.
+    pub fn target(&self) -> &str {
+        self.head.split(' ').nth(1).unwrap_or_default()
+    }
+
+    /// A header's value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head
+            .split("\r\n")
+            .filter_map(|line| line.split_once(':'))
+            .find(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim())
+    }
+
+    /// Sends `bytes` as they are. The other side may have gone; that is its business.
+    pub fn write(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = self.socket.write_all(bytes.as_ref());
+    }
+
+    /// Answers with a status line, headers (lines without their end) and a body.
+    pub fn answer(&mut self, status: &str, headers: &[&str], body: &str) {
+        let mut head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n", body.len());
+        for header in headers {
+            head.push_str(header);
+            head.push_str("\r\n");
+        }
+        self.write(format!("{head}\r\n{body}"));
+    }
+
+    /// Breaks the connection off.
+    pub fn cut(&mut self) {
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+
+    /// Waits until the other side has closed the connection.
+    pub fn wait_until_closed(&mut self) {
+        let mut byte = [0];
+        while matches!(self.socket.read(&mut byte), Ok(1)) {}
+    }
+}
+
+impl Backend {
+    /// Starts one on a free port. `script` is called for each request, connection by connection.
+    pub fn start(script: impl Fn(&mut Exchange) + Send + Sync + 'static) -> Self {
+        Self::start_on("127.0.0.1:0", script)
+    }
+
+    /// Starts one on a given address: where one was that has stopped.
+    pub fn start_on(address: &str, script: impl Fn(&mut Exchange) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let stopping = Arc::new(AtomicBool::new(false));
+        let connections = Arc::new(Mutex::new(Vec::new()));
+        let (sender, requests) = channel();
+        let script = Arc::new(script);
+        let accepting = std::thread::spawn({
+            let (stopping, connections) = (Arc::clone(&stopping), Arc::clone(&connections));
+            move || {
+                for socket in listener.incoming().map_while(Result::ok) {
+                    if stopping.load(Ordering::SeqCst) {
+                        return;
+                    }
+                    connections.lock().unwrap().push(socket.try_clone().unwrap());
+                    let (script, sender) = (Arc::clone(&script), sender.clone());
+                    std::thread::spawn(move || {
+                        while let Some(mut exchange) = read(&socket) {
+                            let _ = sender.send(exchange.head.clone());
+                            script(&mut exchange);
+                        }
+                    });
+                }
+            }
+        });
+        Self { address, stopping, accepting: Some(accepting), connections, requests: Mutex::new(requests) }
+    }
+
+    /// One that greets.
+    pub fn greeting() -> Self {
+        Self::start(|exchange| exchange.answer("200 OK", &["Content-Type: text/plain"], "hello\n"))
+    }
+
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// How many connections have been made to it.
+    pub fn connections(&self) -> usize {
+        self.connections.lock().unwrap().len()
+    }
+
+    /// The head of the next request that comes in, or came in before and was not asked for.
+    pub fn next_request(&self) -> String {
+        self.requests.lock().unwrap().recv_timeout(DEADLINE).expect("the backend is asked")
+    }
+
+    /// Heads of requests that have come in and were not asked for.
+    pub fn requests_so_far(&self) -> Vec<String> {
+        self.requests.lock().unwrap().try_iter().collect()
+    }
+}
+
+fn read(socket: &TcpStream) -> Option<Exchange> {
+    let mut reader = BufReader::new(socket.try_clone().ok()?);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut head).ok()? == 0 {
+            return None;
+        }
+    }
+    head.truncate(head.len() - 4);
+    let mut exchange = Exchange { head, body: Vec::new(), socket: socket.try_clone().ok()? };
+    let length = exchange.header("content-length").and_then(|value| value.parse().ok()).unwrap_or(0);
+    exchange.body = vec![0; length];
+    reader.read_exact(&mut exchange.body).ok()?;
+    Some(exchange)
+}
+
+impl Site for Backend {
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+impl Drop for Backend {
+    /// Closes the listener and every connection.
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        // Wakes the accept; its thread then sees that it is over.
+        let _ = TcpStream::connect(&self.address);
+        if let Some(accepting) = self.accepting.take() {
+            let _ = accepting.join();
+        }
+        for connection in self.connections.lock().unwrap().drain(..) {
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+    }
+}
