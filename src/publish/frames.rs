@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::{self, Future};
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -96,7 +97,7 @@ impl Conversation<'_> {
                 // What arrived before this moment is read to its end, and nothing arrives after it.
                 () = draining.begun(), if !stopping => {
                     stopping = true;
-                    stop_sending(&self.stream);
+                    stop_sending(self.stream.as_fd());
                 }
                 (answer, is_wanted) = first_known(&mut self.in_flight), if !self.in_flight.is_empty() => {
                     self.answer(answer, is_wanted);
