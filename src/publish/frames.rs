@@ -32,6 +32,9 @@ const READ: usize = 32 << 10;
 /// How long a publisher that has ended its side may leave its replies unread.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The same, once the drain has begun: one publisher that never reads must not hold up the end.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
+
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
 }
@@ -49,8 +52,8 @@ pub(super) async fn serve(stream: UnixStream, read_ahead: &[u8], api: &Api, drai
         refused_before: false,
     };
     conversation.take(read_ahead);
-    conversation.go_on(draining).await;
-    conversation.hand_over_replies().await;
+    conversation.go_on(draining.clone()).await;
+    conversation.hand_over_replies(draining).await;
 }
 
 struct Conversation<'a> {
@@ -205,13 +208,22 @@ impl Conversation<'_> {
     }
 
     /// Gives a publisher that has only ended its side the time to read.
-    async fn hand_over_replies(&mut self) {
+    async fn hand_over_replies(&mut self, mut draining: Draining) {
         let Self { replies, stream, .. } = self;
-        while replies.are_waiting() {
-            match tokio::time::timeout(PATIENCE, stream.writable()).await {
-                Ok(Ok(())) => replies.write(stream),
-                _ => return,
+        let hand_over = async {
+            while replies.are_waiting() && stream.writable().await.is_ok() {
+                replies.write(stream);
             }
+        };
+        let patience = async {
+            tokio::select! {
+                () = tokio::time::sleep(PATIENCE) => {}
+                () = draining.begun() => tokio::time::sleep(LAST_PATIENCE).await,
+            }
+        };
+        tokio::select! {
+            () = hand_over => {}
+            () = patience => {}
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Frames: what is published, what is replied, and who waits for whom.
 
 use std::io::Read;
+use std::time::{Duration, Instant};
 
 use outboard::broker;
 
@@ -311,6 +312,26 @@ async fn a_drain_publishes_what_was_sent_before_it_and_ends() {
     assert_eq!(codes(&idle), ["ok", "incomplete"]);
     assert_eq!(codes(&waiting), ["incomplete"]);
     assert!(!served.path.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_that_never_reads_does_not_hold_up_the_end() {
+    const EVENTS: usize = 20_000;
+    let mut served = serve();
+    let mut silent = served.connect();
+    let silent = blocking(move || {
+        silent.write("channel: a\n\n");
+        silent.write("data: x\n\n".repeat(EVENTS));
+        silent
+    })
+    .await;
+
+    let begun = Instant::now();
+    served.drain().await;
+
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    assert_eq!(served.data("a").len(), EVENTS);
+    drop(silent);
 }
 
 #[tokio::test(flavor = "multi_thread")]
