@@ -6,7 +6,7 @@
 //! `ARCHITECTURE.md` holds the map, and which module may import which.
 
 pub mod admin;
-//pub mod app;
+pub mod app;
 pub mod body;
 pub mod broker;
 pub mod channel;
