@@ -4,5 +4,9 @@
 #[path = "proxy/support.rs"]
 mod support;
 
+#[path = "proxy/connections.rs"]
+mod connections;
+#[path = "proxy/faults.rs"]
+mod faults;
 #[path = "proxy/passing.rs"]
 mod passing;

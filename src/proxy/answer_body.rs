@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
@@ -52,7 +52,7 @@ impl AnswerBody {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Some(lease) = &mut self.lease else { return Poll::Ready(None) };
         if let (Some(idle), false) = (self.idle, self.waiting) {
-            lease.link.arm(idle);
+            lease.link.arm_until(Instant::now() + idle);
         }
         self.waiting = true;
         let body = &mut self.body;

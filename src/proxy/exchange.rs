@@ -1,6 +1,7 @@
 //! One request and its answer's head.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
@@ -12,7 +13,7 @@ use super::link::{Link, Overdue};
 use super::pool::Place;
 use super::tunnel::Upstream;
 use super::upload::{self, Progress, State};
-use super::{Inside, headers};
+use super::{Inside, Settings, headers};
 use crate::body::Body;
 
 /// A link in use, with the place it takes up. Dropped, it closes the connection.
@@ -61,24 +62,27 @@ pub(super) async fn exchange(
         let copy = repeatable.then(|| copy_head(&request));
         match attempt(inside, &mut link, request, progress.as_deref(), upgrade).await {
             Ok(answer) => return finish(inside, answer, link, place, progress),
-            Err(Failed { fault, unsent }) => {
-                let again = if link.has_received() { None } else { unsent.or(copy) };
-                request = again.ok_or(fault)?;
+            Err(Failed::Dead { fault, unsent }) => {
+                request = unsent.map(|unsent| *unsent).or(copy).ok_or(fault)?
             }
+            Err(Failed::Final(fault)) => return Err(fault),
         }
     }
     let settings = &inside.settings;
     let mut link = connect(&settings.address, &inside.name, settings.connect_timeout).await?;
     match attempt(inside, &mut link, request, progress.as_deref(), upgrade).await {
         Ok(answer) => finish(inside, answer, link, place, progress),
-        Err(failed) => Err(failed.fault),
+        Err(Failed::Dead { fault, .. } | Failed::Final(fault)) => Err(fault),
     }
 }
 
-/// No answer, and what is left of the request.
-struct Failed {
-    fault: Fault,
-    unsent: Option<Request<Body>>,
+/// Why an attempt brought no answer.
+enum Failed {
+    /// The connection ended before the backend said anything. The request is still whole if nothing of
+    /// it was sent.
+    Dead { fault: Fault, unsent: Option<Box<Request<Body>>> },
+    /// Another attempt would not be better, or could do harm.
+    Final(Fault),
 }
 
 async fn place(inside: &Inside) -> Result<Place, Fault> {
@@ -120,41 +124,68 @@ async fn attempt(
     if upgrade {
         link.allow_upgrade();
     }
-    let failed = |fault| Failed { fault, unsent: None };
-    let settings = &inside.settings;
     let mut sending = std::pin::pin!(link.begin(request));
-    let mut mark = 0;
+    let clock = Clock { settings: &inside.settings, progress, begun: Instant::now() };
+    link.arm_until(clock.first_look());
     loop {
-        let state = progress.map_or(State::Complete, Progress::state);
-        let limit =
-            if state == State::WaitsForClient { settings.idle_timeout } else { settings.answer_timeout };
-        link.arm(limit);
         match link.drive(sending.as_mut()).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(mut error)) => {
-                let unsent = error.take_message();
+                let unsent = error.take_message().map(Box::new);
                 if progress.is_some_and(|progress| progress.state() == State::Failed) {
-                    return Err(failed(Fault::ClientLeft));
+                    return Err(Failed::Final(Fault::ClientLeft));
                 }
-                return Err(Failed { fault: Fault::before_answer(&inside.name, error.error()), unsent });
+                let fault = Fault::before_answer(&inside.name, error.error());
+                return Err(match link.has_received() {
+                    true => Failed::Final(fault),
+                    false => Failed::Dead { fault, unsent },
+                });
             }
-            Err(Overdue) => {
-                let Some(progress) = progress else { return Err(failed(silent(inside))) };
-                let before = std::mem::replace(&mut mark, progress.mark());
-                // Whether it has moved or only begun to wait, the clock starts anew for what is next.
-                if mark == before && state == progress.state() {
-                    return Err(failed(match state {
-                        State::WaitsForClient => Fault::ClientStalled { waited: limit },
-                        State::WaitsForBackend | State::Failed | State::Complete => silent(inside),
-                    }));
-                }
-            }
+            Err(Overdue) => match clock.deadline() {
+                deadline if deadline > Instant::now() => link.arm_until(deadline),
+                _ => return Err(Failed::Final(clock.fault(&inside.name))),
+            },
         }
     }
 }
 
-fn silent(inside: &Inside) -> Fault {
-    Fault::Silent { backend: inside.name.clone(), waited: inside.settings.answer_timeout }
+/// How long who may take, while an answer is awaited.
+struct Clock<'a> {
+    settings: &'a Settings,
+    progress: Option<&'a Progress>,
+    begun: Instant,
+}
+
+impl Clock<'_> {
+    /// When it may first be too late. Nobody looks at the clock while the body gets on, so this may be
+    /// too early; then [`Clock::deadline`] says when to look again.
+    fn first_look(&self) -> Instant {
+        let Settings { answer_timeout, idle_timeout, .. } = self.settings;
+        match self.progress {
+            None => self.begun + *answer_timeout,
+            Some(_) => self.begun + *answer_timeout.min(idle_timeout),
+        }
+    }
+
+    /// When it is too late, if nothing changes.
+    fn deadline(&self) -> Instant {
+        let Some(progress) = self.progress else { return self.begun + self.settings.answer_timeout };
+        let limit = match progress.state() {
+            State::WaitsForClient => self.settings.idle_timeout,
+            State::WaitsForBackend | State::Failed | State::Complete => self.settings.answer_timeout,
+        };
+        progress.since() + limit
+    }
+
+    /// Whom the lost time is due to.
+    fn fault(&self, backend: &str) -> Fault {
+        match self.progress.map(Progress::state) {
+            Some(State::WaitsForClient) => Fault::ClientStalled { waited: self.settings.idle_timeout },
+            Some(State::WaitsForBackend | State::Failed | State::Complete) | None => {
+                Fault::Silent { backend: backend.into(), waited: self.settings.answer_timeout }
+            }
+        }
+    }
 }
 
 /// Checks the head.

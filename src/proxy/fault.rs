@@ -12,7 +12,7 @@ use super::link::{MAX_HEAD, MAX_LINES};
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// No connection could be made.
-    #[error("cannot connect to backend {backend}: {cause}; is it running, and does it listen there?")]
+    #[error("cannot connect to backend {backend}: {cause}; {}", advice(cause))]
     Unreachable {
         /// The backend's address.
         backend: String,
@@ -124,6 +124,16 @@ impl Fault {
             return Self::Nonsense { backend, cause: causes(error) };
         }
         Self::Closed { backend, cause: causes(error) }
+    }
+}
+
+/// What an operator can look at when no connection could be made.
+fn advice(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::PermissionDenied => "may this user open the socket?",
+        io::ErrorKind::NotFound => "is it running, and is the path right?",
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "is its machine up?",
+        _ => "is it running, and does it listen there?",
     }
 }
 

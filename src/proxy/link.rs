@@ -8,14 +8,14 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Sleep, sleep};
 
 use super::bell::Bell;
 use super::stream::{Socket, Stream, Traffic};
@@ -131,11 +131,11 @@ impl Link {
         }
     }
 
-    /// Starts the clock: [`Link::poll`] ends with [`Overdue`] after so long.
-    pub(super) fn arm(&mut self, time: Duration) {
+    /// Starts the clock: [`Link::poll`] ends with [`Overdue`] then.
+    pub(super) fn arm_until(&mut self, deadline: Instant) {
         // Moving a timer to a later time takes no lock, so the timer stays where it is from one
         // request to the next, and a stray wake-up of an idle link is muffled.
-        self.clock.as_mut().reset(Instant::now() + time);
+        self.clock.as_mut().reset(deadline.into());
         self.armed = true;
     }
 
@@ -176,6 +176,7 @@ impl Link {
     /// Lets go of the task that used the link.
     pub(super) fn rest(&mut self) {
         self.armed = false;
+        self.may_upgrade = false;
         self.bell.forget();
     }
 

@@ -3,8 +3,9 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
@@ -27,22 +28,36 @@ pub(super) enum State {
 const STATES: [State; 4] = [State::WaitsForBackend, State::WaitsForClient, State::Failed, State::Complete];
 
 /// Known to the body and to whoever waits for the answer.
-#[derive(Debug, Default)]
-pub(super) struct Progress(AtomicU64);
+#[derive(Debug)]
+pub(super) struct Progress {
+    state: AtomicU8,
+    begun: Instant,
+    /// Milliseconds from `begun` to when the state was last entered, or a piece last moved in it.
+    moved: AtomicU64,
+}
 
 impl Progress {
+    fn new() -> Self {
+        let state = AtomicU8::new(State::WaitsForBackend as u8);
+        Self { state, begun: Instant::now(), moved: AtomicU64::new(0) }
+    }
+
     pub(super) fn state(&self) -> State {
-        STATES[(self.0.load(Ordering::Relaxed) % 4) as usize]
+        STATES[usize::from(self.state.load(Ordering::Relaxed)) % STATES.len()]
     }
 
-    /// A number that changes whenever the body gets on.
-    pub(super) fn mark(&self) -> u64 {
-        self.0.load(Ordering::Relaxed) / 4
+    /// Since when nothing has changed.
+    pub(super) fn since(&self) -> Instant {
+        self.begun + Duration::from_millis(self.moved.load(Ordering::Relaxed))
     }
 
-    fn set(&self, state: State, moved: bool) {
-        let mark = self.mark() + u64::from(moved);
-        self.0.store(mark * 4 + state as u64, Ordering::Relaxed);
+    fn set(&self, state: State) {
+        // A poll that finds the client still silent is no change.
+        if self.state.swap(state as u8, Ordering::Relaxed) == state as u8 && state == State::WaitsForClient {
+            return;
+        }
+        let moved = self.begun.elapsed().as_millis();
+        self.moved.store(u64::try_from(moved).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 }
 
@@ -54,7 +69,7 @@ struct Upload {
 
 /// Watches `body`.
 pub(super) fn watch(body: Body) -> (Body, Arc<Progress>) {
-    let progress = Arc::new(Progress::default());
+    let progress = Arc::new(Progress::new());
     (Body::stream(Upload { body, progress: progress.clone() }), progress)
 }
 
@@ -68,13 +83,13 @@ impl http_body::Body for Upload {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.body).poll_frame(cx);
-        match &polled {
-            Poll::Pending => this.progress.set(State::WaitsForClient, false),
-            Poll::Ready(Some(Ok(_))) if this.body.is_end_stream() => this.progress.set(State::Complete, true),
-            Poll::Ready(Some(Ok(_))) => this.progress.set(State::WaitsForBackend, true),
-            Poll::Ready(Some(Err(_))) => this.progress.set(State::Failed, false),
-            Poll::Ready(None) => this.progress.set(State::Complete, true),
-        }
+        this.progress.set(match &polled {
+            Poll::Pending => State::WaitsForClient,
+            Poll::Ready(Some(Ok(_))) if this.body.is_end_stream() => State::Complete,
+            Poll::Ready(Some(Ok(_))) => State::WaitsForBackend,
+            Poll::Ready(Some(Err(_))) => State::Failed,
+            Poll::Ready(None) => State::Complete,
+        });
         polled
     }
 

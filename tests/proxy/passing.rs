@@ -2,6 +2,19 @@
 
 use super::support::*;
 
+/// Sends `request`, has the backend answer with `answer` and close, and returns what each of them read.
+async fn exchange(request: &str, answer: &str) -> (String, String) {
+    let mut script = Script::new().await;
+    let proxy = Proxy::before(script.address).await;
+    let mut client = proxy.client().await;
+    client.say(request).await;
+    let (mut backend, head) = script.request().await;
+    backend.say(answer).await;
+    drop(backend);
+    drop(script);
+    (head, client.rest().await.0)
+}
+
 #[tokio::test]
 async fn a_request_and_its_answer_pass_with_their_names_as_they_were_written() {
     let mut script = Script::new().await;
@@ -14,15 +27,261 @@ async fn a_request_and_its_answer_pass_with_their_names_as_they_were_written() {
     let answer = client.head().await;
     let body = client.read(5).await;
 
-    assert!(
-        request.starts_with("GET /a%2Fb/../c//d?x=%zz HTTP/1.1\r\nHost: Example.org\r\nX-ODD-name: 1\r\n"),
-        "{request}"
-    );
+    let expected = "GET /a%2Fb/../c//d?x=%zz HTTP/1.1\r\nHost: Example.org\r\nX-ODD-name: 1\r\n";
+    assert!(request.starts_with(expected), "{request}");
     assert!(request.contains("\r\nX-Forwarded-For: 127.0.0.1\r\n"), "{request}");
-    assert!(
-        answer.starts_with("HTTP/1.1 200 Fine\r\nETag: \"1\"\r\nX-oDD: 2\r\nContent-Length: 5\r\n"),
-        "{answer}"
-    );
+    let expected = "HTTP/1.1 200 Fine\r\nETag: \"1\"\r\nX-oDD: 2\r\nContent-Length: 5\r\n";
+    assert!(answer.starts_with(expected), "{answer}");
     assert!(answer.contains("\r\nVia: 1.1 outboard\r\n"), "{answer}");
     assert_eq!(body, "hello");
+}
+
+#[tokio::test]
+async fn every_byte_of_a_target_passes_as_it_is() {
+    for target in [
+        "/",
+        "//",
+        "//a//b/",
+        "/./a/../b/..",
+        "/%zz%",
+        "/%00%0a",
+        "/a;b=c,d:e@f!$&'()*+",
+        "/|^[]\\\"{}",
+        "/?",
+        "/??a=b?c",
+        "/?|^[]\\`{}",
+        "/~user/%7Euser",
+    ] {
+        let (request, _) = exchange(
+            &format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
+            "HTTP/1.1 204 No Content\r\n\r\n",
+        )
+        .await;
+
+        assert!(request.starts_with(&format!("GET {target} HTTP/1.1\r\n")), "{target}: {request}");
+    }
+}
+
+#[tokio::test]
+async fn an_absolute_target_becomes_a_path_and_its_host_the_host() {
+    let (request, _) = exchange(
+        "GET http://example.org:81/a?b HTTP/1.1\r\nHost: other\r\nConnection: close\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\n\r\n",
+    )
+    .await;
+
+    assert!(request.starts_with("GET /a?b HTTP/1.1\r\nHost: example.org:81\r\n"), "{request}");
+}
+
+#[tokio::test]
+async fn the_star_of_options_stays_one() {
+    let (request, answer) = exchange(
+        "OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nAllow: GET\r\nContent-Length: 0\r\n\r\n",
+    )
+    .await;
+
+    assert!(request.starts_with("OPTIONS * HTTP/1.1\r\n"), "{request}");
+    assert!(answer.contains("\r\nAllow: GET\r\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_http_1_0_client_gets_a_body_that_ends_with_the_connection() {
+    let (request, answer) = exchange(
+        "GET / HTTP/1.0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    )
+    .await;
+
+    assert!(request.starts_with("GET / HTTP/1.1\r\n"), "{request}");
+    assert!(request.contains("\r\nHost: 127.0.0.1:"), "{request}");
+    assert!(request.contains("\r\nVia: 1.0 outboard\r\n"), "{request}");
+    assert!(answer.starts_with("HTTP/1.0 200 OK\r\n"), "{answer}");
+    assert!(!answer.to_lowercase().contains("transfer-encoding"), "{answer}");
+    assert_eq!(body_of(&answer), "hello");
+}
+
+#[tokio::test]
+async fn an_http_1_0_backend_answers_until_it_closes() {
+    let (_, answer) = exchange(
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        "HTTP/1.0 200 OK\r\nServer: old\r\n\r\nhello",
+    )
+    .await;
+
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\nServer: old\r\n"), "{answer}");
+    assert!(answer.contains("\r\nVia: 1.0 outboard\r\n"), "{answer}");
+    assert_eq!(body_of(&answer), "5\r\nhello\r\n0\r\n\r\n");
+}
+
+#[tokio::test]
+async fn a_head_request_learns_the_length_and_gets_no_body() {
+    let (request, answer) = exchange(
+        "HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n",
+    )
+    .await;
+
+    assert!(request.starts_with("HEAD / HTTP/1.1\r\n"), "{request}");
+    assert!(answer.contains("\r\nContent-Length: 1000\r\n"), "{answer}");
+    assert_eq!(body_of(&answer), "");
+}
+
+#[tokio::test]
+async fn an_answer_without_a_body_has_none() {
+    for status in ["204 No Content", "304 Not Modified"] {
+        let (_, answer) = exchange(
+            "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+            &format!("HTTP/1.1 {status}\r\nETag: \"1\"\r\n\r\n"),
+        )
+        .await;
+
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\nETag: \"1\"\r\n")), "{answer}");
+        assert!(!answer.to_lowercase().contains("transfer-encoding"), "{answer}");
+        assert_eq!(body_of(&answer), "");
+    }
+}
+
+#[tokio::test]
+async fn interim_answers_are_skipped() {
+    let (_, answer) = exchange(
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    )
+    .await;
+
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert_eq!(body_of(&answer), "ok");
+}
+
+#[tokio::test]
+async fn a_chunked_request_passes_with_its_trailers_whatever_its_method() {
+    for method in ["POST", "GET", "DELETE", "PROPFIND"] {
+        let mut script = Script::new().await;
+        let proxy = Proxy::before(script.address).await;
+        let mut client = proxy.client().await;
+
+        client
+            .say(&format!(
+                "{method} / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: 7\r\n\r\n"
+            ))
+            .await;
+        let (mut backend, head) = script.request().await;
+        let body = backend.read("5\r\nhello\r\n0\r\nx-sum: 7\r\n\r\n".len()).await;
+        backend.say("HTTP/1.1 204 No Content\r\n\r\n").await;
+
+        assert!(head.starts_with(&format!("{method} / ")), "{head}");
+        assert!(head.to_lowercase().contains("\r\ntransfer-encoding: chunked\r\n"), "{head}");
+        assert_eq!(body.to_lowercase(), "5\r\nhello\r\n0\r\nx-sum: 7\r\n\r\n");
+        assert!(client.head().await.starts_with("HTTP/1.1 204 "));
+    }
+}
+
+#[tokio::test]
+async fn a_request_with_a_length_keeps_it() {
+    let mut script = Script::new().await;
+    let proxy = Proxy::before(script.address).await;
+    let mut client = proxy.client().await;
+
+    client.say("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello").await;
+    let (mut backend, head) = script.request().await;
+    let body = backend.read(5).await;
+
+    assert!(head.contains("\r\nContent-Length: 5\r\n"), "{head}");
+    assert!(!head.to_lowercase().contains("transfer-encoding"), "{head}");
+    assert_eq!(body, "hello");
+}
+
+#[tokio::test]
+async fn announced_trailers_of_an_answer_reach_a_client_that_takes_them() {
+    let (request, answer) = exchange(
+        "GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: TE, close\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum, Outboard-Channel\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: 7\r\nOutboard-Channel: news\r\n\r\n",
+    )
+    .await;
+
+    assert!(!request.to_lowercase().contains("\r\nte:"), "{request}");
+    assert_eq!(body_of(&answer).to_lowercase(), "5\r\nhello\r\n0\r\nx-sum: 7\r\n\r\n");
+    assert!(!answer.to_lowercase().contains("outboard-"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_client_that_waits_for_100_continue_is_told_to_go_on() {
+    let mut script = Script::new().await;
+    let proxy = Proxy::before(script.address).await;
+    let mut client = proxy.client().await;
+
+    client.say("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n").await;
+    let interim = client.head().await;
+    client.say("hello").await;
+    let (mut backend, head) = script.request().await;
+    let body = backend.read(5).await;
+    backend.say("HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n").await;
+    let answer = client.head().await;
+
+    assert_eq!(interim, "HTTP/1.1 100 Continue\r\n\r\n");
+    assert!(!head.to_lowercase().contains("expect"), "{head}");
+    assert_eq!(body, "hello");
+    assert!(answer.starts_with("HTTP/1.1 201 Created\r\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_answer_with_300_lines_passes() {
+    let lines: String = (0..298).map(|n| format!("X-{n}: {n}\r\n")).collect();
+
+    let (_, answer) = exchange(
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        &format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{lines}\r\nok"),
+    )
+    .await;
+
+    assert!(answer.contains("\r\nX-297: 297\r\n"), "{answer}");
+    assert_eq!(body_of(&answer), "ok");
+}
+
+#[tokio::test]
+async fn an_event_stream_of_the_backends_own_passes_piece_by_piece() {
+    let mut script = Script::new().await;
+    let proxy = Proxy::before(script.address).await;
+    let mut client = proxy.client().await;
+
+    client.say("GET / HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n").await;
+    let (mut backend, _) = script.request().await;
+    backend.say("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 100\r\n\r\n").await;
+    let head = client.head().await;
+    backend.say("data: 1\n\n").await;
+    let first = client.read("9\r\ndata: 1\n\n\r\n".len()).await;
+    backend.say(":").await;
+    let second = client.read("1\r\n:\r\n".len()).await;
+
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    assert_eq!((first.as_str(), second.as_str()), ("9\r\ndata: 1\n\n\r\n", "1\r\n:\r\n"));
+}
+
+#[tokio::test]
+async fn a_refused_request_never_reaches_the_backend() {
+    let mut script = Script::new().await;
+    let proxy = Proxy::before(script.address).await;
+
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\n\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nConnection: Cookie\r\nCookie: b\r\n\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nExpect: miracles\r\n\r\n", "417"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "400"),
+        ("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "400"),
+        ("GET * HTTP/1.1\r\nHost: a\r\n\r\n", "400"),
+        ("GET /<x> HTTP/1.1\r\nHost: a\r\n\r\n", "400"),
+        ("GET /ä HTTP/1.1\r\nHost: a\r\n\r\n", "400"),
+    ] {
+        let mut client = proxy.client().await;
+        client.say(request).await;
+        let head = client.head().await;
+        assert!(
+            head.starts_with(&format!("HTTP/1.1 {status} "))
+                || head.starts_with(&format!("HTTP/1.0 {status} ")),
+            "{request}: {head}"
+        );
+    }
+    assert!(!script.has_another());
 }

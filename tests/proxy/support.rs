@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -224,7 +223,12 @@ async fn answer(
         return Ok(page::error_page(refusal.status(), "Refused", &refusal.to_string(), id, None));
     }
     match backend.forward(request.map(Body::Incoming), peer, id).await {
-        Ok(Forwarded::Answer(answer)) => Ok(answer),
+        Ok(Forwarded::Answer(mut answer)) => {
+            if headers::is_event_stream(answer.headers()) {
+                headers::own_stream(answer.headers_mut());
+            }
+            Ok(answer)
+        }
         Ok(Forwarded::Upgrade(head, upstream)) => {
             *switch.lock().unwrap() = Some((head, upstream));
             std::future::pending().await
@@ -240,9 +244,4 @@ async fn answer(
 /// The body of a message, without its head.
 pub(crate) fn body_of(message: &str) -> &str {
     message.split_once("\r\n\r\n").unwrap_or_default().1
-}
-
-/// An answer of this length and text.
-pub(crate) fn ok(text: &str) -> Bytes {
-    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len()).into()
 }
