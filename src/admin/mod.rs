@@ -1,1 +1,80 @@
-//! The optional TCP listener for operators.
+//! The optional TCP listener for operators: the HTTP API of the publish socket, over TCP.
+//!
+//! A port has no file permissions. So a listener that others than this machine can reach needs a
+//! token, without which nothing can be changed.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::drain::Draining;
+use crate::listen::connection::Options;
+use crate::listen::{self, Listener};
+use crate::publish::Api;
+use crate::publish::http::{Door, Tcp};
+
+/// The most connections at a time; more wait.
+const MOST_CONNECTIONS: usize = 256;
+
+/// Where operators come in.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Settings {
+    /// The address.
+    pub listen: SocketAddr,
+    /// What changes things needs this as its bearer token; no request does if it is `None`.
+    pub token: Option<String>,
+}
+
+/// Why there is no admin listener.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Anybody on the network could publish.
+    #[error(
+        "the admin listener {0} can be reached from other machines and has no token; set `token` in [admin], or listen on 127.0.0.1"
+    )]
+    Open(SocketAddr),
+    /// The system does not allow it.
+    #[error(transparent)]
+    Listen(#[from] listen::BindError),
+}
+
+/// A bound admin listener.
+#[derive(Debug)]
+pub struct Bound {
+    listener: Listener,
+    token: Option<Arc<str>>,
+}
+
+/// Binds the address. Must be called within the runtime.
+///
+/// # Errors
+/// When the address is taken, or can be reached from other machines and there is no token.
+pub fn bind(settings: &Settings) -> Result<Bound, BindError> {
+    let token = settings.token.as_deref().filter(|token| !token.is_empty());
+    if token.is_none() && !settings.listen.ip().to_canonical().is_loopback() {
+        return Err(BindError::Open(settings.listen));
+    }
+    Ok(Bound { listener: listen::bind(settings.listen)?, token: token.map(Into::into) })
+}
+
+impl Bound {
+    /// The address, with the port the system chose if none was given.
+    pub fn address(&self) -> SocketAddr {
+        self.listener.address
+    }
+}
+
+/// Serves operators until the drain begins and their last request is answered.
+pub async fn serve(bound: Bound, api: Arc<Api>, draining: Draining) {
+    let Bound { listener, token } = bound;
+    let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let answer = move |request, peer: crate::peer::Peer| {
+        let door = Door::Tcp(Tcp { local: peer.local, token: token.clone() });
+        Arc::clone(&api).answer(request, door)
+    };
+    listener
+        .serve(Arc::clone(&room), Options { half_close: true, ..Options::default() }, draining, answer)
+        .await;
+    let _ = room.acquire_many(MOST_CONNECTIONS as u32).await;
+}

@@ -53,6 +53,17 @@ pub(super) struct Log {
     swept: usize,
 }
 
+/// A publication that has been checked and numbered, and is not in the log yet.
+#[derive(Debug)]
+pub(super) struct Draft {
+    names: Vec<Channel>,
+    channels: SmallVec<[Key; 1]>,
+    entry: Option<Entry>,
+    close: bool,
+    /// The id of the first try, if this is another: nothing is to be done.
+    first: Option<EventId>,
+}
+
 impl Log {
     pub(super) fn new(settings: Settings) -> Self {
         Self {
@@ -73,35 +84,56 @@ impl Log {
         }
     }
 
-    /// Does what `publication` asks for, or nothing of it. The receipt, and a bit for each reader
-    /// that has something to do now.
-    pub(super) fn publish(
+    /// Checks a publication and gives its event the number `sequence`; nobody sees it before
+    /// [`Log::commit`].
+    pub(super) fn prepare(
         &mut self,
         publication: Publication,
+        sequence: u64,
         now: Instant,
         time: SystemTime,
-    ) -> Result<(Receipt, u64), Refused> {
+    ) -> Result<Draft, Refused> {
         let channels = self.keys_of(&publication.channels)?;
-        if let Some(receipt) = self.duplicate(&channels, publication.dedupe.as_deref(), now) {
-            return Ok((receipt, 0));
-        }
+        let first = self.first_try(&channels, publication.dedupe.as_deref(), now);
+        let entry = match (&publication.event, &first) {
+            (Some(event), None) => Some(self.number(event, &publication, sequence, now, time)),
+            _ => None,
+        };
+        Ok(Draft { names: publication.channels, channels, entry, close: publication.close, first })
+    }
 
-        let mut receipt = Receipt { id: None, receivers: 0, level: Level::Accepted, duplicate: false };
+    /// Makes a draft part of the log. The receipt, and a bit for each reader that has something to do
+    /// now.
+    pub(super) fn commit(&mut self, draft: Draft, level: Level, now: Instant) -> (Receipt, u64) {
+        if let Some(first) = draft.first {
+            return (Receipt { id: Some(first), receivers: 0, level, duplicate: true }, 0);
+        }
+        let channels = self.still(&draft.names, draft.channels);
+        let mut receipt = Receipt { id: None, receivers: 0, level, duplicate: false };
         let mut wake = 0;
-        if let Some(event) = &publication.event {
-            let entry = self.number(event, &publication, &channels, now, time);
+        if let Some(mut entry) = draft.entry {
             receipt.id = Some(self.id(&entry));
             receipt.receivers = self.receivers(&channels);
+            entry.readers = self.readers(&channels);
+            entry.channels = channels.clone();
             wake |= entry.readers;
             self.append(&Arc::new(entry), now);
         }
         for &key in &channels {
-            if publication.close {
+            if draft.close {
                 wake |= self.close(key);
             }
             self.note_idle(key);
         }
-        Ok((receipt, wake))
+        (receipt, wake)
+    }
+
+    /// The channels' keys, which may have been forgotten since they were looked up.
+    fn still(&mut self, names: &[Channel], channels: SmallVec<[Key; 1]>) -> SmallVec<[Key; 1]> {
+        if channels.iter().all(|&key| self.records.get(key).is_some()) {
+            return channels;
+        }
+        names.iter().map(|name| self.key_of(name)).collect()
     }
 
     /// The channels' keys; those that do not exist yet are made, all or none.
@@ -126,47 +158,50 @@ impl Log {
         key
     }
 
-    /// The receipt of the first try, if this is another.
-    fn duplicate(&mut self, channels: &[Key], dedupe: Option<&str>, now: Instant) -> Option<Receipt> {
+    /// The id of the first try, if this is another.
+    fn first_try(&mut self, channels: &[Key], dedupe: Option<&str>, now: Instant) -> Option<EventId> {
         let dedupe = dedupe?;
         self.forget_keys(now);
         let first = channels.iter().find_map(|&key| self.records.get(key)?.first(dedupe))?;
-        let id = match &first.own_id {
+        Some(match &first.own_id {
             Some(id) => EventId::Publisher(id.clone()),
             None => self.position(first.sequence),
-        };
-        Some(Receipt { id: Some(id), receivers: 0, level: Level::Accepted, duplicate: true })
+        })
     }
 
     fn number(
-        &mut self,
+        &self,
         event: &Event,
         publication: &Publication,
-        channels: &[Key],
+        sequence: u64,
         now: Instant,
         time: SystemTime,
     ) -> Entry {
-        self.head += 1;
         let own_id: Option<Box<str>> = event.id().map(Into::into);
         let encoded = match &own_id {
             Some(id) => Encoded::new(event, id),
-            None => Encoded::new(event, &Position { epoch: self.epoch.clone(), sequence: self.head }),
+            None => Encoded::new(event, &Position { epoch: self.epoch.clone(), sequence }),
         };
-        let readers = |key| self.records.get(key).map_or(0, Record::readers);
         Entry {
-            sequence: self.head,
-            channels: channels.iter().copied().collect(),
+            sequence,
+            channels: SmallVec::new(),
             encoded,
             time,
             born: now,
             expires: publication.ttl.and_then(|ttl| now.checked_add(ttl)),
             own_id,
             dedupe: publication.dedupe.clone(),
-            readers: channels.iter().map(|&key| readers(key)).fold(0, |bits, bit| bits | bit),
+            readers: 0,
         }
     }
 
+    fn readers(&self, channels: &[Key]) -> u64 {
+        let readers = |&key| self.records.get(key).map_or(0, Record::readers);
+        channels.iter().map(readers).fold(0, |bits, bit| bits | bit)
+    }
+
     fn append(&mut self, entry: &Arc<Entry>, now: Instant) {
+        self.head = entry.sequence;
         for &key in &entry.channels {
             let Some(record) = self.records.get_mut(key) else { continue };
             record.closed = false;

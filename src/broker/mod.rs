@@ -78,11 +78,18 @@ impl Broker {
         &self,
         publication: Publication,
     ) -> impl Future<Output = Result<Receipt, Refused>> + Send + use<> {
-        let published = self.lock().publish(publication, Instant::now(), SystemTime::now());
-        future::ready(published.map(|(receipt, readers)| {
-            self.ring(readers);
-            receipt
-        }))
+        future::ready(self.publish_now(publication))
+    }
+
+    fn publish_now(&self, publication: Publication) -> Result<Receipt, Refused> {
+        let (now, time) = (Instant::now(), SystemTime::now());
+        let mut log = self.lock();
+        let next = log.head + 1;
+        let draft = log.prepare(publication, next, now, time)?;
+        let (receipt, readers) = log.commit(draft, Level::Accepted, now);
+        drop(log);
+        self.ring(readers);
+        Ok(receipt)
     }
 
     /// Ends every subscriber accepted for `subject`; how many there were.

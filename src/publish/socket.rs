@@ -52,6 +52,7 @@ impl Default for Settings {
 pub struct Bound {
     pub(super) listener: UnixListener,
     pub(super) place: Place,
+    pub(super) max_publishers: usize,
 }
 
 /// Our hold on the path: the file, as long as it is still ours, and the lock.
@@ -158,7 +159,7 @@ pub fn bind(settings: &Settings) -> Result<Bound, BindError> {
         .map_err(|errno| cannot("put the socket at", path)(errno.into()))?;
 
     let place = Place { path: path.clone(), device: metadata.dev(), inode: metadata.ino(), _lock: lock };
-    Ok(Bound { listener, place })
+    Ok(Bound { listener, place, max_publishers: settings.max_publishers })
 }
 
 impl Bound {

@@ -24,6 +24,9 @@ use crate::broker::{Broker, Entry, Gap, Key, News, Read, ReaderId, Wake};
 use crate::event::Epoch;
 use crate::metrics::Metrics;
 
+/// Puts a question about a client to the backend, and ends the client's stream if the answer is no.
+pub(super) type AskAgain = Box<dyn Fn(&super::Recheck, Ticket) + Send>;
+
 /// What a fan-out thread is asked to do.
 pub(super) enum Command {
     /// Hold this client from now on.
@@ -95,7 +98,7 @@ pub(super) struct Worker {
     behind: VecDeque<u32>,
     wheel: Wheel,
     now: Tick,
-    recheck: Box<dyn Fn(&super::Recheck, Ticket) + Send>,
+    recheck: AskAgain,
 }
 
 impl Worker {
@@ -107,7 +110,7 @@ impl Worker {
         broker: Arc<Broker>,
         settings: Settings,
         metrics: Arc<Metrics>,
-        recheck: Box<dyn Fn(&super::Recheck, Ticket) + Send>,
+        recheck: AskAgain,
     ) -> io::Result<(Self, Handle)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), BELL)?);

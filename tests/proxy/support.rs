@@ -11,7 +11,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use outboard::body::Body;
-use outboard::listen::connection::Socket;
+use outboard::listen::Socket;
 use outboard::peer::Peer;
 use outboard::proxy::tunnel::{self, Upstream};
 use outboard::proxy::{Address, Backend, Fault, Forwarded, RequestId, Settings, headers, page};

@@ -10,7 +10,7 @@ use crate::event::Event;
 use crate::subject::Subject;
 
 /// The longest `dedupe` key, in bytes.
-const MAX_KEY: usize = 255;
+pub const MAX_KEY: usize = 255;
 
 /// A frame whose end has not been read yet.
 #[derive(Debug)]
@@ -257,9 +257,13 @@ fn number(field: &str, unit: &str, value: &str) -> Result<u32, FrameError> {
     })
 }
 
+/// Whether `text` can be a `dedupe` key: 1 to [`MAX_KEY`] bytes, no control character.
+pub fn is_key(text: &str) -> bool {
+    !text.is_empty() && text.len() <= MAX_KEY && !text.contains(char::is_control)
+}
+
 fn key(value: &str) -> Result<Box<str>, FrameError> {
-    let plain = !value.is_empty() && value.len() <= MAX_KEY && !value.contains(char::is_control);
-    plain.then(|| value.into()).ok_or_else(|| {
+    is_key(value).then(|| value.into()).ok_or_else(|| {
         bad_value("dedupe", format!("a key has 1 to {MAX_KEY} bytes and no control characters"))
     })
 }

@@ -23,6 +23,9 @@ use crate::channel::Channel;
 use crate::event::Event;
 use crate::subject::Subject;
 
+pub use block::{MAX_KEY, is_key};
+pub use names::unknown_name;
+
 use block::Block;
 use lines::Lines;
 

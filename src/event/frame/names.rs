@@ -9,26 +9,33 @@ const SHOWN: usize = 40;
 
 /// What is wrong with a field that is not in the language, and what may have been meant.
 pub(super) fn unknown(name: &str) -> String {
-    let shown = shown(name);
     let bare = name.trim();
     if bare != name && KNOWN.contains(&bare) {
-        return format!("unknown field {shown}: write \"{bare}\" without blanks around it");
+        return format!("unknown field {}: write \"{bare}\" without blanks around it", shown(name));
     }
-    match nearest(bare) {
-        Some(known) => format!("unknown field {shown}: did you mean \"{known}\"?"),
-        None => format!("unknown field {shown}: the fields are {}", KNOWN.join(", ")),
+    unknown_name("field", name, &KNOWN)
+}
+
+/// One line that says that `name` is not one of the `known` of its `kind` (in the singular, as in
+/// "field"), and which of them may have been meant.
+pub fn unknown_name(kind: &str, name: &str, known: &[&str]) -> String {
+    let shown = shown(name);
+    match nearest(name.trim(), known) {
+        Some(near) => format!("unknown {kind} {shown}: did you mean \"{near}\"?"),
+        None if known.is_empty() => format!("unknown {kind} {shown}: there are none here"),
+        None => format!("unknown {kind} {shown}: the {kind}s are {}", known.join(", ")),
     }
 }
 
-fn nearest(name: &str) -> Option<&'static str> {
+fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     // Comparing costs the product of the lengths, and nothing that long is a slip of a finger.
     if name.len() > SHOWN {
         return None;
     }
     let name = name.to_lowercase();
-    KNOWN
-        .into_iter()
-        .map(|known| (strsim::damerau_levenshtein(known, &name), known))
+    known
+        .iter()
+        .map(|&known| (strsim::damerau_levenshtein(known, &name), known))
         .filter(|&(distance, known)| distance <= slips(known))
         .min_by_key(|&(distance, _)| distance)
         .map(|(_, known)| known)

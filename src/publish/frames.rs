@@ -1,0 +1,249 @@
+//! One connection that speaks frames.
+//!
+//! Publishing is done as the frames are read, one after the other; only the replies may take a
+//! while, when a log on disk gathers several publishes into one sync. So there are up to
+//! [`MOST_IN_FLIGHT`] publishes (and what one read holds beyond) whose receipts are awaited, in order.
+//! Reading waits for nothing else: not for the publisher to read, not for anybody else.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::{self, Future};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::net::UnixStream;
+
+use super::replies::Replies;
+use super::{Api, code, stop_sending};
+use crate::broker::{Publication, Receipt, Refused};
+use crate::drain::Draining;
+use crate::event::frame::{Decoder, Frame, FrameError};
+
+/// How many publishes may wait for their receipts before no more is read.
+const MOST_IN_FLIGHT: usize = 256;
+
+/// How much is read at a time. One buffer per thread: an idle publisher needs none.
+const READ: usize = 32 << 10;
+
+/// How long a publisher that has ended its side may leave its replies unread.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+thread_local! {
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
+}
+
+/// Serves frames until the publisher has ended its side and all is answered. `read_ahead` is what
+/// was read to find out that it speaks frames.
+pub(super) async fn serve(stream: UnixStream, read_ahead: &[u8], api: &Api, draining: Draining) {
+    let mut conversation = Conversation {
+        stream,
+        api,
+        decoder: Some(Decoder::new(api.max_event_size)),
+        in_flight: VecDeque::new(),
+        replies: Replies::default(),
+        wants_replies: true,
+        refused_before: false,
+    };
+    conversation.take(read_ahead);
+    conversation.go_on(draining).await;
+    conversation.hand_over_replies().await;
+}
+
+struct Conversation<'a> {
+    stream: UnixStream,
+    api: &'a Api,
+    /// `None` once the publisher has ended.
+    decoder: Option<Decoder>,
+    in_flight: VecDeque<InFlight>,
+    replies: Replies,
+    wants_replies: bool,
+    refused_before: bool,
+}
+
+/// A reply that is not known yet, or that waits for one that is not.
+struct InFlight {
+    outcome: Outcome,
+    is_wanted: bool,
+}
+
+enum Outcome {
+    Waiting(Promise),
+    Known(Answer),
+}
+
+/// A receipt to come.
+type Promise = Pin<Box<dyn Future<Output = Result<Receipt, Refused>> + Send>>;
+
+/// What a frame came to; without a receipt if it only set something.
+type Answer = Result<Option<Receipt>, FrameError>;
+
+impl Conversation<'_> {
+    async fn go_on(&mut self, mut draining: Draining) {
+        let mut stopping = false;
+        loop {
+            // A publisher that always has more to say shares its thread with the others.
+            tokio::task::coop::consume_budget().await;
+            self.replies.write(&self.stream);
+            let reads = self.decoder.is_some() && self.in_flight.len() < MOST_IN_FLIGHT;
+            if self.decoder.is_none() && self.in_flight.is_empty() {
+                return;
+            }
+            tokio::select! {
+                biased;
+                // What arrived before this moment is read to its end, and nothing arrives after it.
+                () = draining.begun(), if !stopping => {
+                    stopping = true;
+                    stop_sending(&self.stream);
+                }
+                (answer, is_wanted) = first_known(&mut self.in_flight), if !self.in_flight.is_empty() => {
+                    self.answer(answer, is_wanted);
+                }
+                ready = self.stream.readable(), if reads => match ready {
+                    Ok(()) => self.read(),
+                    Err(_) => self.end(),
+                },
+                _ = self.stream.writable(), if self.replies.are_waiting() => {}
+            }
+        }
+    }
+
+    fn read(&mut self) {
+        BUFFER.with_borrow_mut(|buffer| match self.stream.try_read(buffer) {
+            Ok(0) => self.end(),
+            Ok(n) => self.take(&buffer[..n]),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            // A publisher that left without reading its replies resets the connection, behind its
+            // data: that is an end like any other.
+            Err(_) => self.end(),
+        });
+    }
+
+    fn take(&mut self, mut bytes: &[u8]) {
+        while let Some(result) = self.decoder.as_mut().and_then(|decoder| decoder.decode(&mut bytes)) {
+            match result {
+                Ok(frame) => self.obey(frame),
+                Err(error) => self.settle(Outcome::Known(Err(error)), self.wants_replies),
+            }
+        }
+    }
+
+    fn obey(&mut self, frame: Frame) {
+        if let Some(reply) = frame.reply {
+            self.wants_replies = reply;
+        }
+        let disconnect = frame.disconnect;
+        let outcome = if frame.event.is_some() || frame.close {
+            let publication = Publication {
+                channels: frame.channels,
+                event: frame.event,
+                close: frame.close,
+                ttl: frame.ttl,
+                dedupe: frame.dedupe,
+            };
+            poll_once(Box::pin(self.api.broker.publish(publication)))
+        } else {
+            Outcome::Known(Ok(None))
+        };
+        // After the event, which may be the one that says goodbye.
+        for subject in disconnect {
+            self.api.broker.disconnect(&subject);
+        }
+        self.settle(outcome, self.wants_replies);
+    }
+
+    /// Answers at once if nothing that came before is unanswered.
+    fn settle(&mut self, outcome: Outcome, is_wanted: bool) {
+        match outcome {
+            Outcome::Known(answer) if self.in_flight.is_empty() => self.answer(answer, is_wanted),
+            outcome => self.in_flight.push_back(InFlight { outcome, is_wanted }),
+        }
+    }
+
+    fn answer(&mut self, answer: Answer, is_wanted: bool) {
+        match &answer {
+            Ok(Some(receipt)) if receipt.id.is_some() && !receipt.duplicate => {
+                self.api.metrics.published.add_one()
+            }
+            Ok(_) => {}
+            Err(error) => self.note(error),
+        }
+        if !is_wanted {
+            return;
+        }
+        match answer {
+            Ok(Some(receipt)) => self.replies.receipt(&receipt),
+            Ok(None) => self.replies.done(),
+            Err(error) => self.replies.error(&error),
+        }
+    }
+
+    /// The publisher may not read its replies; then the log is where its author finds the reason.
+    fn note(&mut self, error: &FrameError) {
+        self.api.metrics.refused.add_one();
+        let publisher = self.stream.peer_cred().ok();
+        let pid = publisher.and_then(|publisher| publisher.pid());
+        let uid = publisher.map(|publisher| publisher.uid());
+        if self.refused_before {
+            tracing::debug!(pid, uid, code = %error.code, text = error.text, "refused another frame");
+        } else {
+            tracing::warn!(pid, uid, code = %error.code, text = error.text, "refused a frame");
+        }
+        self.refused_before = true;
+    }
+
+    /// The publisher sends no more.
+    fn end(&mut self) {
+        let Some(decoder) = self.decoder.take() else { return };
+        if let Err(error) = decoder.finish() {
+            self.api.metrics.incomplete.add_one();
+            self.settle(Outcome::Known(Err(error)), self.wants_replies);
+        }
+    }
+
+    /// Gives a publisher that has only ended its side the time to read.
+    async fn hand_over_replies(&mut self) {
+        let Self { replies, stream, .. } = self;
+        while replies.are_waiting() {
+            match tokio::time::timeout(PATIENCE, stream.writable()).await {
+                Ok(Ok(())) => replies.write(stream),
+                _ => return,
+            }
+        }
+    }
+}
+
+/// The first answer and whether it is wanted, once it is known: no reply overtakes another.
+async fn first_known(in_flight: &mut VecDeque<InFlight>) -> (Answer, bool) {
+    future::poll_fn(|cx| {
+        let Some(InFlight { outcome, is_wanted }) = in_flight.pop_front() else { return Poll::Pending };
+        let outcome = match outcome {
+            Outcome::Waiting(promise) => poll(promise, cx),
+            known => known,
+        };
+        match outcome {
+            Outcome::Known(answer) => Poll::Ready((answer, is_wanted)),
+            waiting => {
+                in_flight.push_front(InFlight { outcome: waiting, is_wanted });
+                Poll::Pending
+            }
+        }
+    })
+    .await
+}
+
+/// The log in memory has its receipts at once: they need not queue.
+fn poll_once(promise: Promise) -> Outcome {
+    poll(promise, &mut Context::from_waker(Waker::noop()))
+}
+
+fn poll(mut promise: Promise, cx: &mut Context<'_>) -> Outcome {
+    match promise.as_mut().poll(cx) {
+        Poll::Ready(Ok(receipt)) => Outcome::Known(Ok(Some(receipt))),
+        Poll::Ready(Err(refused)) => {
+            Outcome::Known(Err(FrameError { code: code(&refused), text: refused.to_string() }))
+        }
+        Poll::Pending => Outcome::Waiting(promise),
+    }
+}

@@ -1,0 +1,69 @@
+//! What channels there are, and ending things.
+
+use http::StatusCode;
+use http::request::Parts;
+use serde_json::json;
+
+use super::ask::Query;
+use super::json as answer;
+use super::problem::Problem;
+use crate::broker::Publication;
+use crate::channel::Channel;
+use crate::event::frame::FrameError;
+use crate::listen::connection::Answer;
+use crate::publish::{Api, code};
+use crate::subject::Subject;
+
+/// The longest pattern: longer than the longest name is of no use, and costs time to compile.
+const MAX_PATTERN: usize = 1024;
+
+impl Api {
+    /// The channels there are, a page of them.
+    pub(super) fn channels(&self, head: &Parts) -> Result<Answer, Problem> {
+        let query = Query::of(&head.uri, &["after", "limit", "match"])?;
+        let matching = query.get("match").map(glob).transpose()?;
+        let channels = self.broker.channels(query.get("after"), matching.as_ref(), query.limit()?);
+        Ok(answer(StatusCode::OK, &channels))
+    }
+
+    /// One channel.
+    pub(super) fn channel(&self, channel: &Channel) -> Result<Answer, Problem> {
+        match self.broker.channel(channel) {
+            Some(state) => Ok(answer(StatusCode::OK, &state)),
+            None => Err(unknown(channel)),
+        }
+    }
+
+    /// Closes a channel; again, if need be.
+    pub(super) async fn close(&self, channel: Channel) -> Result<Answer, Problem> {
+        let publication =
+            Publication { channels: vec![channel.clone()], close: true, ..Publication::default() };
+        self.broker.publish(publication).await.map_err(|refused| {
+            self.metrics.refused.add_one();
+            Problem::Refused(FrameError { code: code(&refused), text: refused.to_string() })
+        })?;
+        Ok(answer(StatusCode::OK, &json!({ "channel": channel, "closed": true })))
+    }
+
+    /// Ends everybody who was accepted as `subject`.
+    pub(super) fn disconnect(&self, subject: &Subject) -> Answer {
+        let ended = self.broker.disconnect(subject);
+        answer(StatusCode::OK, &json!({ "subject": subject.as_str(), "ended": ended }))
+    }
+}
+
+pub(super) fn unknown(channel: &Channel) -> Problem {
+    Problem::NotFound(format!(
+        "there is no channel `{channel}`: nothing has been published to it, and nobody listens"
+    ))
+}
+
+fn glob(pattern: &str) -> Result<globset::GlobMatcher, Problem> {
+    if pattern.len() > MAX_PATTERN {
+        return Err(Problem::bad_value("match", format!("a pattern has at most {MAX_PATTERN} bytes")));
+    }
+    match globset::GlobBuilder::new(pattern).literal_separator(true).build() {
+        Ok(glob) => Ok(glob.compile_matcher()),
+        Err(error) => Err(Problem::bad_value("match", error.kind())),
+    }
+}

@@ -1,0 +1,83 @@
+//! A channel's history, to be read or to be followed.
+
+use std::time::SystemTime;
+
+use http::header::ACCEPT;
+use http::request::Parts;
+use http::{HeaderMap, StatusCode};
+use serde::Serialize;
+
+use super::ask::Query;
+use super::channels::unknown;
+use super::json;
+use super::problem::Problem;
+use crate::broker::Kept;
+use crate::channel::Channel;
+use crate::event::EventId;
+use crate::listen::connection::Answer;
+use crate::publish::Api;
+use crate::replay::Replay;
+use crate::subscribe::Ask;
+
+/// Where a client was, in the spellings that polyfills use; the header is before all of them.
+const LAST_EVENT_ID: [&str; 4] = ["last_event_id", "lastEventId", "lastEventID", "after"];
+
+/// An event as JSON.
+#[derive(Serialize)]
+struct Past<'a> {
+    id: &'a EventId,
+    event: Option<&'a str>,
+    data: Option<&'a str>,
+    /// RFC 3339, in UTC.
+    time: String,
+}
+
+impl<'a> From<&'a Kept> for Past<'a> {
+    fn from(kept: &'a Kept) -> Self {
+        Self { id: &kept.id, event: kept.event.name(), data: kept.event.data(), time: rfc3339(kept.time) }
+    }
+}
+
+impl Api {
+    /// The history, or with `Accept: text/event-stream` a live subscription.
+    pub(super) fn events(&self, channel: Channel, head: &Parts, is_head: bool) -> Result<Answer, Problem> {
+        if wants_stream(&head.headers) && !is_head {
+            return self.follow(channel, head);
+        }
+        let query = Query::of(&head.uri, &["after", "limit"])?;
+        let Some(kept) = self.broker.history(&channel, query.get("after"), query.limit()?) else {
+            return Err(unknown(&channel));
+        };
+        let past: Vec<_> = kept.iter().map(Past::from).collect();
+        Ok(json(StatusCode::OK, &past))
+    }
+
+    fn follow(&self, channel: Channel, head: &Parts) -> Result<Answer, Problem> {
+        let [a, b, c, after] = LAST_EVENT_ID;
+        let query = Query::of(&head.uri, &["replay", a, b, c, after])?;
+        let replay = match query.get("replay") {
+            // Who looks on is not who the events were meant for: `unseen` would take them away.
+            None => Replay::Live,
+            Some(policy) => policy.parse().map_err(|invalid| Problem::bad_value("replay", invalid))?,
+        };
+        let in_header =
+            head.headers.get("last-event-id").and_then(|id| std::str::from_utf8(id.as_bytes()).ok());
+        let last_event_id = in_header
+            .or_else(|| LAST_EVENT_ID.iter().find_map(|key| query.get(key)))
+            .filter(|id| !id.is_empty())
+            .map(str::to_owned);
+        Ok(self.streams.open(Ask { last_event_id, replay, ..Ask::new(vec![channel], head.version) }))
+    }
+}
+
+fn wants_stream(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|media| {
+        let kind = media.split(';').next().unwrap_or_default();
+        kind.trim().eq_ignore_ascii_case("text/event-stream")
+    })
+}
+
+fn rfc3339(time: SystemTime) -> String {
+    humantime::format_rfc3339_millis(time).to_string()
+}

@@ -1,0 +1,124 @@
+//! The body of a request, and what it says it is.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
+
+use super::problem::Problem;
+
+/// How long a body may pause.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The languages in which an event can be posted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Language {
+    /// The body is the data.
+    Text,
+    /// An object with the parts of an event.
+    Json,
+    /// Frames, as on the publish socket.
+    Frames,
+}
+
+impl Language {
+    /// What the headers say that the body is.
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        let unsupported = |text: String| Err(Problem::ContentType(text));
+        if let Some(encoding) = headers.get(CONTENT_ENCODING)
+            && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
+        {
+            return unsupported("send the body as it is, without Content-Encoding".to_owned());
+        }
+        let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(Self::Text) };
+        let value = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+        let mut parts = value.split(';').map(str::trim);
+        let language = match parts.next().unwrap_or_default() {
+            "" | "text/plain" => Self::Text,
+            "application/json" => Self::Json,
+            "text/event-stream" => Self::Frames,
+            "application/x-www-form-urlencoded" => {
+                return unsupported(format!(
+                    "a form (which `curl -d` sends unless told otherwise) is not an event: \
+                     for data as it is, add -H 'Content-Type: text/plain'; {KNOWN}"
+                ));
+            }
+            other => return unsupported(format!("`{}` is not a type of event: {KNOWN}", printable(other))),
+        };
+        let charset = parts.find_map(|part| part.strip_prefix("charset=")).map(|name| name.trim_matches('"'));
+        match charset {
+            None | Some("utf-8" | "utf8" | "us-ascii") => Ok(language),
+            Some(other) => unsupported(format!(
+                "events are UTF-8, not {}: convert the text before sending it",
+                printable(other)
+            )),
+        }
+    }
+}
+
+const KNOWN: &str = "the types are text/plain, application/json and text/event-stream";
+
+fn printable(text: &str) -> String {
+    text.chars().take(80).flat_map(char::escape_debug).collect()
+}
+
+/// Reads a body of at most `limit` bytes; not at all if it announces more.
+pub(super) async fn read(body: &mut Incoming, limit: usize) -> Result<Bytes, Problem> {
+    if body.size_hint().lower() > limit as u64 {
+        return Err(Problem::too_large(limit));
+    }
+    let mut read = BytesMut::new();
+    loop {
+        let frame = match tokio::time::timeout(PATIENCE, body.frame()).await {
+            Err(_elapsed) => return Err(Problem::Stalled),
+            Ok(None) => return Ok(read.freeze()),
+            Ok(Some(Err(error))) => return Err(Problem::CutOff(error.to_string())),
+            Ok(Some(Ok(frame))) => frame,
+        };
+        let Ok(bytes) = frame.into_data() else { continue };
+        if read.len() + bytes.len() > limit {
+            return Err(Problem::too_large(limit));
+        }
+        read.extend_from_slice(&bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn language(content_type: &'static str) -> Result<Language, String> {
+        let headers = [(CONTENT_TYPE, HeaderValue::from_static(content_type))].into_iter().collect();
+        Language::of(&headers).map_err(|problem| problem.to_string())
+    }
+
+    #[test]
+    fn the_content_type_names_the_language() {
+        assert_eq!(Language::of(&HeaderMap::new()).unwrap(), Language::Text);
+        assert_eq!(language("text/plain"), Ok(Language::Text));
+        assert_eq!(language("Text/Plain; charset=UTF-8"), Ok(Language::Text));
+        assert_eq!(language("application/json;charset=\"utf-8\""), Ok(Language::Json));
+        assert_eq!(language("text/event-stream"), Ok(Language::Frames));
+    }
+
+    #[test]
+    fn other_types_are_refused_with_the_list() {
+        assert_eq!(
+            language("image/png"),
+            Err("`image/png` is not a type of event: \
+                 the types are text/plain, application/json and text/event-stream"
+                .to_owned())
+        );
+        assert!(
+            language("application/x-www-form-urlencoded")
+                .unwrap_err()
+                .contains("-H 'Content-Type: text/plain'")
+        );
+        assert!(language("text/plain; charset=iso-8859-1").unwrap_err().contains("not iso-8859-1"));
+    }
+}
