@@ -131,12 +131,28 @@ fn a_subject_s_streams_end_together() {
 
     let replies = outboard.frames("disconnect: alice\n\nchannel: a\ndata: x\n\n");
 
-    assert!(replies[0].starts_with("ok"), "{replies:?}");
-    assert_eq!(Reply::parse(&replies[1]).receivers, 1);
+    assert!(replies[0].starts_with("ok") && replies[1].starts_with("ok"), "{replies:?}");
     for stream in &mut alice {
         assert_eq!(stream.next_or_end(), None);
     }
     assert_eq!(bob.data(), "x");
+    assert_eq!(outboard.publish("a", "y").receivers, 1);
+}
+
+#[test]
+fn a_disconnected_subject_gets_what_was_published_before_and_nothing_after() {
+    let backend =
+        handing_over(&["Outboard-Channel: a", "Outboard-Subject: alice", "Outboard-Replay: live"], "");
+    let outboard = Outboard::behind(&backend).start();
+
+    // Together in one write, so that delivery has no time between them.
+    for _ in 0..100 {
+        let mut stream = outboard.subscribe("/any");
+        outboard.frames("channel: a\ndata: goodbye\n\ndisconnect: alice\n\nchannel: a\ndata: secret\n\n");
+
+        let seen: Vec<_> = stream.rest().into_iter().map(|event| event.data).collect();
+        assert_eq!(seen, ["goodbye"]);
+    }
 }
 
 #[test]
