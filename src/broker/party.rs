@@ -20,14 +20,17 @@ pub(super) struct Place<'a> {
 /// No event has this number.
 const NOT_ENDED: u64 = u64::MAX;
 
+/// How many subscribers are counted at each place.
+type Members = HashMap<(Arc<Selection>, ReaderId, u32), usize>;
+
 /// Everyone accepted for one subject since it was last disconnected.
 #[derive(Debug)]
 pub(super) struct Party {
     subject: Subject,
     /// The log's head when the subject was disconnected; [`NOT_ENDED`] until then.
     ended_at: AtomicU64,
-    /// How many are counted where. Locked only while the log is.
-    members: Mutex<HashMap<(Arc<Selection>, ReaderId, u32), usize>>,
+    /// Locked only while the log is.
+    members: Mutex<Members>,
 }
 
 impl Party {
@@ -36,7 +39,7 @@ impl Party {
         Some(self.ended_at.load(Ordering::Acquire)).filter(|&place| place != NOT_ENDED)
     }
 
-    fn members(&self) -> MutexGuard<'_, HashMap<(Arc<Selection>, ReaderId, u32), usize>> {
+    fn members(&self) -> MutexGuard<'_, Members> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
