@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use support::backend::Exchange;
-use support::{Backend, DEADLINE, Outboard, Reply, Request};
+use support::{Backend, DEADLINE, Outboard, Request};
 
 /// A backend that hands every client over with these headers and this body.
 fn handing_over(headers: &'static [&'static str], body: &'static str) -> Backend {
