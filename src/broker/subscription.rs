@@ -61,9 +61,10 @@ impl Drop for Subscription {
 }
 
 impl Subscription {
-    /// Whether the subject it was accepted for has been disconnected since.
-    pub fn is_disconnected(&self) -> bool {
-        self.party.as_ref().is_some_and(|party| party.is_ended())
+    /// The log's head when the subject it was accepted for was disconnected, if it has been: what was
+    /// published after that is not for this one any more.
+    pub fn disconnected_at(&self) -> Option<u64> {
+        self.party.as_ref()?.ended_at()
     }
 
     pub(super) fn place(&self) -> Place<'_> {
@@ -318,7 +319,7 @@ impl Log {
     fn leave(&mut self, subscription: &Subscription) {
         match &subscription.party {
             // Those were all counted out when their subject was disconnected.
-            Some(party) if party.is_ended() => {}
+            Some(party) if party.ended_at().is_some() => {}
             Some(party) => {
                 let party = Arc::clone(party);
                 self.uncount(subscription.place());
