@@ -1,7 +1,7 @@
 //! Subjects: who was accepted as whom, so that they can be ended together.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::log::Log;
@@ -17,22 +17,29 @@ pub(super) struct Place<'a> {
     pub(super) closes: u32,
 }
 
+/// No event has this number.
+const NOT_ENDED: u64 = u64::MAX;
+
+/// How many subscribers are counted at each place.
+type Members = HashMap<(Arc<Selection>, ReaderId, u32), usize>;
+
 /// Everyone accepted for one subject since it was last disconnected.
 #[derive(Debug)]
 pub(super) struct Party {
     subject: Subject,
-    ended: AtomicBool,
-    /// How many are counted where. Locked only while the log is.
-    members: Mutex<HashMap<(Arc<Selection>, ReaderId, u32), usize>>,
+    /// The log's head when the subject was disconnected; [`NOT_ENDED`] until then.
+    ended_at: AtomicU64,
+    /// Locked only while the log is.
+    members: Mutex<Members>,
 }
 
 impl Party {
-    /// Whether the subject has been disconnected.
-    pub(super) fn is_ended(&self) -> bool {
-        self.ended.load(Ordering::Acquire)
+    /// The log's head when the subject was disconnected, if it has been.
+    pub(super) fn ended_at(&self) -> Option<u64> {
+        Some(self.ended_at.load(Ordering::Acquire)).filter(|&place| place != NOT_ENDED)
     }
 
-    fn members(&self) -> MutexGuard<'_, HashMap<(Arc<Selection>, ReaderId, u32), usize>> {
+    fn members(&self) -> MutexGuard<'_, Members> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -41,8 +48,8 @@ impl Log {
     /// Notes one more subscriber of `subject`.
     pub(super) fn join(&mut self, subject: &Subject, place: Place<'_>) -> Arc<Party> {
         let new = || {
-            let (ended, members) = (AtomicBool::new(false), Mutex::default());
-            Arc::new(Party { subject: subject.clone(), ended, members })
+            let (ended_at, members) = (AtomicU64::new(NOT_ENDED), Mutex::default());
+            Arc::new(Party { subject: subject.clone(), ended_at, members })
         };
         let party = self.parties.entry(subject.clone()).or_insert_with(new);
         let member = (Arc::clone(place.selection), place.reader, place.closes);
@@ -65,12 +72,12 @@ impl Log {
         }
     }
 
-    /// Ends all subscribers of `subject`: none of them is counted or gets anything from now on. How
-    /// many there were, and a bit for each reader that has to let some go.
+    /// Ends all subscribers of `subject` here: none of them is counted from now on or gets anything that
+    /// comes after. How many there were, and a bit for each reader that has to let some go.
     pub(super) fn disconnect(&mut self, subject: &Subject) -> (usize, u64) {
         // Who joins from now on is in a party of its own.
         let Some(party) = self.parties.remove(subject) else { return (0, 0) };
-        party.ended.store(true, Ordering::Release);
+        party.ended_at.store(self.head, Ordering::Release);
         let members = std::mem::take(&mut *party.members());
         let mut wake = 0;
         for ((selection, reader, closes), &count) in &members {

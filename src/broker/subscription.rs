@@ -1,13 +1,13 @@
 //! A subscription: a cursor in the log, and the reads that move it.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use smallvec::SmallVec;
 
 use super::Broker;
 use super::entry::Entry;
 use super::log::Log;
+use super::moment::Moment;
 use super::party::{Party, Place};
 use super::publication::Refused;
 use super::reader::ReaderId;
@@ -61,9 +61,10 @@ impl Drop for Subscription {
 }
 
 impl Subscription {
-    /// Whether the subject it was accepted for has been disconnected since.
-    pub fn is_disconnected(&self) -> bool {
-        self.party.as_ref().is_some_and(|party| party.is_ended())
+    /// The log's head when the subject it was accepted for was disconnected, if it has been: what was
+    /// published after that is not for this one any more.
+    pub fn disconnected_at(&self) -> Option<u64> {
+        self.party.as_ref()?.ended_at()
     }
 
     pub(super) fn place(&self) -> Place<'_> {
@@ -154,7 +155,7 @@ impl Broker {
         subject: Option<&Subject>,
         reader: ReaderId,
     ) -> Result<Subscribed, Refused> {
-        let now = Instant::now();
+        let now = Moment::now();
         let mut log = self.lock();
         let mut keys = log.keys_of(channels)?;
         keys.sort_unstable();
@@ -284,8 +285,11 @@ impl Log {
             let from = start.floors.get(index).copied().unwrap_or(start.cursor);
             let Some(record) = self.records.get_mut(key) else { continue };
             // Who begins later than what is unseen leaves it unseen.
-            if from <= record.seen {
+            if from <= record.seen && record.seen < head {
                 record.seen = head;
+                if let Some(changes) = &mut self.changes {
+                    changes.dirty.insert(key);
+                }
             }
         }
     }
@@ -315,7 +319,7 @@ impl Log {
     fn leave(&mut self, subscription: &Subscription) {
         match &subscription.party {
             // Those were all counted out when their subject was disconnected.
-            Some(party) if party.is_ended() => {}
+            Some(party) if party.ended_at().is_some() => {}
             Some(party) => {
                 let party = Arc::clone(party);
                 self.uncount(subscription.place());

@@ -91,6 +91,7 @@ impl Conversation<'_> {
             // A publisher that always has more to say shares its thread with the others.
             tokio::task::coop::consume_budget().await;
             self.replies.write(&self.stream);
+            self.api.broker.room().await;
             let reads = self.decoder.is_some() && self.in_flight.len() < MOST_IN_FLIGHT;
             if self.decoder.is_none() && self.in_flight.is_empty() {
                 return;
@@ -138,23 +139,20 @@ impl Conversation<'_> {
         if let Some(reply) = frame.reply {
             self.wants_replies = reply;
         }
-        let disconnect = frame.disconnect;
-        let outcome = if frame.event.is_some() || frame.close {
+        let publishes = frame.event.is_some() || frame.close || !frame.disconnect.is_empty();
+        let outcome = if publishes {
             let publication = Publication {
                 channels: frame.channels,
                 event: frame.event,
                 close: frame.close,
                 ttl: frame.ttl,
                 dedupe: frame.dedupe,
+                disconnect: frame.disconnect,
             };
             poll_once(Box::pin(self.api.broker.publish(publication)))
         } else {
             Outcome::Known(Ok(None))
         };
-        // After the event, which may be the one that says goodbye.
-        for subject in disconnect {
-            self.api.broker.disconnect(&subject);
-        }
         self.settle(outcome, self.wants_replies);
     }
 
@@ -259,5 +257,48 @@ fn poll(mut promise: Promise, cx: &mut Context<'_>) -> Outcome {
             Outcome::Known(Err(FrameError { code: code(&refused), text: refused.to_string() }))
         }
         Poll::Pending => Outcome::Waiting(promise),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::broker::Level;
+
+    fn promised(receivers: usize) -> (oneshot::Sender<()>, Outcome) {
+        let (keep, kept) = oneshot::channel();
+        let receipt =
+            Receipt { id: None, receivers, level: Level::Stored, duplicate: false, disconnected: 0 };
+        let promise = Box::pin(async move {
+            kept.await.unwrap();
+            Ok(receipt)
+        });
+        (keep, poll_once(promise))
+    }
+
+    #[tokio::test]
+    async fn a_receipt_waits_for_those_before_it() {
+        let (keep_first, first) = promised(1);
+        let (keep_second, second) = promised(2);
+        let outcomes = [first, second, Outcome::Known(Ok(None))];
+        let mut in_flight: VecDeque<_> =
+            outcomes.into_iter().map(|outcome| InFlight { outcome, is_wanted: true }).collect();
+
+        keep_second.send(()).unwrap();
+        let too_early = future::poll_fn(|cx| {
+            let known = std::pin::pin!(first_known(&mut in_flight)).poll(cx);
+            Poll::Ready(known.is_ready())
+        });
+        assert!(!too_early.await);
+
+        keep_first.send(()).unwrap();
+        let mut receivers = Vec::new();
+        while !in_flight.is_empty() {
+            let (answer, _) = first_known(&mut in_flight).await;
+            receivers.push(answer.unwrap().map(|receipt| receipt.receivers));
+        }
+        assert_eq!(receivers, [Some(1), Some(2), None]);
     }
 }

@@ -164,8 +164,10 @@ impl Subscriber {
         self.extras.as_ref()?.ends_at
     }
 
+    /// The stream ends after `place`, unless it ends before.
     pub(super) fn set_ends_at(&mut self, place: u64) {
-        self.extras.get_or_insert_default().ends_at = Some(place);
+        let ends_at = &mut self.extras.get_or_insert_default().ends_at;
+        *ends_at = Some(ends_at.map_or(place, |earlier| earlier.min(place)));
     }
 
     /// Writes until all is written or the socket is full.
@@ -292,6 +294,8 @@ impl Subscriber {
             }
             self.socket.shutdown();
         }
+        // Whoever is told that the client has left finds it no longer counted.
+        drop(self.subscription);
         if let Some(on_end) = self.extras.and_then(|extras| extras.on_end) {
             (on_end.0)(end);
         }

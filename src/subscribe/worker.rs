@@ -191,7 +191,7 @@ impl Worker {
             *due = self.now.after(recheck.every);
         }
         // It may have been disconnected on its way here.
-        if subscriber.subscription.is_disconnected() {
+        if subscriber.subscription.disconnected_at().is_some() {
             return self.end(slot, End::Disconnected);
         }
         let written = subscriber.flush();
@@ -240,7 +240,7 @@ impl Worker {
     fn deliver(&mut self) {
         let turn: Vec<u32> = self.behind.drain(..self.behind.len().min(AT_ONCE)).collect();
         let mut reads = Vec::with_capacity(turn.len());
-        let mut log = self.broker.open(self.reader);
+        let mut log = self.broker.reading(self.reader);
         let News { entries, head, closed, disconnected } = log.news(self.seen);
         for slot in turn {
             let Some(subscriber) = self.subscribers.get_mut(slot) else { continue };
@@ -255,6 +255,9 @@ impl Worker {
             {
                 subscriber.set_ends_at(place);
             }
+            if let Some(place) = subscriber.subscription.disconnected_at() {
+                subscriber.set_ends_at(place);
+            }
             let up_to = subscriber.ends_at().unwrap_or(u64::MAX);
             let read = log.read(&mut subscriber.subscription, up_to, PORTION);
             let skips = matches!(read, Read::Fallen) && self.settings.slow == Slow::Skip;
@@ -264,7 +267,7 @@ impl Worker {
         drop(log);
 
         if disconnected {
-            self.end_disconnected();
+            self.mark_disconnected();
         }
         self.mark_closed(&closed);
         match entries {
@@ -298,6 +301,23 @@ impl Worker {
                     _ if subscriber.subscription.cursor <= place => subscriber.set_ends_at(place),
                     _ => {}
                 }
+            }
+        }
+    }
+
+    /// Streams of a disconnected subject end at the place where it was disconnected. Who has got all
+    /// up to there, or takes nothing now, ends at once.
+    fn mark_disconnected(&mut self) {
+        for slot in self.subscribers.slots() {
+            let Some(subscriber) = self.subscribers.get_mut(slot) else { continue };
+            let Some(place) = subscriber.subscription.disconnected_at() else { continue };
+            match subscriber.state {
+                State::Live if self.seen < place => {
+                    subscriber.set_ends_at(place);
+                    self.fall_behind(slot);
+                }
+                State::Behind => subscriber.set_ends_at(place),
+                State::Live | State::Blocked => self.end(slot, End::Disconnected),
             }
         }
     }
@@ -418,7 +438,8 @@ impl Worker {
             }
             self.metrics.delivered.add(read);
             if over {
-                return self.end(slot, End::Closed);
+                let disconnected = subscriber.subscription.disconnected_at().is_some();
+                return self.end(slot, if disconnected { End::Disconnected } else { End::Closed });
             }
         }
         // Live means: has everything up to `seen`. With `more` it has not.
@@ -433,18 +454,6 @@ impl Worker {
         let bytes = crate::event::encode::frame(event.as_bytes(), subscriber.is_framed());
         let written = subscriber.write_or_keep(bytes);
         self.after_catching_up(slot, written, State::Behind);
-    }
-
-    fn end_disconnected(&mut self) {
-        for slot in self.subscribers.slots() {
-            if self
-                .subscribers
-                .get_mut(slot)
-                .is_some_and(|subscriber| subscriber.subscription.is_disconnected())
-            {
-                self.end(slot, End::Disconnected);
-            }
-        }
     }
 
     /// Sees to everyone whose time has come.
