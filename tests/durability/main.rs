@@ -13,6 +13,7 @@ mod support;
 
 mod client;
 mod dice;
+mod faults;
 mod image;
 mod kill;
 mod load;
