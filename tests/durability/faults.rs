@@ -271,6 +271,16 @@ fn a_full_disk_refuses_publishes_and_nothing_else() {
     patient.assert_the_site_is_up();
     assert!(process.log().contains("Is the disk full?"), "{}", process.log());
 
+    // Full as it is, a restart serves what is stored.
+    let (mut process, mut stream) = (process, stream);
+    process.kill();
+    patient.note(What::Ended);
+    patient.history.lives.push(Life { continues: true });
+    process = patient.rig.start();
+    patient.assert_the_site_is_up();
+    stream = patient.listen();
+    patient.read_until(&mut stream, &format!("e{}", full - 1));
+
     // Room is made: the same disk, and more of it.
     let grown = std::process::Command::new("mount")
         .args(["-o", "remount,size=16m"])
@@ -284,6 +294,6 @@ fn a_full_disk_refuses_publishes_and_nothing_else() {
     patient.history.lives.push(Life { continues: true });
     let _process = patient.rig.start();
     let begun = patient.begun;
-    read_back(&mut patient.history, &patient.rig, 1, || begun.elapsed().as_micros() as u64);
+    read_back(&mut patient.history, &patient.rig, 2, || begun.elapsed().as_micros() as u64);
     patient.assert_clean("a full disk");
 }
