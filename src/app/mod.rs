@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use crate::broker::Broker;
+use crate::broker::{self, Broker};
 use crate::config::Config;
 use crate::drain::{Drain, drain};
 use crate::gateway::Gateway;
@@ -42,6 +42,9 @@ pub enum StartError {
     /// The admin address.
     #[error(transparent)]
     Admin(#[from] admin::BindError),
+    /// The log on disk.
+    #[error(transparent)]
+    Log(#[from] broker::OpenError),
     /// Threads or file handles.
     #[error("the system gives no more threads or file handles: {0}")]
     System(#[from] io::Error),
@@ -56,6 +59,7 @@ pub struct Running {
     /// Where publishers connect.
     pub socket: PathBuf,
     drain: Drain,
+    broker: Arc<Broker>,
     streams: Streams,
     public: Vec<JoinHandle<()>>,
     publishing: JoinHandle<()>,
@@ -80,7 +84,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     let socket = publish::socket::bind(&config.publish)?;
 
     let metrics = Arc::new(Metrics::default());
-    let broker = Broker::new(config.history.clone());
+    let broker = Broker::open(&config.history)?;
     let threads = available_parallelism().map_or(1, usize::from).min(crate::broker::MOST_READERS);
     let streams = Streams::start(Arc::clone(&broker), config.stream, Arc::clone(&metrics), threads)?;
     let backend = Arc::new(Backend::new(config.backend.clone()));
@@ -125,13 +129,14 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
             tokio::spawn(listener.serve(connections, options, draining.clone(), answer.clone()))
         })
         .collect();
-    let clock = tokio::spawn(tick(broker));
+    let clock = tokio::spawn(tick(Arc::clone(&broker)));
 
     Ok(Running {
         addresses,
         admin: admin_address,
         socket: path,
         drain,
+        broker,
         streams,
         public,
         publishing,
@@ -186,6 +191,8 @@ impl Running {
             );
         }
         self.clock.abort();
+        let broker = self.broker;
+        let _ = tokio::task::spawn_blocking(move || broker.close()).await;
     }
 }
 

@@ -1,9 +1,11 @@
 //! An event in its place in the log.
 
-use std::time::{Instant, SystemTime};
+use std::sync::atomic::AtomicU32;
+use std::time::SystemTime;
 
 use smallvec::SmallVec;
 
+use super::moment::Moment;
 use super::slots::Key;
 use crate::event::encode::Encoded;
 
@@ -20,13 +22,15 @@ pub struct Entry {
     /// When it was published, for people.
     pub(super) time: SystemTime,
     /// When it was published, for clocks.
-    pub(super) born: Instant,
+    pub(super) born: Moment,
     /// When it leaves the history, if its publisher said so.
-    pub(super) expires: Option<Instant>,
+    pub(super) expires: Option<Moment>,
     /// The id it was published with.
     pub(super) own_id: Option<Box<str>>,
     /// The key under which a second try is known.
     pub(super) dedupe: Option<Box<str>>,
+    /// How many channels' histories hold it.
+    pub(super) holders: AtomicU32,
     /// Which readers had a subscriber for it when it was published, a bit each.
     pub(super) readers: u64,
 }

@@ -2,11 +2,11 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
 
 use smallvec::SmallVec;
 
 use super::entry::Entry;
+use super::moment::Moment;
 use super::reader::ReaderId;
 use super::selection::SelectionId;
 use super::settings::{Keep, Terms};
@@ -33,7 +33,7 @@ pub(super) struct Record {
     /// Whether it waits among the idle to be forgotten.
     pub(super) idle: bool,
     /// The soonest that an event's own `ttl` ends.
-    next_ttl: Option<Instant>,
+    next_ttl: Option<Moment>,
     rare: Option<Box<Rare>>,
     /// How often it was closed: those who listened on it alone until then are no longer counted.
     pub(super) closes: u32,
@@ -154,27 +154,28 @@ impl Record {
     /// Takes note of an event that is about to be added: if somebody listens, it counts as seen,
     /// unless earlier ones still wait to be. Those, and it after them, are then for the next client
     /// that asks for what is unseen.
-    pub(super) fn note_handed(&mut self, sequence: u64) {
+    pub(super) fn note_handed(&mut self, sequence: u64, handed: bool) {
         let nothing_waits = self.seen.max(self.trimmed) >= self.last || self.terms.keep == Keep::Latest;
-        if nothing_waits && self.subscribers() > 0 {
+        if nothing_waits && handed {
             self.seen = sequence;
         }
         self.last = sequence;
     }
 
-    /// Adds the newest event; what then is too much leaves. Returns by how much `bytes` grew.
-    pub(super) fn push(&mut self, entry: &Arc<Entry>, now: Instant) -> isize {
+    /// Adds the newest event; what then is too much leaves for `gone`. Returns by how much `bytes` grew.
+    pub(super) fn push(&mut self, entry: &Arc<Entry>, now: Moment, gone: &mut Vec<Arc<Entry>>) -> isize {
         let before = self.bytes;
         if self.terms.keep == Keep::Latest {
             // Nobody misses a state that a newer one replaces, so this is no trimming.
             while let Some(entry) = self.events.pop_front() {
                 self.forget(&entry);
+                gone.push(entry);
             }
         }
         self.remember(entry);
         self.bytes += entry.encoded.len();
         self.events.push_back(Arc::clone(entry));
-        self.trim(now);
+        self.trim(now, gone);
         self.bytes as isize - before as isize
     }
 
@@ -210,34 +211,36 @@ impl Record {
         }
     }
 
-    /// Lets events leave until all limits hold. Returns by how much `bytes` shrank.
-    pub(super) fn trim(&mut self, now: Instant) -> usize {
+    /// Lets events leave for `gone` until all limits hold. Returns by how much `bytes` shrank.
+    pub(super) fn trim(&mut self, now: Moment, gone: &mut Vec<Arc<Entry>>) -> usize {
         let before = self.bytes;
         let limits = self.terms.limits;
         while let Some(oldest) = self.events.front() {
             let fits = self.events.len() <= limits.max_events
                 && self.bytes <= limits.max_bytes
-                && now.saturating_duration_since(oldest.born) < limits.max_age;
+                && now.since(oldest.born) < limits.max_age;
             if fits {
                 break;
             }
-            self.drop_oldest();
+            self.drop_oldest(gone);
         }
         if self.next_ttl.is_some_and(|next| next <= now) {
-            self.expire(now);
+            self.expire(now, gone);
         }
         before - self.bytes
     }
 
-    /// Lets the oldest event leave. Returns its bytes.
-    pub(super) fn drop_oldest(&mut self) -> usize {
+    /// Lets the oldest event leave for `gone`. Returns its bytes.
+    pub(super) fn drop_oldest(&mut self, gone: &mut Vec<Arc<Entry>>) -> usize {
         let Some(entry) = self.events.pop_front() else { return 0 };
         self.trimmed = self.trimmed.max(entry.sequence);
         self.forget(&entry);
-        entry.encoded.len()
+        let bytes = entry.encoded.len();
+        gone.push(entry);
+        bytes
     }
 
-    fn expire(&mut self, now: Instant) {
+    fn expire(&mut self, now: Moment, gone: &mut Vec<Arc<Entry>>) {
         let is_over = |entry: &Entry| entry.expires.is_some_and(|expires| expires <= now);
         let (over, kept): (VecDeque<_>, VecDeque<_>) =
             std::mem::take(&mut self.events).into_iter().partition(|entry| is_over(entry));
@@ -246,6 +249,7 @@ impl Record {
         for entry in over {
             self.trimmed = self.trimmed.max(entry.sequence);
             self.forget(&entry);
+            gone.push(entry);
         }
     }
 

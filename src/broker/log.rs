@@ -5,18 +5,21 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::SystemTime;
 
 use smallvec::SmallVec;
 
 use super::entry::Entry;
 use super::history::Record;
+use super::moment::Moment;
 use super::party::Party;
 use super::publication::{ChannelState, Kept, Level, Publication, Receipt, Refused};
 use super::reader::Inbox;
 use super::recent::Recent;
+use super::restore::Changes;
 use super::selection::Selections;
-use super::settings::Settings;
+use super::settings::{Place, Settings};
 use super::slots::{Key, Slots};
 use crate::channel::Channel;
 use crate::event::encode::Encoded;
@@ -41,7 +44,7 @@ pub(super) struct Log {
     /// Channels that may be forgotten, the longest idle first.
     idle: VecDeque<Key>,
     /// The newest event that left a channel which was then forgotten.
-    forgotten: u64,
+    pub(super) forgotten: u64,
     pub(super) selections: Selections,
     pub(super) recent: Recent,
     /// Bytes in all histories.
@@ -49,29 +52,54 @@ pub(super) struct Log {
     /// Each channel with a past, by its oldest event or an earlier place.
     oldest: BinaryHeap<Reverse<(u64, Key)>>,
     /// `dedupe` keys and when to look whether they can be forgotten.
-    keys: VecDeque<(Instant, Key, Arc<Entry>)>,
+    keys: VecDeque<(Moment, Key, Arc<Entry>)>,
     pub(super) readers: Vec<Inbox>,
     /// Who was accepted for which subject.
     pub(super) parties: HashMap<Subject, Arc<Party>>,
     /// Where the next sweep goes on.
     swept: usize,
+    /// Entries that have just left a history; empty but for the time of a change.
+    gone: Vec<Arc<Entry>>,
+    /// What a store has yet to be told, if there is one.
+    pub(super) changes: Option<Changes>,
 }
 
 /// A publication that has been checked and numbered, and is not in the log yet.
 #[derive(Debug)]
 pub(super) struct Draft {
-    names: Vec<Channel>,
+    pub(super) names: Vec<Channel>,
     channels: SmallVec<[Key; 1]>,
-    entry: Option<Entry>,
-    close: bool,
+    pub(super) entry: Option<Entry>,
+    pub(super) close: bool,
+    disconnect: Vec<Subject>,
     /// The id of the first try, if this is another: nothing is to be done.
     first: Option<EventId>,
 }
 
+impl Draft {
+    /// The same, or nothing to be done, if this is another try of something else on its way.
+    pub(super) fn unless(self, first: Option<EventId>) -> Self {
+        match first {
+            Some(first) => Self { entry: None, first: Some(first), ..self },
+            None => self,
+        }
+    }
+
+    /// Whether nothing is to be done.
+    pub(super) fn is_duplicate(&self) -> bool {
+        self.first.is_some()
+    }
+}
+
 impl Log {
     pub(super) fn new(settings: Settings) -> Self {
+        Self::with_epoch(settings, Epoch::random())
+    }
+
+    pub(super) fn with_epoch(settings: Settings, epoch: Epoch) -> Self {
+        let changes = (settings.place != Place::Memory).then(Changes::default);
         Self {
-            epoch: Epoch::random(),
+            epoch,
             settings,
             head: 0,
             names: BTreeMap::new(),
@@ -86,6 +114,8 @@ impl Log {
             readers: Vec::new(),
             parties: HashMap::new(),
             swept: 0,
+            gone: Vec::new(),
+            changes,
         }
     }
 
@@ -95,7 +125,7 @@ impl Log {
         &mut self,
         publication: Publication,
         sequence: u64,
-        now: Instant,
+        now: Moment,
         time: SystemTime,
     ) -> Result<Draft, Refused> {
         let channels = self.keys_of(&publication.channels)?;
@@ -104,31 +134,39 @@ impl Log {
             (Some(event), None) => Some(self.number(event, &publication, sequence, now, time)),
             _ => None,
         };
-        Ok(Draft { names: publication.channels, channels, entry, close: publication.close, first })
+        let Publication { channels: names, close, disconnect, .. } = publication;
+        Ok(Draft { names, channels, entry, close, disconnect, first })
     }
 
     /// Makes a draft part of the log. The receipt, and a bit for each reader that has something to do
     /// now.
-    pub(super) fn commit(&mut self, draft: Draft, level: Level, now: Instant) -> (Receipt, u64) {
-        if let Some(first) = draft.first {
-            return (Receipt { id: Some(first), receivers: 0, level, duplicate: true }, 0);
+    pub(super) fn commit(&mut self, draft: Draft, level: Level, now: Moment) -> (Receipt, u64) {
+        let mut receipt = Receipt { id: None, receivers: 0, level, duplicate: false, disconnected: 0 };
+        let mut wake = 0;
+        if draft.first.is_some() {
+            (receipt.id, receipt.duplicate) = (draft.first, true);
+            return (receipt, 0);
         }
         let channels = self.still(&draft.names, draft.channels);
-        let mut receipt = Receipt { id: None, receivers: 0, level, duplicate: false };
-        let mut wake = 0;
         if let Some(mut entry) = draft.entry {
             receipt.id = Some(self.id(&entry));
             receipt.receivers = self.receivers(&channels);
             entry.readers = self.readers(&channels);
             entry.channels = channels.clone();
             wake |= entry.readers;
-            self.append(&Arc::new(entry), now);
+            let handed = self.handed(&channels);
+            self.append(&Arc::new(entry), handed, now);
         }
         for &key in &channels {
             if draft.close {
                 wake |= self.close(key);
             }
             self.note_idle(key);
+        }
+        for subject in &draft.disconnect {
+            let (members, readers) = self.disconnect(subject);
+            receipt.disconnected += members;
+            wake |= readers;
         }
         (receipt, wake)
     }
@@ -152,7 +190,7 @@ impl Log {
         Ok(channels.iter().map(|channel| self.key_of(channel)).collect())
     }
 
-    fn key_of(&mut self, channel: &Channel) -> Key {
+    pub(super) fn key_of(&mut self, channel: &Channel) -> Key {
         if let Some(&key) = self.names.get(channel) {
             return key;
         }
@@ -164,7 +202,7 @@ impl Log {
     }
 
     /// The id of the first try, if this is another.
-    fn first_try(&mut self, channels: &[Key], dedupe: Option<&str>, now: Instant) -> Option<EventId> {
+    fn first_try(&mut self, channels: &[Key], dedupe: Option<&str>, now: Moment) -> Option<EventId> {
         let dedupe = dedupe?;
         self.forget_keys(now);
         let first = channels.iter().find_map(|&key| self.records.get(key)?.first(dedupe))?;
@@ -179,7 +217,7 @@ impl Log {
         event: &Event,
         publication: &Publication,
         sequence: u64,
-        now: Instant,
+        now: Moment,
         time: SystemTime,
     ) -> Entry {
         let own_id: Option<Box<str>> = event.id().map(Into::into);
@@ -193,9 +231,10 @@ impl Log {
             encoded,
             time,
             born: now,
-            expires: publication.ttl.and_then(|ttl| now.checked_add(ttl)),
+            expires: publication.ttl.map(|ttl| now + ttl),
             own_id,
             dedupe: publication.dedupe.clone(),
+            holders: AtomicU32::new(0),
             readers: 0,
         }
     }
@@ -205,13 +244,22 @@ impl Log {
         channels.iter().map(readers).fold(0, |bits, bit| bits | bit)
     }
 
-    fn append(&mut self, entry: &Arc<Entry>, now: Instant) {
+    /// On which of these channels somebody listens, a bit each.
+    pub(super) fn handed(&self, channels: &[Key]) -> u64 {
+        let listens = |key| self.records.get(key).is_some_and(|record| record.subscribers() > 0);
+        let bits = channels.iter().enumerate().map(|(index, &key)| u64::from(listens(key)) << index);
+        bits.fold(0, |bits, bit| bits | bit)
+    }
+
+    pub(super) fn append(&mut self, entry: &Arc<Entry>, handed: u64, now: Moment) {
         self.head = entry.sequence;
-        for &key in &entry.channels {
+        entry.holders.store(entry.channels.len() as u32, Ordering::Relaxed);
+        let mut gone = std::mem::take(&mut self.gone);
+        for (index, &key) in entry.channels.iter().enumerate() {
             let Some(record) = self.records.get_mut(key) else { continue };
             record.closed = false;
-            record.note_handed(entry.sequence);
-            self.total = self.total.saturating_add_signed(record.push(entry, now));
+            record.note_handed(entry.sequence, handed >> index & 1 == 1);
+            self.total = self.total.saturating_add_signed(record.push(entry, now, &mut gone));
             if !record.in_heap
                 && let Some(oldest) = record.oldest().map(|entry| entry.sequence)
             {
@@ -223,7 +271,27 @@ impl Log {
             }
         }
         self.recent.push(Arc::clone(entry));
-        self.trim_total();
+        self.trim_total(&mut gone);
+        self.note_gone(gone);
+    }
+
+    /// Takes note of entries that have each left one history.
+    fn note_gone(&mut self, mut gone: Vec<Arc<Entry>>) {
+        for entry in gone.drain(..) {
+            let is_last = entry.holders.fetch_sub(1, Ordering::Relaxed) == 1;
+            // One with a key is needed until its key is forgotten.
+            if is_last && entry.dedupe.is_none() {
+                self.bury(&entry);
+            }
+        }
+        self.gone = gone;
+    }
+
+    /// Nobody needs this entry any more.
+    fn bury(&mut self, entry: &Entry) {
+        if let Some(changes) = &mut self.changes {
+            changes.dead.push((entry.sequence, entry.channels.clone()));
+        }
     }
 
     /// How many connections listen on any of these channels.
@@ -256,14 +324,14 @@ impl Log {
     }
 
     /// Lets the oldest events of all go until their bytes are within the bound.
-    fn trim_total(&mut self) {
+    fn trim_total(&mut self, gone: &mut Vec<Arc<Entry>>) {
         while self.total > self.settings.total_bytes {
             let Some(Reverse((sequence, key))) = self.oldest.pop() else { return };
             let Some(record) = self.records.get_mut(key) else { continue };
             record.in_heap = false;
             let Some(oldest) = record.oldest().map(|entry| entry.sequence) else { continue };
             if oldest == sequence {
-                self.total -= record.drop_oldest();
+                self.total -= record.drop_oldest(gone);
             }
             if let Some(oldest) = record.oldest().map(|entry| entry.sequence) {
                 record.in_heap = true;
@@ -274,10 +342,13 @@ impl Log {
     }
 
     /// Brings a channel's past up to date with the clock.
-    pub(super) fn refresh(&mut self, key: Key, now: Instant) -> Option<&mut Record> {
-        let record = self.records.get_mut(key)?;
-        self.total -= record.trim(now);
-        Some(record)
+    pub(super) fn refresh(&mut self, key: Key, now: Moment) -> Option<&mut Record> {
+        let mut gone = std::mem::take(&mut self.gone);
+        if let Some(record) = self.records.get_mut(key) {
+            self.total -= record.trim(now, &mut gone);
+        }
+        self.note_gone(gone);
+        self.records.get_mut(key)
     }
 
     /// If nothing is left of a channel and nobody listens, it may be forgotten some day.
@@ -304,6 +375,9 @@ impl Log {
             self.forgotten = self.forgotten.max(record.trimmed);
             if let Some(record) = self.records.remove(key) {
                 self.names.remove(&record.name);
+                if let Some(changes) = &mut self.changes {
+                    changes.forgotten.push(record.name);
+                }
             }
             self.compact_heap();
             return true;
@@ -319,7 +393,7 @@ impl Log {
     }
 
     /// Forgets `dedupe` keys whose window is over and whose events are gone.
-    fn forget_keys(&mut self, now: Instant) {
+    fn forget_keys(&mut self, now: Moment) {
         for _ in 0..self.keys.len() {
             let many = self.keys.len() > MOST_KEYS;
             if !many && self.keys.front().is_none_or(|(due, ..)| *due > now) {
@@ -331,12 +405,15 @@ impl Log {
                 self.keys.push_back((now + self.settings.dedupe_window, key, entry));
             } else if let Some(dedupe) = &entry.dedupe {
                 record.forget_key(dedupe, entry.sequence);
+                if entry.holders.load(Ordering::Relaxed) == 0 {
+                    self.bury(&entry);
+                }
             }
         }
     }
 
     /// Lets time pass for some of the channels; all of them have their turn within a minute.
-    pub(super) fn sweep(&mut self, now: Instant) {
+    pub(super) fn sweep(&mut self, now: Moment) {
         self.forget_keys(now);
         let (keys, next) = self.records.walk(self.swept, 2000);
         self.swept = next;
@@ -362,8 +439,13 @@ impl Log {
         self.names.get(channel).copied()
     }
 
+    /// All channels.
+    pub(super) fn all_keys(&self) -> Vec<Key> {
+        self.names.values().copied().collect()
+    }
+
     /// What there is to tell of a channel.
-    pub(super) fn state(&mut self, key: Key, now: Instant) -> Option<ChannelState> {
+    pub(super) fn state(&mut self, key: Key, now: Moment) -> Option<ChannelState> {
         self.refresh(key, now);
         let record = self.records.get(key)?;
         Some(ChannelState {
@@ -384,7 +466,7 @@ impl Log {
     }
 
     /// What is still to be read of a channel.
-    pub(super) fn history(&mut self, key: Key, after: Option<&str>, limit: usize, now: Instant) -> Vec<Kept> {
+    pub(super) fn history(&mut self, key: Key, after: Option<&str>, limit: usize, now: Moment) -> Vec<Kept> {
         self.refresh(key, now);
         let Some(record) = self.records.get(key) else { return Vec::new() };
         let from = after.and_then(|id| self.place(id, &[key]).ok()).unwrap_or(0);

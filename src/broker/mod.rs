@@ -16,20 +16,27 @@
 mod entry;
 mod history;
 mod log;
+mod moment;
 mod party;
 mod publication;
 mod reader;
 mod recent;
+mod restore;
 mod selection;
 mod settings;
 mod slots;
+mod store;
 mod subscription;
 #[cfg(test)]
 mod tests;
 
-use std::future::{self, Future};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::{Instant, SystemTime};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::task::{Context, Poll};
+use std::time::SystemTime;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 pub use entry::Entry;
 pub use publication::{ChannelState, Kept, Level, Publication, Receipt, Refused};
@@ -37,17 +44,33 @@ pub use reader::{MOST_READERS, News, ReaderId, Wake};
 pub use selection::Selection;
 pub use settings::{Keep, Limits, Place, Rate, Rule, Settings};
 pub use slots::Key;
+pub use store::OpenError;
 pub use subscription::{Gap, Read, Reason, Since, Subscribed, Subscription};
 
 use self::log::Log;
+use self::moment::Moment;
 use self::reader::{Bell, Inbox};
+use self::store::disk::Disk;
+use self::store::writer::{Job, Writer};
 use crate::channel::Channel;
 use crate::event::{Epoch, Position};
-use crate::subject::Subject;
 
 /// The front door to the log.
 pub struct Broker {
     epoch: Epoch,
+    shared: Arc<Shared>,
+    /// Whether publications are seen only once they are on disk.
+    stored: bool,
+    writer: Option<Writer>,
+    /// What may wait for the writer, in KiB.
+    room: Arc<Semaphore>,
+}
+
+/// The most that waits to be written, in KiB.
+const ROOM: u32 = 256 << 10;
+
+/// The log, and who is to be told when it changes.
+struct Shared {
     log: Mutex<Log>,
     bells: RwLock<Vec<Bell>>,
 }
@@ -58,46 +81,121 @@ impl std::fmt::Debug for Broker {
     }
 }
 
+/// A publication on its way. It gets there whatever becomes of this; ready once the promised level is
+/// reached.
+#[derive(Debug)]
+pub enum Publishing {
+    /// It is done.
+    Done(Option<Result<Receipt, Refused>>),
+    /// The writer has it.
+    Waiting(oneshot::Receiver<Result<Receipt, Refused>>),
+}
+
+impl Future for Publishing {
+    type Output = Result<Receipt, Refused>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let gone = || Err(Refused::Store("outboard is going down".into()));
+        match self.get_mut() {
+            Self::Done(outcome) => Poll::Ready(outcome.take().unwrap_or_else(gone)),
+            Self::Waiting(answer) => {
+                Pin::new(answer).poll(cx).map(|answer| answer.unwrap_or_else(|_| gone()))
+            }
+        }
+    }
+}
+
 impl Broker {
     /// An empty log in memory.
     pub fn new(settings: Settings) -> Arc<Self> {
-        let log = Log::new(settings);
-        Arc::new(Self { epoch: log.epoch.clone(), log: Mutex::new(log), bells: RwLock::default() })
+        Arc::new(Self::with(Log::new(settings), false, None))
     }
 
-    /// Numbers, stores and announces a publication. It is done, or on its way, when this returns,
-    /// whatever becomes of the future, which is ready once the promised level is reached.
-    pub fn publish(
-        &self,
-        publication: Publication,
-    ) -> impl Future<Output = Result<Receipt, Refused>> + Send + use<> {
-        future::ready(self.publish_now(publication))
+    /// The log at its place: what was stored there before, or an empty one.
+    ///
+    /// # Errors
+    /// When the place is a disk and cannot be used.
+    pub fn open(settings: &Settings) -> Result<Arc<Self>, OpenError> {
+        let Place::Disk(folder) = &settings.place else { return Ok(Self::new(settings.clone())) };
+        let (disk, log) = Disk::open(folder, settings)?;
+        let path = disk.path().to_owned();
+        let mut broker = Self::with(log, settings.stored, None);
+        let writer = Writer::start(disk, Arc::clone(&broker.shared));
+        broker.writer = Some(writer.map_err(|cause| OpenError::Io { path, cause })?);
+        Ok(Arc::new(broker))
     }
 
-    fn publish_now(&self, publication: Publication) -> Result<Receipt, Refused> {
-        let (now, time) = (Instant::now(), SystemTime::now());
-        let mut log = self.lock();
+    fn with(log: Log, stored: bool, writer: Option<Writer>) -> Self {
+        Self {
+            epoch: log.epoch.clone(),
+            shared: Arc::new(Shared { log: Mutex::new(log), bells: RwLock::default() }),
+            stored,
+            writer,
+            room: Arc::new(Semaphore::new(ROOM as usize)),
+        }
+    }
+
+    /// Numbers, stores and announces a publication. It is done, or on its way, when this returns.
+    /// Refused if too much is on its way already.
+    pub fn publish(&self, publication: Publication) -> Publishing {
+        let Some(writer) = &self.writer else {
+            return Publishing::Done(Some(self.publish_now(publication, Level::Accepted)));
+        };
+        match Arc::clone(&self.room).try_acquire_many_owned(room_for(&publication)) {
+            Ok(room) => self.hand_over(writer, publication, room),
+            Err(_) => Publishing::Done(Some(Err(Refused::Overloaded))),
+        }
+    }
+
+    /// Waits as long as so much is on its way that publications may be refused.
+    pub async fn room(&self) {
+        // Whoever reads the next bytes of a publisher may find so much in them.
+        let _ = self.room.acquire_many(1024).await;
+    }
+
+    fn hand_over(&self, writer: &Writer, publication: Publication, room: OwnedSemaphorePermit) -> Publishing {
+        if !self.stored {
+            return Publishing::Done(Some(self.publish_now(publication, Level::Accepted)));
+        }
+        let (answer, waiting) = oneshot::channel();
+        writer.send(Job::Publish(publication, answer, room));
+        Publishing::Waiting(waiting)
+    }
+
+    fn publish_now(&self, publication: Publication, level: Level) -> Result<Receipt, Refused> {
+        let (now, time) = (Moment::now(), SystemTime::now());
+        let mut log = self.shared.lock();
         let next = log.head + 1;
         let draft = log.prepare(publication, next, now, time)?;
-        let (receipt, readers) = log.commit(draft, Level::Accepted, now);
+        if let Some(writer) = &self.writer {
+            let mut rows = Vec::new();
+            log.rows_after(&draft, &mut rows);
+            // Sent while the log is locked, so that they are written in the order of the log.
+            writer.send(Job::Keep(log.stored(&draft), rows));
+        }
+        let (receipt, readers) = log.commit(draft, level, now);
         drop(log);
-        self.ring(readers);
+        self.shared.ring(readers);
         Ok(receipt)
     }
 
-    /// Ends every subscriber accepted for `subject`; how many there were. None of them is a receiver of
-    /// what is published after this.
-    pub fn disconnect(&self, subject: &Subject) -> usize {
-        let (members, readers) = self.lock().disconnect(subject);
-        self.ring(readers);
-        members
+    /// Ends the log: what was handed over is written, nothing more is taken. Blocks until that is done.
+    pub fn close(&self) {
+        if let Some(writer) = &self.writer {
+            writer.close();
+        }
+    }
+
+    /// Whether publications can be taken at present.
+    pub fn is_writable(&self) -> bool {
+        self.writer.as_ref().is_none_or(Writer::is_writable)
     }
 
     /// The channel, if it exists.
     pub fn channel(&self, channel: &Channel) -> Option<ChannelState> {
         let mut log = self.lock();
         let key = log.key(channel)?;
-        log.state(key, Instant::now())
+        log.state(key, Moment::now())
     }
 
     /// At most `limit` channels in the order of their names, beginning behind `after`; with
@@ -116,7 +214,7 @@ impl Broker {
             .map(|(_, key)| key)
             .take(limit)
             .collect();
-        let now = Instant::now();
+        let now = Moment::now();
         keys.into_iter().filter_map(|key| log.state(key, now)).collect()
     }
 
@@ -125,7 +223,7 @@ impl Broker {
     pub fn history(&self, channel: &Channel, after: Option<&str>, limit: usize) -> Option<Vec<Kept>> {
         let mut log = self.lock();
         let key = log.key(channel)?;
-        Some(log.history(key, after, limit, Instant::now()))
+        Some(log.history(key, after, limit, Moment::now()))
     }
 
     /// The place of the newest event.
@@ -141,12 +239,12 @@ impl Broker {
 
     /// Lets time pass: what is too old leaves. To be called every second.
     pub fn sweep(&self) {
-        self.lock().sweep(Instant::now());
+        self.lock().sweep(Moment::now());
     }
 
     /// Makes somebody a reader, to be woken with `wake`. There are at most [`MOST_READERS`].
     pub fn add_reader(&self, wake: Arc<dyn Wake>) -> ReaderId {
-        let mut bells = self.bells.write().unwrap_or_else(PoisonError::into_inner);
+        let mut bells = self.shared.bells.write().unwrap_or_else(PoisonError::into_inner);
         assert!(bells.len() < MOST_READERS, "there are at most {MOST_READERS} readers");
         bells.push(Bell::new(wake));
         self.lock().readers.push(Inbox::default());
@@ -154,27 +252,41 @@ impl Broker {
     }
 
     /// Opens the log for a reader. Whatever is published from now on wakes it again.
-    pub fn open(&self, reader: ReaderId) -> Reading<'_> {
-        self.bells.read().unwrap_or_else(PoisonError::into_inner)[reader].answer();
+    pub fn reading(&self, reader: ReaderId) -> Reading<'_> {
+        self.shared.bells()[reader].answer();
         Reading { log: self.lock(), reader }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Log> {
+        self.shared.lock()
+    }
+}
+
+fn room_for(publication: &Publication) -> u32 {
+    let kib = publication.size().div_ceil(1024);
+    u32::try_from(kib).unwrap_or(ROOM).min(ROOM)
+}
+
+impl Shared {
+    // A panic while the log is locked would be a fault of ours in the middle of a change; going on
+    // serves everyone else better than failing each request from then on.
+    fn lock(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn bells(&self) -> RwLockReadGuard<'_, Vec<Bell>> {
+        self.bells.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ring(&self, readers: u64) {
         if readers == 0 {
             return;
         }
-        let bells = self.bells.read().unwrap_or_else(PoisonError::into_inner);
-        for (reader, bell) in bells.iter().enumerate() {
+        for (reader, bell) in self.bells().iter().enumerate() {
             if readers >> reader & 1 == 1 {
                 bell.ring();
             }
         }
-    }
-
-    // A panic while the log is locked would be a fault of ours in the middle of a change; going on
-    // serves everyone else better than failing each request from then on.
-    fn lock(&self) -> MutexGuard<'_, Log> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -4,11 +4,13 @@ use std::time::{Duration, SystemTime};
 
 use crate::channel::Channel;
 use crate::event::{Event, EventId};
+use crate::subject::Subject;
 
-/// What a publisher asks for: an event, a close, or both, on some channels, all or none.
+/// What a publisher asks for: an event, a close, or both, on some channels, all or none; and whose
+/// streams are to end.
 #[derive(Clone, Debug, Default)]
 pub struct Publication {
-    /// Where to; at least one, each once.
+    /// Where to, each once; at least one, if there is an event or a close.
     pub channels: Vec<Channel>,
     /// What is published.
     pub event: Option<Event>,
@@ -18,6 +20,16 @@ pub struct Publication {
     pub ttl: Option<Duration>,
     /// The key under which a second try is known as such.
     pub dedupe: Option<Box<str>>,
+    /// Whose subscribers are ended, after they were handed the event.
+    pub disconnect: Vec<Subject>,
+}
+
+impl Publication {
+    /// About how many bytes it holds.
+    pub(super) fn size(&self) -> usize {
+        let event = self.event.as_ref().and_then(Event::data).map_or(0, str::len);
+        event + 256
+    }
 }
 
 /// How safe an acknowledged event is.
@@ -40,6 +52,8 @@ pub struct Receipt {
     pub level: Level,
     /// Whether its `dedupe` key was seen before; `id` is then the first one's.
     pub duplicate: bool,
+    /// How many subscribers were ended.
+    pub disconnected: usize,
 }
 
 /// Why a publication was not taken.
@@ -48,6 +62,12 @@ pub enum Refused {
     /// The names are used up.
     #[error("there are {0} channels, which is the most allowed; let some expire or be closed")]
     TooManyChannels(usize),
+    /// The store does not take anything at present; what the system said.
+    #[error("the log cannot be written, so nothing was published: {0}")]
+    Store(String),
+    /// Publishers are faster than the disk.
+    #[error("too much waits to be written already; publish more slowly")]
+    Overloaded,
 }
 
 /// A channel, as it is now.

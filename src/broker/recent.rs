@@ -31,6 +31,11 @@ impl Recent {
         }
     }
 
+    /// Lets go of all: entries read back from disk may have gaps between their numbers.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
     /// The entries after a place; `None` if not all of them are here any more.
     pub(super) fn after(&self, sequence: u64, head: u64) -> Option<impl Iterator<Item = &Arc<Entry>>> {
         let missing = (head - sequence.min(head)) as usize;

@@ -60,6 +60,8 @@ pub enum Place {
 pub struct Settings {
     /// Where the log lives.
     pub place: Place,
+    /// Whether a publication is acknowledged, and seen, only once it is on disk. Without a disk, never.
+    pub stored: bool,
     /// How much is kept of channels that no rule names.
     pub limits: Limits,
     /// The most bytes over all channels.
@@ -76,6 +78,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             place: Place::Memory,
+            stored: true,
             limits: Limits { max_events: 1000, max_age: Duration::from_secs(3600), max_bytes: 4 << 20 },
             total_bytes: 256 << 20,
             max_channels: 100_000,

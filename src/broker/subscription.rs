@@ -1,13 +1,13 @@
 //! A subscription: a cursor in the log, and the reads that move it.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use smallvec::SmallVec;
 
 use super::Broker;
 use super::entry::Entry;
 use super::log::Log;
+use super::moment::Moment;
 use super::party::{Party, Place};
 use super::publication::Refused;
 use super::reader::ReaderId;
@@ -155,7 +155,7 @@ impl Broker {
         subject: Option<&Subject>,
         reader: ReaderId,
     ) -> Result<Subscribed, Refused> {
-        let now = Instant::now();
+        let now = Moment::now();
         let mut log = self.lock();
         let mut keys = log.keys_of(channels)?;
         keys.sort_unstable();
@@ -285,8 +285,11 @@ impl Log {
             let from = start.floors.get(index).copied().unwrap_or(start.cursor);
             let Some(record) = self.records.get_mut(key) else { continue };
             // Who begins later than what is unseen leaves it unseen.
-            if from <= record.seen {
+            if from <= record.seen && record.seen < head {
                 record.seen = head;
+                if let Some(changes) = &mut self.changes {
+                    changes.dirty.insert(key);
+                }
             }
         }
     }

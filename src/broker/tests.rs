@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::event::{Event, EventId};
 use crate::replay::Replay;
+use crate::subject::Subject;
 
 struct Silent;
 
@@ -60,7 +61,7 @@ fn open(subscribed: Subscribed) -> (Subscription, Option<Gap>) {
 fn read(broker: &Broker, subscription: &mut Subscription, portion: usize) -> (Vec<u64>, bool) {
     let mut sequences = Vec::new();
     loop {
-        match broker.open(0).read(subscription, u64::MAX, portion) {
+        match broker.reading(0).read(subscription, u64::MAX, portion) {
             Read::Fallen => panic!("fell behind"),
             Read::Next { entries, cursor, more, over } => {
                 sequences.extend(entries.iter().map(|entry| entry.sequence));
@@ -176,7 +177,7 @@ fn who_falls_off_the_end_of_everything_is_told() {
     let (mut subscription, _) = open(subscribe(&broker, &["a"], None, Replay::Live));
     (0..9000).for_each(|n| drop(publish(&broker, news(&["a"], &n.to_string()))));
 
-    let mut log = broker.open(0);
+    let mut log = broker.reading(0);
     assert!(matches!(log.read(&mut subscription, u64::MAX, 9), Read::Fallen));
     let gap = log.skip(&mut subscription);
     drop(log);
@@ -307,6 +308,10 @@ fn a_channel_without_past_and_subscribers_makes_room_for_another() {
     assert!(broker.channel(&channels(&["a"])[0]).is_none());
 }
 
+fn disconnect(broker: &Broker, subject: &Subject) -> usize {
+    publish(broker, Publication { disconnect: vec![subject.clone()], ..Publication::default() }).disconnected
+}
+
 #[test]
 fn who_was_disconnected_is_no_receiver_any_more() {
     let broker = broker(holding(9));
@@ -318,15 +323,15 @@ fn who_was_disconnected_is_no_receiver_any_more() {
     drop(gone);
     assert_eq!(publish(&broker, news(&["a"], "1")).receivers, 3);
 
-    assert_eq!(broker.disconnect(&anna), 2);
+    assert_eq!(disconnect(&broker, &anna), 2);
 
     assert!(first.disconnected_at().is_some() && second.disconnected_at().is_some());
     assert_eq!(publish(&broker, news(&["a", "b"], "2")).receivers, 1);
     drop((first, second));
     assert_eq!(publish(&broker, news(&["a", "b"], "3")).receivers, 1);
     assert!(join(&["a"]).disconnected_at().is_none());
-    assert_eq!(broker.disconnect(&anna), 0, "it has left by itself");
-    assert_eq!(broker.disconnect(&Subject::parse("bert").unwrap()), 0);
+    assert_eq!(disconnect(&broker, &anna), 0, "it has left by itself");
+    assert_eq!(disconnect(&broker, &Subject::parse("bert").unwrap()), 0);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::values::{
-    As, ChannelTemplate, Count, Group, List, Mode, Names, Period, Size, StoreKind, Tables, Token,
+    As, ChannelTemplate, Count, Durability, Group, List, Mode, Names, Period, Size, StoreKind, Tables, Token,
 };
 use super::{Format, Level};
 use crate::broker::{self, Keep, Rate};
@@ -18,15 +18,7 @@ use crate::subscribe::{self, Slow};
 
 /// Keys that the documentation of later versions shows. They are refused by name, so that nobody
 /// looks for a typing mistake.
-pub(super) const LATER: &[&str] = &[
-    "tls",
-    "grip",
-    "backend.urls",
-    "history.path",
-    "history.durability",
-    "event_route.share",
-    "event_route.poll",
-];
+pub(super) const LATER: &[&str] = &["tls", "grip", "backend.urls", "event_route.share", "event_route.poll"];
 
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
@@ -111,6 +103,8 @@ impl Default for Publish {
 #[serde(default, deny_unknown_fields, expecting = "a table, as in [history]")]
 pub(super) struct History {
     pub(super) store: As<StoreKind>,
+    pub(super) path: PathBuf,
+    pub(super) durability: As<Durability>,
     pub(super) max_events: As<Count>,
     pub(super) max_age: As<Period>,
     pub(super) max_bytes: As<Size>,
@@ -124,6 +118,8 @@ impl Default for History {
         let settings = broker::Settings::default();
         Self {
             store: As(StoreKind::Memory),
+            path: PathBuf::from("/var/lib/outboard"),
+            durability: As(Durability::Stored),
             max_events: As(Count(settings.limits.max_events)),
             max_age: As(Period(settings.limits.max_age)),
             max_bytes: As(Size(settings.limits.max_bytes)),

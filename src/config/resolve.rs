@@ -228,7 +228,9 @@ fn history(
     broker::Settings {
         place: match file.store.0 {
             super::values::StoreKind::Memory => Place::Memory,
+            super::values::StoreKind::Disk => Place::Disk(file.path.clone()),
         },
+        stored: file.durability.0 == super::values::Durability::Stored,
         limits,
         total_bytes: file.total_bytes.0.0,
         max_channels: file.max_channels.0.0,

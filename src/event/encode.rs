@@ -31,6 +31,11 @@ impl Encoded {
         Self::frame(&block(event, Some(id)))
     }
 
+    /// Takes the text of one event, as [`Encoded::new`] wrote it.
+    pub fn of_block(block: &str) -> Self {
+        Self::frame(block)
+    }
+
     /// Puts a chunk frame around bytes that are an event stream's already. `block` is not empty:
     /// an empty chunk would end the body.
     fn frame(block: &str) -> Self {

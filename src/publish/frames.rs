@@ -91,6 +91,7 @@ impl Conversation<'_> {
             // A publisher that always has more to say shares its thread with the others.
             tokio::task::coop::consume_budget().await;
             self.replies.write(&self.stream);
+            self.api.broker.room().await;
             let reads = self.decoder.is_some() && self.in_flight.len() < MOST_IN_FLIGHT;
             if self.decoder.is_none() && self.in_flight.is_empty() {
                 return;
@@ -138,23 +139,20 @@ impl Conversation<'_> {
         if let Some(reply) = frame.reply {
             self.wants_replies = reply;
         }
-        let disconnect = frame.disconnect;
-        let outcome = if frame.event.is_some() || frame.close {
+        let publishes = frame.event.is_some() || frame.close || !frame.disconnect.is_empty();
+        let outcome = if publishes {
             let publication = Publication {
                 channels: frame.channels,
                 event: frame.event,
                 close: frame.close,
                 ttl: frame.ttl,
                 dedupe: frame.dedupe,
+                disconnect: frame.disconnect,
             };
             poll_once(Box::pin(self.api.broker.publish(publication)))
         } else {
             Outcome::Known(Ok(None))
         };
-        // After the event, which may be the one that says goodbye.
-        for subject in disconnect {
-            self.api.broker.disconnect(&subject);
-        }
         self.settle(outcome, self.wants_replies);
     }
 
@@ -271,7 +269,8 @@ mod tests {
 
     fn promised(receivers: usize) -> (oneshot::Sender<()>, Outcome) {
         let (keep, kept) = oneshot::channel();
-        let receipt = Receipt { id: None, receivers, level: Level::Stored, duplicate: false };
+        let receipt =
+            Receipt { id: None, receivers, level: Level::Stored, duplicate: false, disconnected: 0 };
         let promise = Box::pin(async move {
             kept.await.unwrap();
             Ok(receipt)

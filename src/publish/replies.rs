@@ -105,6 +105,7 @@ mod tests {
             receivers: 17,
             level: Level::Accepted,
             duplicate: false,
+            disconnected: 0,
         };
         let again = Receipt { level: Level::Stored, duplicate: true, ..receipt.clone() };
         let closed = Receipt { id: None, ..receipt.clone() };

@@ -240,7 +240,7 @@ impl Worker {
     fn deliver(&mut self) {
         let turn: Vec<u32> = self.behind.drain(..self.behind.len().min(AT_ONCE)).collect();
         let mut reads = Vec::with_capacity(turn.len());
-        let mut log = self.broker.open(self.reader);
+        let mut log = self.broker.reading(self.reader);
         let News { entries, head, closed, disconnected } = log.news(self.seen);
         for slot in turn {
             let Some(subscriber) = self.subscribers.get_mut(slot) else { continue };

@@ -8,7 +8,7 @@ use super::ask::Query;
 use super::json as answer;
 use super::problem::Problem;
 use super::{Api, code};
-use crate::broker::Publication;
+use crate::broker::{Publication, Receipt};
 use crate::channel::Channel;
 use crate::event::frame::FrameError;
 use crate::listen::connection::Answer;
@@ -38,17 +38,22 @@ impl Api {
     pub(super) async fn close(&self, channel: Channel) -> Result<Answer, Problem> {
         let publication =
             Publication { channels: vec![channel.clone()], close: true, ..Publication::default() };
-        self.broker.publish(publication).await.map_err(|refused| {
-            self.metrics.refused.add_one();
-            Problem::Refused(FrameError { code: code(&refused), text: refused.to_string() })
-        })?;
+        self.publish(publication).await?;
         Ok(answer(StatusCode::OK, &json!({ "channel": channel, "closed": true })))
     }
 
     /// Ends everybody who was accepted as `subject`.
-    pub(super) fn disconnect(&self, subject: &Subject) -> Answer {
-        let ended = self.broker.disconnect(subject);
-        answer(StatusCode::OK, &json!({ "subject": subject.as_str(), "ended": ended }))
+    pub(super) async fn disconnect(&self, subject: Subject) -> Result<Answer, Problem> {
+        let publication = Publication { disconnect: vec![subject.clone()], ..Publication::default() };
+        let ended = self.publish(publication).await?.disconnected;
+        Ok(answer(StatusCode::OK, &json!({ "subject": subject.as_str(), "ended": ended })))
+    }
+
+    async fn publish(&self, publication: Publication) -> Result<Receipt, Problem> {
+        self.broker.publish(publication).await.map_err(|refused| {
+            self.metrics.refused.add_one();
+            Problem::Refused(FrameError { code: code(&refused), text: refused.to_string() })
+        })
     }
 }
 

@@ -25,18 +25,23 @@ struct Ready {
     ready: bool,
     /// `ok`, or what is wrong with it.
     backend: String,
+    /// `ok`, or what is wrong with it.
+    store: &'static str,
 }
 
 impl Api {
-    /// Ready is who can reach the backend.
+    /// Ready is who can reach the backend and write the log.
     pub(super) async fn ready(&self) -> Answer {
         let backend = match tokio::time::timeout(PATIENCE, self.backend.reachable()).await {
-            Ok(Ok(())) => return json(StatusCode::OK, &Ready { ready: true, backend: "ok".to_owned() }),
+            Ok(Ok(())) => "ok".to_owned(),
             Ok(Err(fault)) => fault.to_string(),
             Err(_elapsed) => {
                 format!("backend {} has not accepted a connection within 5 seconds", self.backend.name())
             }
         };
-        json(StatusCode::SERVICE_UNAVAILABLE, &Ready { ready: false, backend })
+        let store = if self.broker.is_writable() { "ok" } else { "the log cannot be written" };
+        let ready = backend == "ok" && store == "ok";
+        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        json(status, &Ready { ready, backend, store })
     }
 }

@@ -104,7 +104,7 @@ impl Api {
             Place::Channel(channel) if method == Method::POST => self.post(channel, head, body).await,
             Place::Channel(channel) if method == Method::DELETE => self.close(channel).await,
             Place::Events(channel) if method == Method::GET => self.events(channel, head, is_head),
-            Place::Subject(subject) if method == Method::DELETE => Ok(self.disconnect(&subject)),
+            Place::Subject(subject) if method == Method::DELETE => self.disconnect(subject).await,
             Place::Grants if method == Method::POST => Err(Problem::NoGrants),
             place => Err(Problem::Method { allowed: place.methods() }),
         }
@@ -196,7 +196,8 @@ fn refusal(problem: &Problem) -> Response<Body> {
 /// What a publisher is told when the log refuses.
 pub const fn code(refused: &Refused) -> Code {
     match refused {
-        Refused::TooManyChannels(_) => Code::Overloaded,
+        Refused::TooManyChannels(_) | Refused::Overloaded => Code::Overloaded,
+        Refused::Store(_) => Code::Store,
     }
 }
 

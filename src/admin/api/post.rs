@@ -106,20 +106,16 @@ impl Api {
     }
 
     fn submit(&self, frame: Frame) -> Option<impl Future<Output = Result<Receipt, Refused>> + Send + use<>> {
-        let disconnect = frame.disconnect;
-        let publishes = frame.event.is_some() || frame.close;
+        let publishes = frame.event.is_some() || frame.close || !frame.disconnect.is_empty();
         let publication = Publication {
             channels: frame.channels,
             event: frame.event,
             close: frame.close,
             ttl: frame.ttl,
             dedupe: frame.dedupe,
+            disconnect: frame.disconnect,
         };
-        let promise = publishes.then(|| self.broker.publish(publication));
-        for subject in disconnect {
-            self.broker.disconnect(&subject);
-        }
-        promise
+        publishes.then(|| self.broker.publish(publication))
     }
 }
 

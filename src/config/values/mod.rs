@@ -13,7 +13,7 @@ use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 pub(super) use amounts::{Count, Mode, Period, Size};
 pub use names::channel_glob;
 pub(super) use names::{ChannelTemplate, Group, Names, Token};
-pub(super) use words::StoreKind;
+pub(super) use words::{Durability, StoreKind};
 
 /// A value that is written as text, or as a whole number where that makes sense too.
 pub(in crate::config) trait Written: Sized {

@@ -44,20 +44,26 @@ words!(Level, "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"", {
     "trace" => Level::Trace,
 });
 
+words!(StoreKind, "\"memory\" or \"disk\"", {
+    "memory" => StoreKind::Memory,
+    "disk" => StoreKind::Disk,
+});
+
+words!(Durability, "\"stored\" or \"accepted\"", {
+    "stored" => Durability::Stored,
+    "accepted" => Durability::Accepted,
+});
+
 /// Where the log lives.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::config) enum StoreKind {
     Memory,
+    Disk,
 }
 
-impl Written for StoreKind {
-    const EXPECTED: &'static str = "\"memory\"";
-
-    fn from_text(text: &str) -> Result<Self, String> {
-        match text {
-            "memory" => Ok(Self::Memory),
-            "disk" => Err("store = \"disk\" is not in this version; use \"memory\"".into()),
-            _ => Err(format!("expected {}, not {text:?}", Self::EXPECTED)),
-        }
-    }
+/// What an `ok` waits for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::config) enum Durability {
+    Stored,
+    Accepted,
 }

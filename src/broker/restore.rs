@@ -1,0 +1,163 @@
+//! The log and its store: what the store has to be told, and what it tells at the start.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::entry::Entry;
+use super::log::{Draft, Log};
+use super::moment::Moment;
+use super::slots::Key;
+use super::store::{Batch, Row, StoredEvent};
+use crate::channel::Channel;
+use crate::event::encode::Encoded;
+use crate::event::{EventId, Position};
+
+/// What has changed in the log since its store was last told.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// Events that no channel holds any more, and the channels that did.
+    pub(super) dead: Vec<(u64, SmallVec<[Key; 1]>)>,
+    /// Channels of which more is known than their events tell.
+    pub(super) dirty: HashSet<Key>,
+    /// Channels that are known no more.
+    pub(super) forgotten: Vec<Channel>,
+}
+
+impl Log {
+    /// The event of a draft as it goes to the store.
+    pub(super) fn stored(&self, draft: &Draft) -> Option<StoredEvent> {
+        let entry = draft.entry.as_ref()?;
+        let keys: SmallVec<[Key; 4]> = draft.names.iter().filter_map(|name| self.key(name)).collect();
+        Some(stored(entry, draft.names.clone(), self.handed(&keys)))
+    }
+
+    /// A draft's id on the wire.
+    pub(super) fn id_of(&self, draft: &Draft) -> EventId {
+        draft.entry.as_ref().map_or_else(|| self.position(0), |entry| self.id(entry))
+    }
+
+    /// Adds the channels that a draft closes or opens.
+    pub(super) fn rows_after(&self, draft: &Draft, rows: &mut Vec<(Channel, Row)>) {
+        if draft.is_duplicate() {
+            return;
+        }
+        for name in &draft.names {
+            let Some(record) = self.key(name).and_then(|key| self.records.get(key)) else { continue };
+            let closed_before = rows.iter().rfind(|(other, _)| other == name).map(|(_, row)| row.closed);
+            if draft.close || closed_before.unwrap_or(record.closed) {
+                let row = Row { closed: draft.close, trimmed: record.trimmed, seen: record.seen };
+                rows.push((name.clone(), row));
+            }
+        }
+    }
+
+    /// How many events are dead and not yet taken off the disk.
+    pub(super) fn dead(&self) -> usize {
+        self.changes.as_ref().map_or(0, |changes| changes.dead.len())
+    }
+
+    /// Moves what the store has to be told into a batch.
+    pub(super) fn take_changes(&mut self, batch: &mut Batch) {
+        let Some(changes) = &mut self.changes else { return };
+        let Changes { dead, mut dirty, forgotten } = std::mem::take(changes);
+        for (sequence, channels) in dead {
+            batch.dead.push(sequence);
+            dirty.extend(channels);
+        }
+        for key in dirty {
+            let Some(record) = self.records.get(key) else { continue };
+            // What a publication of this batch says of the channel is newer.
+            if batch.rows.iter().all(|(name, _)| *name != record.name) {
+                let row = Row { closed: record.closed, trimmed: record.trimmed, seen: record.seen };
+                batch.rows.push((record.name.clone(), row));
+            }
+        }
+        batch.forgotten_channels = forgotten;
+        // A channel of the same name that is there again is not forgotten.
+        batch.forgotten_channels.retain(|name| self.key(name).is_none());
+        batch.forgotten = self.forgotten;
+    }
+
+    /// Takes back what the store could not be told. Its events were never acknowledged.
+    pub(super) fn put_back(&mut self, batch: Batch) {
+        let dirty: Vec<_> = batch.rows.iter().filter_map(|(name, _)| self.key(name)).collect();
+        let Some(changes) = &mut self.changes else { return };
+        changes.dead.extend(batch.dead.into_iter().map(|sequence| (sequence, SmallVec::new())));
+        changes.dirty.extend(dirty);
+        changes.forgotten.extend(batch.forgotten_channels);
+    }
+
+    /// Makes the channels that the store knows more of than their events tell.
+    pub(super) fn restore_channels(&mut self, rows: &[(Channel, Row)], forgotten: u64) {
+        self.forgotten = forgotten;
+        for (channel, row) in rows {
+            let key = self.key_of(channel);
+            if let Some(record) = self.records.get_mut(key) {
+                record.trimmed = row.trimmed;
+                record.seen = row.seen;
+            }
+        }
+    }
+
+    /// Puts back an event; they come in the order of their numbers.
+    pub(super) fn restore(&mut self, event: StoredEvent) {
+        let born = Moment::of(event.time);
+        let read = Encoded::of_block(&event.block);
+        let own_id: Option<Box<str>> =
+            if event.has_own_id { read.event().id().map(Into::into) } else { None };
+        let encoded = match &own_id {
+            Some(_) => read,
+            // The epoch may be another than the one it was written in.
+            None => {
+                let position = Position { epoch: self.epoch.clone(), sequence: event.sequence };
+                Encoded::new(&read.event(), &position)
+            }
+        };
+        let entry = Entry {
+            sequence: event.sequence,
+            channels: event.channels.iter().map(|channel| self.key_of(channel)).collect(),
+            encoded,
+            time: event.time,
+            born,
+            expires: event
+                .expires
+                .map(|expires| born + expires.duration_since(event.time).unwrap_or_default()),
+            own_id,
+            dedupe: event.dedupe,
+            holders: 0.into(),
+            readers: 0,
+        };
+        self.append(&Arc::new(entry), event.handed, Moment::now());
+    }
+
+    /// Ends the restoring: what the store says of the whole.
+    pub(super) fn finish_restoring(&mut self, rows: &[(Channel, Row)], head: u64) {
+        self.head = self.head.max(head);
+        self.recent.clear();
+        for (channel, row) in rows {
+            if let Some(record) = self.key(channel).and_then(|key| self.records.get_mut(key)) {
+                record.closed = row.closed;
+                record.seen = record.seen.max(row.seen);
+            }
+        }
+        for key in self.all_keys() {
+            self.note_idle(key);
+        }
+    }
+}
+
+fn stored(entry: &Entry, channels: Vec<Channel>, handed: u64) -> StoredEvent {
+    let block = String::from_utf8(entry.encoded.plain().to_vec()).unwrap_or_default();
+    StoredEvent {
+        sequence: entry.sequence,
+        channels,
+        handed,
+        time: entry.time,
+        expires: entry.expires.map(|expires| entry.time + expires.since(entry.born)),
+        has_own_id: entry.own_id.is_some(),
+        dedupe: entry.dedupe.clone(),
+        block: block.into(),
+    }
+}

@@ -1,0 +1,352 @@
+//! The store on disk: one redb file.
+
+use std::fs;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use redb::{
+    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition,
+};
+
+use super::file::Bounded;
+use super::record::{Damaged, StoredEvent};
+use super::{Batch, Row};
+use crate::broker::log::Log;
+use crate::broker::settings::Settings;
+use crate::channel::Channel;
+use crate::event::Epoch;
+
+/// What is said of the log as a whole.
+const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+/// The events, by their numbers.
+const EVENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("events");
+/// The channels that need more than their events to be known.
+const CHANNELS: TableDefinition<'_, &str, (bool, u64, u64)> = TableDefinition::new("channels");
+
+/// The format this version writes. A higher one is somebody else's.
+const FORMAT: u64 = 1;
+/// The file's name.
+const FILE: &str = "log.redb";
+/// redb's page cache, in bytes: the store is written, hardly ever read.
+const CACHE: usize = 16 << 20;
+
+/// Why there is no store.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Somebody else has it.
+    #[error(
+        "the log in {0} is in use by another outboard; stop that one, or give this one its own `path` in [history]"
+    )]
+    InUse(PathBuf),
+    /// A later version wrote it.
+    #[error(
+        "the log in {path} has format {found}, and this version knows {FORMAT} at most; run the version that wrote it, or move the file away to begin anew"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u64,
+    },
+    /// The system does not give us the file.
+    #[error("cannot open the log in {path}: {cause}{}", hint(cause))]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+}
+
+fn hint(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::PermissionDenied => "; the folder must belong to the user outboard runs as",
+        io::ErrorKind::NotADirectory => "; `path` in [history] names a folder",
+        io::ErrorKind::StorageFull => "; make room, or let `path` in [history] lead elsewhere",
+        _ => "",
+    }
+}
+
+/// Why a step of the store failed.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::broker) enum Fault {
+    #[error(transparent)]
+    InUse(io::Error),
+    #[error("format {0}")]
+    Newer(u64),
+    #[error("{0}")]
+    Io(io::Error),
+    #[error("{0}")]
+    Damaged(String),
+}
+
+impl From<StorageError> for Fault {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Io(error) if error.kind() == io::ErrorKind::ResourceBusy => Self::InUse(error),
+            // Reading past the end of a file that was cut.
+            StorageError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Self::Damaged("the file is cut off".into())
+            }
+            StorageError::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+                Self::Damaged(error.to_string())
+            }
+            StorageError::Io(error) => Self::Io(error),
+            StorageError::PreviousIo => Self::Io(io::Error::other("an earlier write failed")),
+            other => Self::Damaged(other.to_string()),
+        }
+    }
+}
+
+impl From<DatabaseError> for Fault {
+    fn from(error: DatabaseError) -> Self {
+        match error {
+            DatabaseError::Storage(error) => error.into(),
+            DatabaseError::DatabaseAlreadyOpen => Self::InUse(io::ErrorKind::ResourceBusy.into()),
+            other => Self::Damaged(other.to_string()),
+        }
+    }
+}
+
+macro_rules! from_redb {
+    ($($error:ty),*) => {
+        $(impl From<$error> for Fault {
+            fn from(error: $error) -> Self {
+                match redb::Error::from(error) {
+                    redb::Error::Io(error) => StorageError::Io(error).into(),
+                    redb::Error::PreviousIo => StorageError::PreviousIo.into(),
+                    other => Self::Damaged(other.to_string()),
+                }
+            }
+        })*
+    };
+}
+
+from_redb!(redb::TransactionError, redb::TableError, redb::CommitError, redb::CompactionError);
+
+impl From<Damaged> for Fault {
+    fn from(error: Damaged) -> Self {
+        Self::Damaged(error.to_string())
+    }
+}
+
+/// The store on disk. Between a fault and [`Disk::reopen`] it is closed.
+#[derive(Debug)]
+pub(in crate::broker) struct Disk {
+    path: PathBuf,
+    most: u64,
+    /// Whether whatever is acknowledged is on disk.
+    stored: bool,
+    database: Option<Database>,
+}
+
+impl Disk {
+    /// Opens the store in `folder`, or makes one, and reads the log from it. A damaged file is set
+    /// aside, and a new log with a new epoch takes its place.
+    pub(in crate::broker) fn open(folder: &Path, settings: &Settings) -> Result<(Self, Log), OpenError> {
+        let path = folder.join(FILE);
+        let io = |cause| OpenError::Io { path: path.clone(), cause };
+        fs::create_dir_all(folder).map_err(io)?;
+        // Copy-on-write needs room for what it replaces, and numbers and names take some.
+        let most = (settings.total_bytes as u64).saturating_mul(4).max(64 << 20);
+        for last in [false, true] {
+            match Self::read(&path, most, settings) {
+                Ok(opened) => return Ok(opened),
+                Err(Fault::InUse(_)) => return Err(OpenError::InUse(path)),
+                Err(Fault::Newer(found)) => return Err(OpenError::Newer { path, found }),
+                Err(Fault::Io(cause)) => return Err(OpenError::Io { path, cause }),
+                Err(Fault::Damaged(damage)) if last => {
+                    return Err(OpenError::Io { path, cause: io::Error::other(damage) });
+                }
+                Err(Fault::Damaged(damage)) => {
+                    let aside = set_aside(&path).map_err(io)?;
+                    tracing::error!(
+                        path = %path.display(), aside = %aside.display(), %damage,
+                        "the log is damaged; it was set aside, a new one begins, and clients are told of a gap"
+                    );
+                }
+            }
+        }
+        unreachable!("the second try returns")
+    }
+
+    fn read(path: &Path, most: u64, settings: &Settings) -> Result<(Self, Log), Fault> {
+        let mut disk = Self { path: path.into(), most, stored: settings.stored, database: None };
+        // redb checks what it reads, but not everything it reads: a file that somebody else has
+        // changed may trip it.
+        let opened = catch_unwind(AssertUnwindSafe(|| {
+            disk.connect()?;
+            disk.load(settings)
+        }));
+        match opened {
+            Ok(Ok(log)) => Ok((disk, log)),
+            Ok(Err(fault)) => Err(fault),
+            Err(_) => Err(Fault::Damaged("its structure is broken".into())),
+        }
+    }
+
+    fn connect(&mut self) -> Result<&mut Database, Fault> {
+        let file =
+            Bounded::open(&self.path, self.most).map_err(|error| Fault::from(StorageError::Io(error)))?;
+        let mut database = Builder::new().set_cache_size(CACHE).create_with_backend(file)?;
+        // Every page against its checksum: what a crash left is mended, what somebody changed found.
+        database.check_integrity()?;
+        Ok(self.database.insert(database))
+    }
+
+    fn database(&self) -> Result<&Database, Fault> {
+        self.database.as_ref().ok_or_else(|| Fault::Io(io::Error::other("the log is closed after a fault")))
+    }
+
+    fn load(&self, settings: &Settings) -> Result<Log, Fault> {
+        let database = self.database()?;
+        let setup = database.begin_write()?;
+        let epoch = {
+            let mut meta = setup.open_table(META)?;
+            setup.open_table(EVENTS)?;
+            setup.open_table(CHANNELS)?;
+            let format = read_number(&meta, "format")?;
+            if let Some(newer) = format.filter(|&format| format > FORMAT) {
+                return Err(Fault::Newer(newer));
+            }
+            let epoch = meta.get("epoch")?.map(|word| String::from_utf8_lossy(word.value()).into_owned());
+            // Events that were only `accepted` may be lost in a crash although clients have seen them:
+            // their numbers must not mean others.
+            let is_whole = read_number(&meta, "open")?.unwrap_or(0) == 0;
+            let epoch = epoch.filter(|_| is_whole).map_or_else(Epoch::random, |word| Epoch::from_word(&word));
+            meta.insert("format", &FORMAT.to_le_bytes()[..])?;
+            meta.insert("epoch", epoch.as_str().as_bytes())?;
+            meta.insert("open", &u64::from(!settings.stored).to_le_bytes()[..])?;
+            epoch
+        };
+        setup.commit()?;
+
+        let mut log = Log::with_epoch(settings.clone(), epoch);
+        let read = database.begin_read()?;
+        let meta = read.open_table(META)?;
+        let rows = read
+            .open_table(CHANNELS)?
+            .iter()?
+            .map(|row| {
+                let (name, row) = row?;
+                let channel = Channel::parse(name.value()).map_err(|e| Fault::Damaged(e.to_string()))?;
+                let (closed, trimmed, seen) = row.value();
+                Ok((channel, Row { closed, trimmed, seen }))
+            })
+            .collect::<Result<Vec<_>, Fault>>()?;
+        log.restore_channels(&rows, read_number(&meta, "forgotten")?.unwrap_or(0));
+        for event in read.open_table(EVENTS)?.iter()? {
+            let (sequence, bytes) = event?;
+            log.restore(StoredEvent::decode(sequence.value(), bytes.value())?);
+        }
+        log.finish_restoring(&rows, read_number(&meta, "head")?.unwrap_or(0));
+        Ok(log)
+    }
+
+    /// Writes a batch; it is on disk, past the sync, when this returns. After a fault the store is
+    /// closed, for nobody knows what became of the batch.
+    pub(in crate::broker) fn write(&mut self, batch: &Batch) -> Result<(), Fault> {
+        let written = self.try_write(batch);
+        if written.is_err() {
+            self.database = None;
+        }
+        written
+    }
+
+    fn try_write(&self, batch: &Batch) -> Result<(), Fault> {
+        let step = self.database()?.begin_write()?;
+        {
+            let mut events = step.open_table(EVENTS)?;
+            for event in &batch.events {
+                events.insert(event.sequence, &event.encode()[..])?;
+            }
+            for dead in &batch.dead {
+                events.remove(dead)?;
+            }
+            if !batch.rows.is_empty() || !batch.forgotten_channels.is_empty() {
+                let mut channels = step.open_table(CHANNELS)?;
+                for (channel, row) in &batch.rows {
+                    channels.insert(channel.as_str(), (row.closed, row.trimmed, row.seen))?;
+                }
+                for channel in &batch.forgotten_channels {
+                    channels.remove(channel.as_str())?;
+                }
+            }
+            let mut meta = step.open_table(META)?;
+            meta.insert("head", &batch.head.to_le_bytes()[..])?;
+            if !batch.forgotten_channels.is_empty() {
+                meta.insert("forgotten", &batch.forgotten.to_le_bytes()[..])?;
+            }
+        }
+        step.commit()?;
+        Ok(())
+    }
+
+    /// Opens the store again after a fault, checks all of it, and takes back what was never
+    /// acknowledged: everything after `head`.
+    pub(in crate::broker) fn reopen(&mut self, head: u64) -> Result<(), Fault> {
+        self.database = None;
+        let all_stored = self.stored;
+        let opened = catch_unwind(AssertUnwindSafe(|| {
+            let database = self.connect()?;
+            database.compact()?;
+            let step = database.begin_write()?;
+            {
+                let mut meta = step.open_table(META)?;
+                let stored = read_number(&meta, "head")?.unwrap_or(0);
+                if stored < head && all_stored {
+                    return Err(Fault::Damaged(format!(
+                        "it ends at event {stored}, and {head} was acknowledged"
+                    )));
+                }
+                step.open_table(EVENTS)?.retain_in(head + 1.., |_, _| false)?;
+                meta.insert("head", &head.to_le_bytes()[..])?;
+            }
+            step.commit()?;
+            Ok(())
+        }));
+        let opened = opened.unwrap_or_else(|_| Err(Fault::Damaged("its structure is broken".into())));
+        if opened.is_err() {
+            self.database = None;
+        }
+        opened
+    }
+
+    /// Notes that everything that was accepted is written.
+    pub(in crate::broker) fn close(&mut self) -> Result<(), Fault> {
+        let step = self.database()?.begin_write()?;
+        step.open_table(META)?.insert("open", &0u64.to_le_bytes()[..])?;
+        step.commit()?;
+        self.database = None;
+        Ok(())
+    }
+
+    /// The file.
+    pub(in crate::broker) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn read_number(
+    meta: &impl ReadableTable<&'static str, &'static [u8]>,
+    key: &'static str,
+) -> Result<Option<u64>, Fault> {
+    let Some(value) = meta.get(key)? else { return Ok(None) };
+    let bytes = value.value().try_into();
+    bytes
+        .map(|bytes| Some(u64::from_le_bytes(bytes)))
+        .map_err(|_| Fault::Damaged(format!("`{key}` is no number")))
+}
+
+/// Gives a damaged file another name, under which it can be looked at.
+fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let aside = (0u32..)
+        .map(|number| path.with_extension(format!("redb.damaged-{seconds}-{number}")))
+        .find(|aside| !aside.exists())
+        .unwrap_or_else(|| path.with_extension("redb.damaged"));
+    fs::rename(path, &aside)?;
+    Ok(aside)
+}

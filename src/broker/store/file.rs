@@ -1,0 +1,61 @@
+//! The store's file: locked while it is open, and never larger than it may be.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use redb::StorageBackend;
+
+/// A file for redb with a bound on its size.
+#[derive(Debug)]
+pub(super) struct Bounded {
+    file: File,
+    most: u64,
+}
+
+impl Bounded {
+    /// Opens or creates the file, for this process alone. `most` is its greatest size in bytes.
+    pub(super) fn open(path: &Path, most: u64) -> io::Result<Self> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            // A link planted here must not lead us to somebody else's file.
+            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
+            .open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { file, most }),
+            Err(TryLockError::WouldBlock) => Err(io::ErrorKind::ResourceBusy.into()),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+impl StorageBackend for Bounded {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(out, offset)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        if len > self.most && len > self.len()? {
+            let text = format!("the store's file would grow beyond its bound of {} bytes", self.most);
+            return Err(io::Error::new(io::ErrorKind::StorageFull, text));
+        }
+        self.file.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(data, offset)
+    }
+}

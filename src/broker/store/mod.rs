@@ -1,0 +1,57 @@
+//! Where the log lives so that it is still there after a crash.
+//!
+//! The whole history is in memory whatever the store, for that is what clients read from, so a disk
+//! store is only ever written, but for once at the start. What is promised of it:
+//!
+//! - a batch is on disk, past the sync, when [`disk::Disk::write`] returns, or nothing of it counts;
+//! - what is read back was written so: each event has a checksum, and a damaged file is set aside,
+//!   never deleted and never believed;
+//! - after a failed write or sync the file is closed and opened anew before it is trusted again.
+
+pub(super) mod disk;
+mod file;
+mod record;
+#[cfg(test)]
+mod tests;
+pub(super) mod writer;
+
+use crate::channel::Channel;
+
+pub use disk::OpenError;
+pub(super) use record::StoredEvent;
+
+/// What is kept of a channel beside its events.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Row {
+    pub(super) closed: bool,
+    /// The newest event that has left its history.
+    pub(super) trimmed: u64,
+    /// Every event up to here was handed to somebody.
+    pub(super) seen: u64,
+}
+
+/// What changes on disk in one step.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// Events to be kept.
+    pub(super) events: Vec<StoredEvent>,
+    /// Events that no channel holds any more.
+    pub(super) dead: Vec<u64>,
+    /// Channels that are different now.
+    pub(super) rows: Vec<(Channel, Row)>,
+    /// Channels that are forgotten.
+    pub(super) forgotten_channels: Vec<Channel>,
+    /// The newest event that left a channel which was then forgotten.
+    pub(super) forgotten: u64,
+    /// The log's head after this.
+    pub(super) head: u64,
+}
+
+impl Batch {
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+            && self.dead.is_empty()
+            && self.rows.is_empty()
+            && self.forgotten_channels.is_empty()
+    }
+}

@@ -1,0 +1,233 @@
+//! The log on disk, opened again and again.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::broker::{
+    Broker, Level, OpenError, Place, Publication, Read, Receipt, Refused, Settings, Since, Subscribed, Wake,
+};
+use crate::channel::Channel;
+use crate::event::Event;
+use crate::replay::Replay;
+
+struct Silent;
+
+impl Wake for Silent {
+    fn wake(&self) {}
+}
+
+fn settings(folder: &Path) -> Settings {
+    Settings { place: Place::Disk(folder.into()), ..Settings::default() }
+}
+
+fn open(settings: &Settings) -> Arc<Broker> {
+    let broker = Broker::open(settings).unwrap();
+    broker.add_reader(Arc::new(Silent));
+    broker
+}
+
+fn channels(names: &[&str]) -> Vec<Channel> {
+    names.iter().map(|name| Channel::parse(name).unwrap()).collect()
+}
+
+fn news(names: &[&str], data: &str) -> Publication {
+    Publication { channels: channels(names), event: Some(Event::with_data(data)), ..Publication::default() }
+}
+
+fn publish(broker: &Broker, publication: Publication) -> Result<Receipt, Refused> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(broker.publish(publication))
+}
+
+/// Whether there is a gap, and the data of what comes.
+fn resume(broker: &Arc<Broker>, names: &[&str], id: Option<&str>, replay: Replay) -> (bool, Vec<String>) {
+    let since = Since { last_event_id: id, replay };
+    match broker.subscribe(&channels(names), since, None, 0).unwrap() {
+        Subscribed::Over => (false, vec!["over".to_owned()]),
+        Subscribed::Open(mut subscription, gap) => {
+            match broker.reading(0).read(&mut subscription, u64::MAX, 1000) {
+                Read::Fallen => panic!("fell behind"),
+                Read::Next { entries, .. } => {
+                    let data =
+                        |entry: &Arc<crate::broker::Entry>| entry.encoded.event().data().unwrap().to_owned();
+                    (gap.is_some(), entries.iter().map(data).collect())
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_was_stored_is_there_after_a_restart_under_the_same_ids() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path());
+    let broker = open(&settings);
+    let first = publish(&broker, news(&["a"], "1")).unwrap();
+    publish(&broker, news(&["a", "b"], "2")).unwrap();
+    publish(&broker, news(&["b"], "3")).unwrap();
+    assert_eq!(first.level, Level::Stored);
+    let epoch = broker.epoch().clone();
+    drop(broker);
+
+    let broker = open(&settings);
+
+    let id = first.id.unwrap().to_string();
+    assert_eq!(broker.epoch(), &epoch);
+    assert_eq!(resume(&broker, &["a"], Some(&id), Replay::Live), (false, vec!["2".into()]));
+    assert_eq!(resume(&broker, &["a", "b"], Some(&id), Replay::Live), (false, vec!["2".into(), "3".into()]));
+    let next = publish(&broker, news(&["a"], "4")).unwrap();
+    assert_eq!(next.id.unwrap().to_string(), format!("{}-4", epoch.as_str()));
+}
+
+#[test]
+fn what_left_the_history_is_a_gap_after_a_restart_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = crate::broker::Limits { max_events: 2, ..Settings::default().limits };
+    let settings = Settings { limits, ..settings(folder.path()) };
+    let broker = open(&settings);
+    let ids: Vec<_> = (0..5)
+        .map(|n| publish(&broker, news(&["a"], &n.to_string())).unwrap().id.unwrap().to_string())
+        .collect();
+    drop(broker);
+
+    let broker = open(&settings);
+
+    assert_eq!(resume(&broker, &["a"], Some(&ids[2]), Replay::Live), (false, vec!["3".into(), "4".into()]));
+    assert_eq!(resume(&broker, &["a"], Some(&ids[1]), Replay::Live), (true, vec!["3".into(), "4".into()]));
+}
+
+#[test]
+fn keys_own_ids_and_closed_channels_survive() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path());
+    let broker = open(&settings);
+    let keyed = |data| Publication { dedupe: Some("k".into()), ..news(&["a"], data) };
+    let mut own = keyed("1");
+    own.event.as_mut().unwrap().set_id("own").unwrap();
+    publish(&broker, own).unwrap();
+    publish(&broker, Publication { close: true, ..news(&["done"], "last") }).unwrap();
+    publish(&broker, Publication { close: true, ..news(&["open"], "x") }).unwrap();
+    publish(&broker, news(&["open"], "open again")).unwrap();
+    let head = broker.head();
+    drop(broker);
+
+    let broker = open(&settings);
+
+    let again = publish(&broker, keyed("again")).unwrap();
+    assert!(again.duplicate);
+    assert_eq!(again.id.unwrap().to_string(), "own");
+    assert_eq!(broker.head(), head);
+    assert_eq!(resume(&broker, &["a"], Some("own"), Replay::Live), (false, vec![]));
+    assert_eq!(
+        resume(&broker, &["done"], Some(&head.to_string()), Replay::Live),
+        (false, vec!["over".into()])
+    );
+    assert!(!broker.channel(&channels(&["open"])[0]).unwrap().closed);
+}
+
+#[test]
+fn what_was_handed_out_before_a_restart_is_not_unseen_after_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path());
+    let broker = open(&settings);
+    let since = Since { last_event_id: None, replay: Replay::Live };
+    let listener = broker.subscribe(&channels(&["a"]), since, None, 0).unwrap();
+    publish(&broker, news(&["a"], "got")).unwrap();
+    drop(listener);
+    publish(&broker, news(&["a"], "not got")).unwrap();
+    drop(broker);
+
+    let broker = open(&settings);
+
+    assert_eq!(resume(&broker, &["a"], None, Replay::Unseen), (false, vec!["not got".into()]));
+    assert_eq!(resume(&broker, &["a"], None, Replay::Unseen), (false, vec![]));
+}
+
+#[test]
+fn the_same_key_twice_in_one_step_is_one_event() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = open(&settings(folder.path()));
+    let keyed = || Publication { dedupe: Some("k".into()), ..news(&["a"], "x") };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+
+    let waiting: Vec<_> = (0..50).map(|_| broker.publish(keyed())).collect();
+    let receipts: Vec<_> = waiting.into_iter().map(|waiting| runtime.block_on(waiting).unwrap()).collect();
+
+    assert_eq!(receipts.iter().filter(|receipt| !receipt.duplicate).count(), 1);
+    assert!(receipts.iter().all(|receipt| receipt.id == receipts[0].id));
+    assert_eq!(broker.head().sequence, 1);
+}
+
+#[test]
+fn dead_events_leave_the_disk_and_the_file_stays_small() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = crate::broker::Limits { max_events: 10, ..Settings::default().limits };
+    let settings = Settings { limits, total_bytes: 1 << 20, ..settings(folder.path()) };
+    let broker = open(&settings);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let data = "x".repeat(1000);
+    for _ in 0..40 {
+        let waiting: Vec<_> = (0..1000).map(|_| broker.publish(news(&["a"], &data))).collect();
+        waiting.into_iter().for_each(|waiting| drop(runtime.block_on(waiting).unwrap()));
+    }
+    drop(broker);
+
+    let size = std::fs::metadata(folder.path().join("log.redb")).unwrap().len();
+    assert!(size < 32 << 20, "40 MB went through, and the file has {size} bytes");
+    assert_eq!(open(&settings).channel(&channels(&["a"])[0]).unwrap().events, 10);
+}
+
+#[test]
+fn accepted_events_of_a_process_that_was_killed_begin_a_new_epoch() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings { stored: false, ..settings(folder.path()) };
+    let broker = open(&settings);
+    assert_eq!(publish(&broker, news(&["a"], "1")).unwrap().level, Level::Accepted);
+    let epoch = broker.epoch().clone();
+    drop(broker);
+    let broker = open(&settings);
+    assert_eq!(broker.epoch(), &epoch, "it was closed cleanly");
+    let id = publish(&broker, news(&["a"], "2")).unwrap().id.unwrap().to_string();
+    assert_eq!(resume(&broker, &["a"], None, Replay::All).1, ["1", "2"]);
+
+    // The file as a kill would leave it: while it is open.
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::copy(folder.path().join("log.redb"), copy.path().join("log.redb")).unwrap();
+    let killed = open(&Settings { place: Place::Disk(copy.path().into()), ..settings.clone() });
+
+    assert_ne!(killed.epoch(), &epoch);
+    assert!(resume(&killed, &["a"], Some(&id), Replay::Live).0, "a gap is told");
+}
+
+#[test]
+fn two_cannot_have_the_same_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path());
+    let _first = open(&settings);
+
+    assert!(matches!(Broker::open(&settings), Err(OpenError::InUse(_))));
+}
+
+#[test]
+fn a_damaged_log_is_set_aside_and_a_new_one_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path());
+    let broker = open(&settings);
+    let id = publish(&broker, news(&["a"], "find me")).unwrap().id.unwrap().to_string();
+    drop(broker);
+    let path = folder.path().join("log.redb");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = bytes.windows(7).position(|bytes| bytes == b"find me").unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+
+    let broker = open(&settings);
+
+    assert_eq!(resume(&broker, &["a"], Some(&id), Replay::Live), (true, vec![]));
+    publish(&broker, news(&["a"], "anew")).unwrap();
+    let aside = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path());
+    let aside: Vec<_> = aside.filter(|path| path.to_string_lossy().contains("damaged")).collect();
+    assert_eq!(aside.len(), 1);
+    let kept = std::fs::read(&aside[0]).unwrap();
+    assert!(kept[at..at + 7] == bytes[at..at + 7], "what is left can still be looked at");
+}

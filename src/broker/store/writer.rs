@@ -1,0 +1,313 @@
+//! The one thread that writes the store: it takes what is waiting, writes it in one step, and only
+//! then makes it part of the log.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::disk::{Disk, Fault};
+use super::{Batch, Row, StoredEvent};
+use crate::broker::Shared;
+use crate::broker::log::Draft;
+use crate::broker::moment::Moment;
+use crate::broker::publication::{Level, Publication, Receipt, Refused};
+use crate::channel::Channel;
+use crate::event::EventId;
+
+/// What became of a publication, once it is known.
+pub(in crate::broker) type Outcome = Result<Receipt, Refused>;
+
+/// What waits to be written.
+pub(in crate::broker) enum Job {
+    /// To be acknowledged, and seen, once it is on disk.
+    Publish(Publication, oneshot::Sender<Outcome>, OwnedSemaphorePermit),
+    /// Acknowledged and seen already.
+    Keep(Option<StoredEvent>, Vec<(Channel, Row)>),
+    /// The last one: write what is left and close the file.
+    Close,
+}
+
+/// The most publications in one step.
+const MOST: usize = 1024;
+/// The most bytes in one step; the first publication counts whatever its size.
+const MOST_BYTES: usize = 8 << 20;
+/// How long the thread waits for publishers that it has just served to come back: each step costs a
+/// sync, and those who write in turns with it would else have two steps each.
+const GATHER: Duration = Duration::from_micros(200);
+/// How often what has left the log is deleted from disk while nothing is published.
+const TIDY: Duration = Duration::from_secs(1);
+/// So many deletions are worth a step of their own, or a part in any.
+const MANY_DEAD: usize = 1024;
+/// How long a store that failed is left alone.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The writer, from outside.
+pub(in crate::broker) struct Writer {
+    jobs: mpsc::Sender<Job>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    writable: Arc<AtomicBool>,
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub(in crate::broker) fn start(disk: Disk, shared: Arc<Shared>) -> std::io::Result<Self> {
+        let (jobs, waiting) = mpsc::channel();
+        let writable = Arc::new(AtomicBool::new(true));
+        let thread = Thread {
+            disk,
+            shared,
+            waiting,
+            writable: Arc::clone(&writable),
+            failed: None,
+            last: 0,
+            lossy: false,
+        };
+        let thread = std::thread::Builder::new().name("log-writer".into()).spawn(move || thread.run())?;
+        Ok(Self { jobs, thread: Mutex::new(Some(thread)), writable })
+    }
+
+    /// Hands the thread something to do.
+    pub(in crate::broker) fn send(&self, job: Job) {
+        // It ends only after `Close`; who publishes after that learns from the dropped answer.
+        let _ = self.jobs.send(job);
+    }
+
+    /// Whether the last step went well.
+    pub(in crate::broker) fn is_writable(&self) -> bool {
+        self.writable.load(Ordering::Relaxed)
+    }
+}
+
+impl Writer {
+    /// Writes what is left and closes the file. Blocks until that is done.
+    pub(in crate::broker) fn close(&self) {
+        self.send(Job::Close);
+        if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+struct Thread {
+    disk: Disk,
+    shared: Arc<Shared>,
+    waiting: mpsc::Receiver<Job>,
+    writable: Arc<AtomicBool>,
+    /// When the store failed last, if it has not been opened since.
+    failed: Option<Instant>,
+    /// How many publications the last step had.
+    last: usize,
+    /// Whether something that was acknowledged as accepted did not get to the disk.
+    lossy: bool,
+}
+
+/// Publications on their way to disk, with who waits for them.
+#[derive(Default)]
+struct Step {
+    jobs: Vec<Job>,
+    bytes: usize,
+    closes: bool,
+}
+
+impl Thread {
+    fn run(mut self) {
+        loop {
+            let step = self.gather();
+            let closes = step.closes;
+            self.write(step);
+            if closes {
+                // With a loss the file stays marked as open, so that the next start begins a new epoch.
+                if !self.lossy
+                    && let Err(error) = self.disk.close()
+                {
+                    tracing::error!(path = %self.disk.path().display(), %error, "the log was not closed cleanly");
+                }
+                return;
+            }
+        }
+    }
+
+    /// Waits for something to do, then takes what there is.
+    fn gather(&mut self) -> Step {
+        let mut step = Step::default();
+        match self.waiting.recv_timeout(TIDY) {
+            Ok(job) => step.add(job),
+            Err(RecvTimeoutError::Timeout) => return step,
+            Err(RecvTimeoutError::Disconnected) => step.closes = true,
+        }
+        let until = Instant::now() + GATHER;
+        while !step.is_full() {
+            match self.waiting.try_recv() {
+                Ok(job) => step.add(job),
+                // As many as last time are there, or it is one publisher alone: no use in waiting.
+                Err(_) if step.jobs.len() >= self.last || self.last <= 1 => break,
+                Err(_) => match self.waiting.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                    Ok(job) => step.add(job),
+                    Err(_) => break,
+                },
+            }
+        }
+        self.last = step.jobs.len();
+        step
+    }
+
+    fn write(&mut self, step: Step) {
+        if let Err(refused) = self.open_again() {
+            self.lossy |= step.jobs.iter().any(|job| matches!(job, Job::Keep(..)));
+            return refuse(step.jobs, &refused);
+        }
+        let (mut batch, drafts) = self.prepare(step.jobs);
+        self.tidy(&mut batch, drafts.is_empty());
+        if !batch.is_empty()
+            && let Err(fault) = self.disk.write(&batch)
+        {
+            let refused = self.fail(&fault);
+            self.lossy |= drafts.is_empty() && !batch.events.is_empty();
+            self.shared.lock().put_back(batch);
+            drafts.into_iter().for_each(|(_, answer)| drop(answer.send(Err(refused.clone()))));
+            return;
+        }
+        self.commit(drafts);
+    }
+
+    /// Checks and numbers what is to be published, as if all before it were in the log already.
+    fn prepare(&self, jobs: Vec<Job>) -> (Batch, Vec<(Draft, oneshot::Sender<Outcome>)>) {
+        let (now, time) = (Moment::now(), SystemTime::now());
+        let mut batch = Batch::default();
+        let mut drafts = Vec::with_capacity(jobs.len());
+        let mut keys: HashMap<(Channel, Box<str>), EventId> = HashMap::new();
+        let mut log = self.shared.lock();
+        let mut next = log.head + 1;
+        batch.head = log.head;
+        for job in jobs {
+            match job {
+                Job::Keep(event, rows) => {
+                    batch.events.extend(event);
+                    batch.rows.extend(rows);
+                }
+                Job::Close => {}
+                Job::Publish(publication, answer, _room) => {
+                    let first = publication.dedupe.as_ref().and_then(|key| {
+                        let names = publication.channels.iter();
+                        names.filter_map(|name| keys.get(&(name.clone(), key.clone()))).next().cloned()
+                    });
+                    let dedupe = publication.dedupe.clone();
+                    let draft = log.prepare(publication, next, now, time).map(|draft| draft.unless(first));
+                    match draft {
+                        Err(refused) => drop(answer.send(Err(refused))),
+                        Ok(draft) => {
+                            if let Some(event) = log.stored(&draft) {
+                                if let Some(key) = dedupe {
+                                    let id = log.id_of(&draft);
+                                    let names = event.channels.iter().cloned();
+                                    keys.extend(names.map(|name| ((name, key.clone()), id.clone())));
+                                }
+                                batch.head = next;
+                                batch.events.push(event);
+                                next += 1;
+                            }
+                            log.rows_after(&draft, &mut batch.rows);
+                            drafts.push((draft, answer));
+                        }
+                    }
+                }
+            }
+        }
+        (batch, drafts)
+    }
+
+    /// Adds what has left the log, if it is much or if there is nothing else to do.
+    fn tidy(&self, batch: &mut Batch, idle: bool) {
+        let mut log = self.shared.lock();
+        if idle || log.dead() >= MANY_DEAD {
+            log.take_changes(batch);
+        }
+    }
+
+    /// Makes what is on disk part of the log, and tells those who wait.
+    fn commit(&self, drafts: Vec<(Draft, oneshot::Sender<Outcome>)>) {
+        if drafts.is_empty() {
+            return;
+        }
+        let now = Moment::now();
+        let mut wake = 0;
+        let mut receipts = Vec::with_capacity(drafts.len());
+        let mut log = self.shared.lock();
+        for (draft, answer) in drafts {
+            let (receipt, readers) = log.commit(draft, Level::Stored, now);
+            wake |= readers;
+            receipts.push((receipt, answer));
+        }
+        drop(log);
+        self.shared.ring(wake);
+        for (receipt, answer) in receipts {
+            // Whoever does not wait any more has published all the same.
+            let _ = answer.send(Ok(receipt));
+        }
+    }
+
+    /// Opens a store that failed, if it was left alone for long enough.
+    fn open_again(&mut self) -> Result<(), Refused> {
+        let Some(failed) = self.failed else { return Ok(()) };
+        if failed.elapsed() < PAUSE {
+            return Err(Refused::Store("the log could not be written a moment ago".into()));
+        }
+        let head = self.shared.lock().head;
+        match self.disk.reopen(head) {
+            Ok(()) => {
+                self.failed = None;
+                self.writable.store(true, Ordering::Relaxed);
+                tracing::info!(path = %self.disk.path().display(), "the log can be written again");
+                Ok(())
+            }
+            Err(fault) => {
+                self.failed = Some(Instant::now());
+                Err(Refused::Store(fault.to_string()))
+            }
+        }
+    }
+
+    fn fail(&mut self, fault: &Fault) -> Refused {
+        self.failed = Some(Instant::now());
+        self.writable.store(false, Ordering::Relaxed);
+        tracing::error!(
+            path = %self.disk.path().display(), %fault,
+            "the log cannot be written: publishes are refused until it can; streams and the site go on. Is the disk full?"
+        );
+        Refused::Store(fault.to_string())
+    }
+}
+
+impl Step {
+    fn add(&mut self, job: Job) {
+        match &job {
+            Job::Publish(publication, ..) => self.bytes += publication.size(),
+            Job::Keep(event, _) => self.bytes += event.as_ref().map_or(0, |event| event.block.len()),
+            Job::Close => self.closes = true,
+        }
+        self.jobs.push(job);
+    }
+
+    fn is_full(&self) -> bool {
+        self.closes || self.jobs.len() >= MOST || self.bytes >= MOST_BYTES
+    }
+}
+
+fn refuse(jobs: Vec<Job>, refused: &Refused) {
+    for job in jobs {
+        if let Job::Publish(_, answer, _) = job {
+            let _ = answer.send(Err(refused.clone()));
+        }
+    }
+}
