@@ -370,7 +370,7 @@ async fn readiness_is_whether_the_backend_can_be_reached() {
 
     assert_eq!(ask(&served, "GET /healthz HTTP/1.1", "").await.status, 200);
     let ready = ask(&served, "GET /readyz HTTP/1.1", "").await;
-    assert_eq!((ready.status, ready.json()), (200, json!({ "ready": true, "backend": "ok" })));
+    assert_eq!((ready.status, ready.json()), (200, json!({ "ready": true, "backend": "ok", "store": "ok" })));
 
     drop(backend);
     let ready = ask(&served, "GET /readyz HTTP/1.1", "").await;
