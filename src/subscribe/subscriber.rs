@@ -293,7 +293,7 @@ impl Subscriber {
             self.socket.shutdown();
         }
         if let Some(on_end) = self.extras.and_then(|extras| extras.on_end) {
-            (on_end.0)(end);
+            on_end.tell(end);
         }
     }
 }
