@@ -46,6 +46,11 @@ impl Processes {
         Ok(Processes(found))
     }
 
+    /// The generator itself.
+    pub(crate) fn own() -> Processes {
+        Processes(vec![std::process::id()])
+    }
+
     /// What they have used so far, all together.
     pub(crate) fn cpu(&self) -> Result<Cpu> {
         let mut sum = Cpu::default();

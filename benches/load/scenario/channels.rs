@@ -37,6 +37,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Value> {
         "cpu_us_per_event": used.cpu_per(taken),
         "latency_ms": latency(&world),
         "load": used.load(),
+        "generator_load": used.generator_load(),
         "events": verdict(&world),
     }))
 }

@@ -33,6 +33,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Value> {
         "cpu_us_per_delivery": used.cpu_per(delivered),
         "latency_ms": latency(&world),
         "load": used.load(),
+        "generator_load": used.generator_load(),
         "events": verdict(&world),
     }))
 }

@@ -24,22 +24,25 @@ const SETTLING: Duration = Duration::from_secs(20);
 struct Measure {
     began: Instant,
     cpu: Cpu,
+    generator: Cpu,
 }
 
 /// What was used meanwhile.
 struct Used {
     seconds: f64,
     cpu: Cpu,
+    generator: Cpu,
 }
 
 impl Measure {
     fn begin(server: &Processes) -> Result<Measure> {
-        Ok(Measure { began: Instant::now(), cpu: server.cpu()? })
+        Ok(Measure { began: Instant::now(), cpu: server.cpu()?, generator: Processes::own().cpu()? })
     }
 
     fn end(&self, server: &Processes) -> Result<Used> {
         let seconds = self.began.elapsed().as_secs_f64();
-        Ok(Used { seconds, cpu: server.cpu()?.since(self.cpu) })
+        let generator = Processes::own().cpu()?.since(self.generator);
+        Ok(Used { seconds, cpu: server.cpu()?.since(self.cpu), generator })
     }
 }
 
@@ -53,6 +56,11 @@ impl Used {
     /// How busy the server was: 1 is a core.
     fn load(&self) -> f64 {
         round(self.cpu.total() / self.seconds)
+    }
+
+    /// How busy the generator was: near 1 it is what holds the others back.
+    fn generator_load(&self) -> f64 {
+        round(self.generator.total() / self.seconds)
     }
 }
 

@@ -75,6 +75,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Value> {
             "max": round(run.latency.max()),
         },
         "load": used.load(),
+        "generator_load": used.generator_load(),
     }))
 }
 

@@ -32,6 +32,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Value> {
         "stored_share": round((stored(&world) - before.1) as f64 / taken.max(1) as f64),
         "cpu_us_per_event": used.cpu_per(taken),
         "load": used.load(),
+        "generator_load": used.generator_load(),
         "not_taken": world.publishers.iter().map(|publisher| publisher.refused).sum::<u64>(),
     }))
 }
