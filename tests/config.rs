@@ -330,7 +330,7 @@ error: unknown key `stor` in `history`
   |
   = help: did you mean `store`?
 
-error: `history.max_events`: expected a whole number, at least 1, not 0
+error: `history.max_events`: expected a whole number from 1 to 1000000000, not 0
  --> outboard.toml:6:14
   |
 6 | max_events = 0
@@ -358,6 +358,55 @@ error: no backend is given: where does your site listen?
          or, in the configuration file, [backend] with url = "http://127.0.0.1:8080"
          or, in the environment, OUTBOARD__BACKEND__URL=http://127.0.0.1:8080"#
     );
+}
+
+#[test]
+fn no_value_of_any_key_goes_wrong_without_a_report() {
+    let values = [
+        "0",
+        "-1",
+        "9223372036854775807",
+        "1.5",
+        "nan",
+        "true",
+        "1979-05-27",
+        "[]",
+        "[[]]",
+        "[0]",
+        "{}",
+        "{ x = 1 }",
+        "[{}]",
+        r#""""#,
+        r#""x""#,
+        r#""\u0000""#,
+        r#""\n""#,
+        r#""{""#,
+        r#""/{*""#,
+        r#""[""#,
+        r#"" 1 ""#,
+        r#""99999999999999999999GiB""#,
+        r#""99999999999999999999s""#,
+        r#""1000000000/s""#,
+        r#""4294967296/h""#,
+    ];
+    for table in
+        ["", "backend", "publish", "history", "stream", "limits", "log", "admin", "channel", "event_route"]
+    {
+        for key in keys_of(table) {
+            for value in values {
+                let text = match table {
+                    "" => format!("{key} = {value}\n"),
+                    "channel" | "event_route" => format!("[[{table}]]\n{key} = {value}\n"),
+                    table => format!("[{table}]\n{key} = {value}\n"),
+                };
+                // Whatever else is missing, only a report that is empty would be wrong.
+                if let Err(report) = Setup::file(&text).sources.load() {
+                    assert!(report.count() > 0, "{text}");
+                    assert!(report.render(false).starts_with("error: "), "{text}");
+                }
+            }
+        }
+    }
 }
 
 /// `config/mistakes.txt` holds cases, each what is written below `[backend]` and its `url` in lines 1

@@ -1,6 +1,8 @@
 //! The proxy between real sockets: a backend that says what its script says, byte by byte, and a
 //! client that reads what comes of it.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
 #[path = "proxy/support.rs"]
 mod support;
 

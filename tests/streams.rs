@@ -39,9 +39,10 @@ fn the_head_and_the_first_bytes_come_before_any_event() {
     }
     assert!(!stream.is_close_delimited(), "HTTP/1.1 gets chunks");
     stream.read_until("retry: ");
-    stream.read_until("\n\n");
-    assert!(stream.text().starts_with(':'), "{:?}", stream.text());
+    stream.read_until_line_end();
+    // No blank line, or clients that count blocks rather than events would see an empty one.
     let hint = stream.retry().unwrap();
+    assert_eq!(stream.text(), format!(":\nretry: {hint}\n"));
     assert!((1500..=4500).contains(&hint), "3 s, times a half to one and a half, not {hint}");
 }
 
@@ -261,7 +262,8 @@ fn a_later_publish_opens_a_closed_channel_again() {
 fn silence_is_broken_by_a_comment_of_one_line() {
     let (_backend, outboard) = with_news("[stream]\nkeep_alive = \"1s\"\n");
     let mut stream = outboard.subscribe("/news");
-    stream.read_until("\n\n");
+    stream.read_until("retry: ");
+    stream.read_until_line_end();
     let opening = stream.text();
 
     stream.read_until(&format!("{opening}:\n:\n"));
@@ -272,7 +274,7 @@ fn silence_is_broken_by_a_comment_of_one_line() {
 
 #[test]
 fn a_client_that_does_not_read_is_cut_off_and_harms_nobody() {
-    let (_backend, outboard) = with_news("[history]\nmax_events = 20\n");
+    let (_backend, outboard) = with_news("[history]\nmax_events = 20\n[stream]\nstall = \"2s\"\n");
     let mut idle = outboard.subscribe("/news");
     let mut reader = outboard.subscribe("/news");
     let event = "x".repeat(100_000);

@@ -1,7 +1,9 @@
-//! The optional TCP listener for operators: the HTTP API of the publish socket, over TCP.
+//! HTTP for publishers and operators: the API, and the optional TCP listener that serves it.
 //!
 //! A port has no file permissions. So a listener that others than this machine can reach needs a
 //! token, without which nothing can be changed.
+
+pub mod api;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,8 +13,8 @@ use tokio::sync::Semaphore;
 use crate::drain::Draining;
 use crate::listen::connection::Options;
 use crate::listen::{self, Listener};
-use crate::publish::Api;
-use crate::publish::http::{Door, Tcp};
+
+pub use api::{Api, Door, Tcp};
 
 /// The most connections at a time; more wait.
 const MOST_CONNECTIONS: usize = 256;

@@ -7,6 +7,7 @@ use std::time::Instant;
 use smallvec::SmallVec;
 
 use super::entry::Entry;
+use super::reader::ReaderId;
 use super::selection::SelectionId;
 use super::settings::{Keep, Terms};
 use crate::channel::Channel;
@@ -34,14 +35,21 @@ pub(super) struct Record {
     /// The soonest that an event's own `ttl` ends.
     next_ttl: Option<Instant>,
     rare: Option<Box<Rare>>,
-    /// Subscribers on this channel alone.
-    pub(super) alone: u32,
-    /// Subscribers in all.
-    pub(super) subscribers: u32,
+    /// How often it was closed: those who listened on it alone until then are no longer counted.
+    pub(super) closes: u32,
     /// Selections of several channels that hold this one.
     pub(super) selections: SmallVec<[SelectionId; 1]>,
-    /// Subscribers by reader.
-    pub(super) by_reader: SmallVec<[u32; 4]>,
+    /// Who listens, by reader.
+    counts: SmallVec<[Count; 2]>,
+}
+
+/// A reader's subscribers on a channel.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    /// On this channel alone.
+    alone: u32,
+    /// On others as well.
+    shared: u32,
 }
 
 /// What most channels do not have.
@@ -75,10 +83,9 @@ impl Record {
             idle: false,
             next_ttl: None,
             rare: None,
-            alone: 0,
-            subscribers: 0,
+            closes: 0,
             selections: SmallVec::new(),
-            by_reader: SmallVec::new(),
+            counts: SmallVec::new(),
         }
     }
 
@@ -106,8 +113,42 @@ impl Record {
 
     /// A bit for each reader with a subscriber here.
     pub(super) fn readers(&self) -> u64 {
-        let bit = |(reader, &count): (usize, &u32)| u64::from(count > 0) << reader;
-        self.by_reader.iter().enumerate().map(bit).fold(0, |bits, bit| bits | bit)
+        let bit = |(reader, count): (usize, &Count)| u64::from(count.alone + count.shared > 0) << reader;
+        self.counts.iter().enumerate().map(bit).fold(0, |bits, bit| bits | bit)
+    }
+
+    /// How many listen.
+    pub(super) fn subscribers(&self) -> usize {
+        self.counts.iter().map(|count| (count.alone + count.shared) as usize).sum()
+    }
+
+    /// How many of them listen on nothing else.
+    pub(super) fn alone(&self) -> usize {
+        self.counts.iter().map(|count| count.alone as usize).sum()
+    }
+
+    /// Counts one more of a reader's subscribers.
+    pub(super) fn count(&mut self, reader: ReaderId, alone: bool) {
+        if self.counts.len() <= reader {
+            self.counts.resize(reader + 1, Count::default());
+        }
+        let count = &mut self.counts[reader];
+        *(if alone { &mut count.alone } else { &mut count.shared }) += 1;
+    }
+
+    /// Counts one less.
+    pub(super) fn uncount(&mut self, reader: ReaderId, alone: bool) {
+        let Some(count) = self.counts.get_mut(reader) else { return };
+        let count = if alone { &mut count.alone } else { &mut count.shared };
+        *count = count.saturating_sub(1);
+    }
+
+    /// Closes the channel. Those who listen on nothing else get nothing any more, so they do not
+    /// count from now on, even while their streams are being ended.
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+        self.closes = self.closes.wrapping_add(1);
+        self.counts.iter_mut().for_each(|count| count.alone = 0);
     }
 
     /// Takes note of an event that is about to be added: if somebody listens, it counts as seen,
@@ -115,7 +156,7 @@ impl Record {
     /// that asks for what is unseen.
     pub(super) fn note_handed(&mut self, sequence: u64) {
         let nothing_waits = self.seen.max(self.trimmed) >= self.last || self.terms.keep == Keep::Latest;
-        if self.subscribers > 0 && nothing_waits {
+        if nothing_waits && self.subscribers() > 0 {
             self.seen = sequence;
         }
         self.last = sequence;

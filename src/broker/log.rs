@@ -2,7 +2,7 @@
 //! No locks, no waking: that is the broker's part.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use super::entry::Entry;
 use super::history::Record;
+use super::party::Party;
 use super::publication::{ChannelState, Kept, Level, Publication, Receipt, Refused};
 use super::reader::Inbox;
 use super::recent::Recent;
@@ -20,6 +21,7 @@ use super::slots::{Key, Slots};
 use crate::channel::Channel;
 use crate::event::encode::Encoded;
 use crate::event::{Epoch, Event, EventId, Position};
+use crate::subject::Subject;
 
 /// Channels without past and subscribers that are still known, so that a client that was there is
 /// told the truth about what it missed. Older ones are forgotten.
@@ -49,6 +51,8 @@ pub(super) struct Log {
     /// `dedupe` keys and when to look whether they can be forgotten.
     keys: VecDeque<(Instant, Key, Arc<Entry>)>,
     pub(super) readers: Vec<Inbox>,
+    /// Who was accepted for which subject.
+    pub(super) parties: HashMap<Subject, Arc<Party>>,
     /// Where the next sweep goes on.
     swept: usize,
 }
@@ -80,6 +84,7 @@ impl Log {
             oldest: BinaryHeap::new(),
             keys: VecDeque::new(),
             readers: Vec::new(),
+            parties: HashMap::new(),
             swept: 0,
         }
     }
@@ -224,10 +229,10 @@ impl Log {
     /// How many connections listen on any of these channels.
     fn receivers(&self, channels: &[Key]) -> usize {
         if let [key] = channels {
-            return self.records.get(*key).map_or(0, |record| record.subscribers as usize);
+            return self.records.get(*key).map_or(0, Record::subscribers);
         }
         let records = || channels.iter().filter_map(|&key| self.records.get(key));
-        let alone: usize = records().map(|record| record.alone as usize).sum();
+        let alone: usize = records().map(Record::alone).sum();
         let mut shared: SmallVec<[_; 8]> =
             records().flat_map(|record| record.selections.iter().copied()).collect();
         shared.sort_unstable();
@@ -240,8 +245,8 @@ impl Log {
     fn close(&mut self, key: Key) -> u64 {
         let head = self.head;
         let Some(record) = self.records.get_mut(key) else { return 0 };
-        record.closed = true;
         let readers = record.readers();
+        record.close();
         for (reader, inbox) in self.readers.iter_mut().enumerate() {
             if readers >> reader & 1 == 1 {
                 inbox.closed.push((key, head));
@@ -278,7 +283,7 @@ impl Log {
     /// If nothing is left of a channel and nobody listens, it may be forgotten some day.
     pub(super) fn note_idle(&mut self, key: Key) {
         let Some(record) = self.records.get_mut(key) else { return };
-        if record.idle || record.subscribers > 0 || record.len() > 0 {
+        if record.idle || record.subscribers() > 0 || record.len() > 0 {
             return;
         }
         record.idle = true;
@@ -293,7 +298,7 @@ impl Log {
         while let Some(key) = self.idle.pop_front() {
             let Some(record) = self.records.get_mut(key) else { continue };
             record.idle = false;
-            if record.subscribers > 0 || record.len() > 0 {
+            if record.subscribers() > 0 || record.len() > 0 {
                 continue;
             }
             self.forgotten = self.forgotten.max(record.trimmed);
@@ -363,7 +368,7 @@ impl Log {
         let record = self.records.get(key)?;
         Some(ChannelState {
             channel: record.name.clone(),
-            subscribers: record.subscribers as usize,
+            subscribers: record.subscribers(),
             events: record.len(),
             bytes: record.bytes(),
             oldest: record.oldest().map(|entry| self.id(entry)),

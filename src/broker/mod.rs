@@ -16,6 +16,7 @@
 mod entry;
 mod history;
 mod log;
+mod party;
 mod publication;
 mod reader;
 mod recent;
@@ -26,7 +27,6 @@ mod subscription;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::future::{self, Future};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Instant, SystemTime};
@@ -37,11 +37,10 @@ pub use reader::{MOST_READERS, News, ReaderId, Wake};
 pub use selection::Selection;
 pub use settings::{Keep, Limits, Place, Rate, Rule, Settings};
 pub use slots::Key;
-pub use subscription::{Gap, Member, Read, Reason, Since, Subscribed, Subscription};
+pub use subscription::{Gap, Read, Reason, Since, Subscribed, Subscription};
 
 use self::log::Log;
 use self::reader::{Bell, Inbox};
-use self::subscription::Party;
 use crate::channel::Channel;
 use crate::event::{Epoch, Position};
 use crate::subject::Subject;
@@ -51,7 +50,6 @@ pub struct Broker {
     epoch: Epoch,
     log: Mutex<Log>,
     bells: RwLock<Vec<Bell>>,
-    parties: Mutex<HashMap<Subject, Arc<Party>>>,
 }
 
 impl std::fmt::Debug for Broker {
@@ -64,12 +62,7 @@ impl Broker {
     /// An empty log in memory.
     pub fn new(settings: Settings) -> Arc<Self> {
         let log = Log::new(settings);
-        Arc::new(Self {
-            epoch: log.epoch.clone(),
-            log: Mutex::new(log),
-            bells: RwLock::default(),
-            parties: Mutex::default(),
-        })
+        Arc::new(Self { epoch: log.epoch.clone(), log: Mutex::new(log), bells: RwLock::default() })
     }
 
     /// Numbers, stores and announces a publication. It is done, or on its way, when this returns,
@@ -92,15 +85,11 @@ impl Broker {
         Ok(receipt)
     }
 
-    /// Ends every subscriber accepted for `subject`; how many there were.
+    /// Ends every subscriber accepted for `subject`; how many there were. None of them is a receiver of
+    /// what is published after this.
     pub fn disconnect(&self, subject: &Subject) -> usize {
-        // Who joins from now on is in a party of its own.
-        let Some(party) = self.parties().remove(subject) else { return 0 };
-        let members = party.end();
-        let mut log = self.lock();
-        log.readers.iter_mut().for_each(|inbox| inbox.disconnected = true);
-        drop(log);
-        self.ring(u64::MAX);
+        let (members, readers) = self.lock().disconnect(subject);
+        self.ring(readers);
         members
     }
 
@@ -186,10 +175,6 @@ impl Broker {
     // serves everyone else better than failing each request from then on.
     fn lock(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn parties(&self) -> MutexGuard<'_, HashMap<Subject, Arc<Party>>> {
-        self.parties.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

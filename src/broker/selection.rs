@@ -31,6 +31,9 @@ pub(super) struct Selections {
 #[derive(Debug)]
 struct Used {
     selection: Arc<Selection>,
+    /// Subscriptions that use it.
+    users: u32,
+    /// Those of them that still count as subscribers.
     subscribers: u32,
 }
 
@@ -43,22 +46,30 @@ impl Selections {
     pub(super) fn enter(&mut self, selection: Selection) -> (Arc<Selection>, SelectionId, bool) {
         if let Some((selection, &id)) = self.ids.get_key_value(&selection) {
             if let Some(used) = self.slots.get_mut(id) {
+                used.users += 1;
                 used.subscribers += 1;
             }
             return (Arc::clone(selection), id, false);
         }
         let selection = Arc::new(selection);
-        let id = self.slots.insert(Used { selection: Arc::clone(&selection), subscribers: 1 });
+        let id = self.slots.insert(Used { selection: Arc::clone(&selection), users: 1, subscribers: 1 });
         self.ids.insert(Arc::clone(&selection), id);
         (selection, id, true)
     }
 
-    /// Counts one less; the selection's name if that was the last.
+    /// Counts one subscriber less, whose subscription is still there.
+    pub(super) fn uncount(&mut self, selection: &Selection) {
+        if let Some(used) = self.ids.get(selection).and_then(|&id| self.slots.get_mut(id)) {
+            used.subscribers = used.subscribers.saturating_sub(1);
+        }
+    }
+
+    /// Lets a subscription go; the selection's name if that was the last.
     pub(super) fn leave(&mut self, selection: &Selection) -> Option<SelectionId> {
         let id = *self.ids.get(selection)?;
         let used = self.slots.get_mut(id)?;
-        used.subscribers -= 1;
-        if used.subscribers > 0 {
+        used.users -= 1;
+        if used.users > 0 {
             return None;
         }
         self.ids.remove(selection);

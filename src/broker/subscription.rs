@@ -1,7 +1,6 @@
 //! A subscription: a cursor in the log, and the reads that move it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use smallvec::SmallVec;
@@ -9,6 +8,7 @@ use smallvec::SmallVec;
 use super::Broker;
 use super::entry::Entry;
 use super::log::Log;
+use super::party::{Party, Place};
 use super::publication::Refused;
 use super::reader::ReaderId;
 use super::selection::Selection;
@@ -43,7 +43,11 @@ pub struct Subscription {
     /// The channels.
     pub selection: Arc<Selection>,
     /// Who delivers it.
-    pub reader: ReaderId,
+    reader: ReaderId,
+    /// How often its only channel had been closed when it began.
+    closes: u32,
+    /// The others that were accepted for the same subject.
+    party: Option<Arc<Party>>,
     /// Events up to here are not wanted any more.
     pub cursor: u64,
     /// How it began, until the cursor has passed where the log's head was then.
@@ -52,7 +56,18 @@ pub struct Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.broker.unsubscribe(&self.selection, self.reader);
+        self.broker.lock().leave(self);
+    }
+}
+
+impl Subscription {
+    /// Whether the subject it was accepted for has been disconnected since.
+    pub fn is_disconnected(&self) -> bool {
+        self.party.as_ref().is_some_and(|party| party.is_ended())
+    }
+
+    pub(super) fn place(&self) -> Place<'_> {
+        Place { selection: &self.selection, reader: self.reader, closes: self.closes }
     }
 }
 
@@ -126,51 +141,9 @@ pub enum Read {
     Fallen,
 }
 
-/// Everyone accepted for one subject, since it was last disconnected.
-#[derive(Debug)]
-pub(super) struct Party {
-    /// Whether they are to be ended.
-    ended: AtomicBool,
-    members: AtomicUsize,
-}
-
-/// One connection's part in it; leaves when dropped.
-#[derive(Debug)]
-pub struct Member(Arc<Party>);
-
-impl Party {
-    pub(super) fn new() -> Self {
-        Self { ended: AtomicBool::new(false), members: AtomicUsize::new(0) }
-    }
-
-    /// Ends all members; how many there are.
-    pub(super) fn end(&self) -> usize {
-        self.ended.store(true, Ordering::SeqCst);
-        self.members.load(Ordering::SeqCst)
-    }
-
-    pub(super) fn join(self: Arc<Self>) -> Member {
-        self.members.fetch_add(1, Ordering::SeqCst);
-        Member(self)
-    }
-}
-
-impl Member {
-    /// Whether the subject was disconnected since this one joined.
-    pub fn is_ended(&self) -> bool {
-        self.0.ended.load(Ordering::SeqCst)
-    }
-}
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        self.0.members.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
 impl Broker {
     /// Puts a client on channels, from where it was or from where the policy says. It is a receiver
-    /// of whatever is published from now on.
+    /// of whatever is published from now on, until `subject` is disconnected.
     ///
     /// # Errors
     /// When a channel is new and there can be no more.
@@ -178,6 +151,7 @@ impl Broker {
         self: &Arc<Self>,
         channels: &[Channel],
         since: Since<'_>,
+        subject: Option<&Subject>,
         reader: ReaderId,
     ) -> Result<Subscribed, Refused> {
         let now = Instant::now();
@@ -195,26 +169,14 @@ impl Broker {
             return Ok(Subscribed::Over);
         }
         log.mark_seen(&keys, &start);
-        let selection = log.enter(keys, reader);
+        let (selection, closes) = log.enter(keys, reader);
+        let party = subject.map(|subject| log.join(subject, Place { selection: &selection, reader, closes }));
         let (cursor, beginning) = (start.cursor, log.begin(&selection.channels, start));
         drop(log);
 
         let broker = Arc::clone(self);
-        Ok(Subscribed::Open(Subscription { broker, selection, reader, cursor, beginning }, gap))
-    }
-
-    fn unsubscribe(&self, selection: &Selection, reader: ReaderId) {
-        self.lock().leave(selection, reader);
-    }
-
-    /// Makes one more connection a member of what `subject` names.
-    pub fn join(&self, subject: &Subject) -> Member {
-        let mut parties = self.parties();
-        // Parties nobody is in any more are cleared away now and then.
-        if parties.len() >= 64 && parties.len().is_power_of_two() {
-            parties.retain(|_, party| Arc::strong_count(party) > 1);
-        }
-        Arc::clone(parties.entry(subject.clone()).or_insert_with(|| Arc::new(Party::new()))).join()
+        let subscription = Subscription { broker, selection, reader, closes, party, cursor, beginning };
+        Ok(Subscribed::Open(subscription, gap))
     }
 }
 
@@ -328,41 +290,58 @@ impl Log {
         }
     }
 
-    fn enter(&mut self, keys: SmallVec<[Key; 1]>, reader: ReaderId) -> Arc<Selection> {
+    /// Counts a subscriber in; also, how often its channel has been closed, if it is but one.
+    fn enter(&mut self, keys: SmallVec<[Key; 1]>, reader: ReaderId) -> (Arc<Selection>, u32) {
         let mut rates: SmallVec<[_; 0]> =
             keys.iter().map(|&key| self.records.get(key).and_then(|record| record.terms.max_rate)).collect();
         if rates.iter().all(Option::is_none) {
             rates = SmallVec::new();
         }
         let (selection, id, is_new) = self.selections.enter(Selection { channels: keys, rates });
+        let alone = selection.channels.len() == 1;
+        let mut closes = 0;
         for &key in &selection.channels {
             let Some(record) = self.records.get_mut(key) else { continue };
-            record.subscribers += 1;
-            if record.by_reader.len() <= reader {
-                record.by_reader.resize(reader + 1, 0);
-            }
-            record.by_reader[reader] += 1;
-            if selection.channels.len() == 1 {
-                record.alone += 1;
-            } else if is_new {
+            record.count(reader, alone);
+            closes = record.closes;
+            if !alone && is_new {
                 record.selections.push(id);
             }
         }
-        selection
+        (selection, closes)
     }
 
-    fn leave(&mut self, selection: &Selection, reader: ReaderId) {
-        let gone = self.selections.leave(selection);
-        for &key in &selection.channels {
-            let Some(record) = self.records.get_mut(key) else { continue };
-            record.subscribers -= 1;
-            record.by_reader[reader] -= 1;
-            if selection.channels.len() == 1 {
-                record.alone -= 1;
-            } else if let Some(gone) = gone {
+    /// Counts a subscriber out that has left.
+    fn leave(&mut self, subscription: &Subscription) {
+        match &subscription.party {
+            // Those were all counted out when their subject was disconnected.
+            Some(party) if party.is_ended() => {}
+            Some(party) => {
+                let party = Arc::clone(party);
+                self.uncount(subscription.place());
+                self.part(&party, subscription.place());
+            }
+            None => self.uncount(subscription.place()),
+        }
+        let gone = self.selections.leave(&subscription.selection);
+        for &key in &subscription.selection.channels {
+            if let (Some(record), Some(gone)) = (self.records.get_mut(key), gone) {
                 record.selections.retain(|id| *id != gone);
             }
             self.note_idle(key);
+        }
+    }
+
+    /// Counts a subscriber out that gets nothing from now on.
+    pub(super) fn uncount(&mut self, place: Place<'_>) {
+        let alone = place.selection.channels.len() == 1;
+        self.selections.uncount(place.selection);
+        for &key in &place.selection.channels {
+            let Some(record) = self.records.get_mut(key) else { continue };
+            // A close has counted out everyone who was there alone.
+            if !alone || record.closes == place.closes {
+                record.uncount(place.reader, alone);
+            }
         }
     }
 

@@ -46,7 +46,7 @@ fn publish(broker: &Broker, publication: Publication) -> Receipt {
 }
 
 fn subscribe(broker: &Arc<Broker>, names: &[&str], id: Option<&str>, replay: Replay) -> Subscribed {
-    broker.subscribe(&channels(names), Since { last_event_id: id, replay }, 0).unwrap()
+    broker.subscribe(&channels(names), Since { last_event_id: id, replay }, None, 0).unwrap()
 }
 
 fn open(subscribed: Subscribed) -> (Subscription, Option<Gap>) {
@@ -308,16 +308,39 @@ fn a_channel_without_past_and_subscribers_makes_room_for_another() {
 }
 
 #[test]
-fn a_subject_is_ended_for_those_who_joined_before() {
-    let broker = broker(holding(1));
+fn who_was_disconnected_is_no_receiver_any_more() {
+    let broker = broker(holding(9));
     let anna = Subject::parse("anna").unwrap();
-    let (first, second) = (broker.join(&anna), broker.join(&anna));
+    let since = Since { last_event_id: None, replay: Replay::Live };
+    let join = |names: &[&str]| open(broker.subscribe(&channels(names), since, Some(&anna), 0).unwrap()).0;
+    let (first, second, gone) = (join(&["a"]), join(&["a", "b"]), join(&["a"]));
+    let (_other, _) = open(subscribe(&broker, &["a"], None, Replay::Live));
+    drop(gone);
+    assert_eq!(publish(&broker, news(&["a"], "1")).receivers, 3);
 
     assert_eq!(broker.disconnect(&anna), 2);
 
-    assert!(first.is_ended() && second.is_ended());
-    assert!(!broker.join(&anna).is_ended());
+    assert!(first.is_disconnected() && second.is_disconnected());
+    assert_eq!(publish(&broker, news(&["a", "b"], "2")).receivers, 1);
+    drop((first, second));
+    assert_eq!(publish(&broker, news(&["a", "b"], "3")).receivers, 1);
+    assert!(!join(&["a"]).is_disconnected());
+    assert_eq!(broker.disconnect(&anna), 0, "it has left by itself");
     assert_eq!(broker.disconnect(&Subject::parse("bert").unwrap()), 0);
+}
+
+#[test]
+fn who_listened_on_a_channel_that_was_closed_is_no_receiver_of_what_comes_later() {
+    let broker = broker(holding(9));
+    let (alone, _) = open(subscribe(&broker, &["a"], None, Replay::Live));
+    let (_shared, _) = open(subscribe(&broker, &["a", "b"], None, Replay::Live));
+
+    assert_eq!(publish(&broker, Publication { close: true, ..news(&["a"], "last") }).receivers, 2);
+
+    assert_eq!(publish(&broker, news(&["a"], "open again")).receivers, 1);
+    let (_late, _) = open(subscribe(&broker, &["a"], None, Replay::Live));
+    drop(alone);
+    assert_eq!(publish(&broker, news(&["a"], "x")).receivers, 2);
 }
 
 #[derive(Clone, Debug)]
@@ -487,6 +510,16 @@ fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
                     if let Some(key) = dedupe {
                         model.keys.insert((channel, key), sequence);
                     }
+                }
+                if close {
+                    // Whoever listens on nothing else is through.
+                    clients.retain_mut(|client| match client.channels[..] {
+                        [only] if channels.contains(&only) => {
+                            let expected = std::mem::take(&mut client.expected);
+                            read(&broker, &mut client.subscription, 2) != (expected, true)
+                        }
+                        _ => true,
+                    });
                 }
                 model.events.push((sequence, channels, own_id));
             }

@@ -15,8 +15,9 @@ pub(super) fn check(options: &Run) -> anyhow::Result<ExitCode> {
     let backend = Backend::new(config.backend.clone());
     let reachable = block_on(backend.reachable())?;
     let state = match reachable {
-        Ok(()) => format!("{}, reachable", backend.name()),
-        Err(fault) => format!("{}, not reachable now: {fault}", backend.name()),
+        Ok(()) => format!("{}, which can be reached", backend.name()),
+        // Not wrong: the site may be started later.
+        Err(fault) => format!("{}\n{:10}note: {fault}", backend.name(), ""),
     };
     output::write(describe(&config, &state).as_bytes())?;
     Ok(ExitCode::SUCCESS)

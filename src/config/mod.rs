@@ -15,7 +15,7 @@ mod socket;
 mod values;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use layers::Flag;
@@ -203,9 +203,4 @@ impl Sources {
 /// The keys that a table of the file can have; those of its top if `table` is empty.
 pub fn keys_of(table: &str) -> Vec<String> {
     check::keys_of(table)
-}
-
-/// Whether `path` is the default file, which a client may not be allowed to read.
-pub fn is_default_file(path: &Path) -> bool {
-    path == Path::new(DEFAULT_FILE)
 }

@@ -16,6 +16,9 @@ use crate::subscribe;
 /// The longest path of a Unix socket, in bytes: `sun_path` holds 108 with its final NUL.
 const LONGEST_SOCKET: usize = 107;
 
+/// The largest buffer a socket can be asked to have: the system counts its bytes, doubled, in an `int`.
+const LARGEST_SEND_BUFFER: usize = 1 << 30;
+
 /// The most `[[channel]]` tables: each is tried for each new channel.
 const MOST_RULES: usize = 1000;
 
@@ -35,6 +38,7 @@ impl File {
         let publish = publish(self.publish, default_socket, &mut mistakes);
         let admin = self.admin.and_then(|admin| admin_listener(admin, &self.listen.0, &mut mistakes));
         let history = history(&self.history, self.channel.0, largest, &mut mistakes);
+        let stream = stream(&self.stream, &mut mistakes);
         let routes = routes(self.event_route.0, &mut mistakes);
         match (backend, publish) {
             (Some(backend), Some(publish)) if mistakes.is_empty() => Ok(Config {
@@ -42,7 +46,7 @@ impl File {
                 backend,
                 publish,
                 history,
-                stream: stream(&self.stream),
+                stream,
                 admin,
                 routes,
                 limits: Limits {
@@ -246,7 +250,14 @@ fn fits(path: KeyPath, room: usize, largest: usize, mistakes: &mut Vec<Mistake>)
     }
 }
 
-fn stream(file: &file::Stream) -> subscribe::Settings {
+fn stream(file: &file::Stream, mistakes: &mut Vec<Mistake>) -> subscribe::Settings {
+    let buffer = file.send_buffer.0.0;
+    if buffer > LARGEST_SEND_BUFFER {
+        mistakes.push(Mistake::value(
+            KeyPath::of("stream.send_buffer"),
+            format!("`stream.send_buffer` is {buffer} bytes, and no socket can have more than {LARGEST_SEND_BUFFER}"),
+        ));
+    }
     subscribe::Settings {
         keep_alive: file.keep_alive.0.0,
         retry: file.retry.0.0,

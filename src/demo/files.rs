@@ -5,7 +5,7 @@
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 macro_rules! files {
     ($($path:literal),* $(,)?) => {
@@ -80,7 +80,8 @@ impl Home {
     }
 
     /// Where everything is.
-    pub(super) fn path(&self) -> &Path {
+    #[cfg(test)]
+    pub(super) fn path(&self) -> &std::path::Path {
         &self.0
     }
 
@@ -133,6 +134,8 @@ fn private() -> DirBuilder {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::process::{Command, Stdio};
+
+    use std::path::Path;
 
     use super::*;
 

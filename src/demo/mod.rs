@@ -174,7 +174,8 @@ async fn tick(scripts: &Scripts) -> io::Result<()> {
         .process_group(0)
         .spawn()?;
     scripts.jobs.started(&ticker);
-    ticker.wait().await.map(drop)
+    // A task of its own: whoever ends the demo's jobs waits until this one is seen to have ended.
+    tokio::spawn(async move { ticker.wait().await }).await.map_err(io::Error::other)?.map(drop)
 }
 
 async fn end_asked_for() -> Result<(), DemoError> {

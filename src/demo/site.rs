@@ -157,6 +157,7 @@ fn status_of(fault: &Fault) -> StatusCode {
         Fault::Unknown => StatusCode::NOT_FOUND,
         Fault::LengthRequired => StatusCode::LENGTH_REQUIRED,
         Fault::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Fault::Busy => StatusCode::SERVICE_UNAVAILABLE,
         Fault::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
         Fault::Spawn(_) | Fault::Read(_) | Fault::Header(_) | Fault::Loop => {
             StatusCode::INTERNAL_SERVER_ERROR

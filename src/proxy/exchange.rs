@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{Request, Response, StatusCode, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 
 use super::answer_body::AnswerBody;
@@ -11,6 +11,7 @@ use super::connect::connect;
 use super::fault::Fault;
 use super::link::{Link, Overdue};
 use super::pool::Place;
+use super::stream::Writing;
 use super::tunnel::Upstream;
 use super::upload::{self, Progress, State};
 use super::{Inside, Settings, headers};
@@ -55,24 +56,49 @@ pub(super) async fn exchange(
     upgrade: bool,
 ) -> Result<Answered, Fault> {
     let place = place(inside).await?;
-    let (mut request, progress) = watch_upload(request);
+    let (request, progress) = watch_upload(request);
 
     let repeatable = progress.is_none() && request.method().is_idempotent();
-    if let Some(mut link) = inside.pool.take(!repeatable) {
-        let copy = repeatable.then(|| copy_head(&request));
-        match attempt(inside, &mut link, request, progress.as_deref(), upgrade).await {
-            Ok(answer) => return finish(inside, answer, link, place, progress),
-            Err(Failed::Dead { fault, unsent }) => {
-                request = unsent.map(|unsent| *unsent).or(copy).ok_or(fault)?
+    let writing = if repeatable { Writing::Kept } else { Writing::Plain };
+    let again = match inside.pool.take(!repeatable) {
+        None => Again::Whole(request),
+        Some(mut link) => {
+            match attempt(inside, &mut link, request, writing, progress.as_deref(), upgrade).await {
+                Ok(answer) => return finish(inside, answer, link, place, progress),
+                Err(Failed::Dead { unsent: Some(unsent), .. }) => Again::Whole(*unsent),
+                Err(Failed::Dead { fault, .. }) => Again::from_wire(link.take_request()).ok_or(fault)?,
+                Err(Failed::Final(fault)) => return Err(fault),
             }
-            Err(Failed::Final(fault)) => return Err(fault),
         }
-    }
+    };
+    let (request, writing, first_words) = match again {
+        Again::Whole(request) => (request, Writing::Plain, Vec::new()),
+        Again::Written { request, bytes } => (request, Writing::Done, bytes),
+    };
     let settings = &inside.settings;
-    let mut link = connect(&settings.address, &inside.name, settings.connect_timeout).await?;
-    match attempt(inside, &mut link, request, progress.as_deref(), upgrade).await {
+    let mut link = connect(&settings.address, &inside.name, settings.connect_timeout, &first_words).await?;
+    match attempt(inside, &mut link, request, writing, progress.as_deref(), upgrade).await {
         Ok(answer) => finish(inside, answer, link, place, progress),
         Err(Failed::Dead { fault, .. } | Failed::Final(fault)) => Err(fault),
+    }
+}
+
+/// What a new connection is to carry.
+enum Again {
+    /// A request of which nothing was sent.
+    Whole(Request<Body>),
+    /// A request without a body that may be repeated: its bytes go out as they went the first time, and
+    /// hyper gets what it must know to read the answer.
+    Written { request: Request<Body>, bytes: Vec<u8> },
+}
+
+impl Again {
+    /// `None` if nothing was kept, for then it may not be repeated.
+    fn from_wire(bytes: Vec<u8>) -> Option<Self> {
+        let method = bytes.split(|&byte| byte == b' ').next()?;
+        let mut request = Request::new(Body::empty());
+        *request.method_mut() = Method::from_bytes(method).ok()?;
+        Some(Self::Written { request, bytes })
     }
 }
 
@@ -103,28 +129,19 @@ fn watch_upload(request: Request<Body>) -> (Request<Body>, Option<Arc<Progress>>
     (Request::from_parts(parts, body), Some(progress))
 }
 
-fn copy_head(request: &Request<Body>) -> Request<Body> {
-    let mut copy = Request::new(Body::empty());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    *copy.extensions_mut() = request.extensions().clone();
-    copy
-}
-
 /// Sends the request over this link.
 async fn attempt(
     inside: &Inside,
     link: &mut Link,
     request: Request<Body>,
+    writing: Writing,
     progress: Option<&Progress>,
     upgrade: bool,
 ) -> Result<Response<Incoming>, Failed> {
     if upgrade {
         link.allow_upgrade();
     }
-    let mut sending = std::pin::pin!(link.begin(request));
+    let mut sending = std::pin::pin!(link.begin(request, writing));
     let clock = Clock { settings: &inside.settings, progress, begun: Instant::now() };
     link.arm_until(clock.first_look());
     loop {

@@ -18,7 +18,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::{Sleep, sleep};
 
 use super::bell::Bell;
-use super::stream::{Socket, Stream, Traffic};
+use super::stream::{Socket, Stream, Traffic, Writing};
 use super::tunnel::Upstream;
 use crate::body::Body;
 
@@ -76,8 +76,12 @@ impl Link {
     }
 
     /// Hands a request to the connection, which sends it when it is driven.
-    pub(super) fn begin(&mut self, request: Request<Body>) -> impl Future<Output = Sent> + use<> {
-        self.traffic.begin();
+    pub(super) fn begin(
+        &mut self,
+        request: Request<Body>,
+        writing: Writing,
+    ) -> impl Future<Output = Sent> + use<> {
+        self.traffic.begin(writing);
         self.sender.try_send_request(request)
     }
 
@@ -183,6 +187,11 @@ impl Link {
     /// Whether the backend has answered the last request with a byte at least.
     pub(super) fn has_received(&self) -> bool {
         self.traffic.has_received()
+    }
+
+    /// The bytes of the last request, if they were kept.
+    pub(super) fn take_request(&self) -> Vec<u8> {
+        self.traffic.take_request()
     }
 
     /// Why the connection ended, if it has and there was a reason.

@@ -151,7 +151,7 @@ impl Backend {
     /// [`Fault`] with the reason.
     pub async fn reachable(&self) -> Result<(), Fault> {
         let Inside { settings, name, .. } = &*self.inside;
-        connect::connect(&settings.address, name, settings.connect_timeout).await.map(drop)
+        connect::connect(&settings.address, name, settings.connect_timeout, b"").await.map(drop)
     }
 
     fn switch(&self, answered: exchange::Answered, asked: bool) -> Result<Forwarded, Fault> {

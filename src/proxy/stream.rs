@@ -1,15 +1,18 @@
 //! A connected socket to the backend, which knows whether anything has gone over it.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+
+/// How much room for a request's head a link keeps from one request to the next.
+const USUAL_HEAD: usize = 4 << 10;
 
 /// A socket of either kind.
 pub(super) enum Socket {
@@ -25,18 +28,47 @@ pub(super) struct Stream {
     traffic: Arc<Traffic>,
 }
 
+/// How hyper's bytes of a request come onto the wire.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Writing {
+    /// As they are.
+    #[default]
+    Plain,
+    /// As they are, and kept, for the request may have to be sent a second time. It has no body.
+    Kept,
+    /// Not at all: the request was written before hyper got the socket.
+    Done,
+}
+
 /// What has happened on a connection since [`Traffic::begin`]; decides whether a request that failed
 /// may be sent again.
 #[derive(Debug, Default)]
 pub(super) struct Traffic {
     received: AtomicBool,
     asking_kernel: AtomicBool,
+    request: Mutex<Record>,
+}
+
+/// The bytes of a request, kept where they pass anyway: that costs a copy of some hundred bytes, and
+/// keeping the request itself would cost a copy of each of its headers.
+#[derive(Debug, Default)]
+struct Record {
+    writing: Writing,
+    bytes: Vec<u8>,
+    /// How many of them the kernel has taken.
+    taken: usize,
 }
 
 impl Traffic {
     /// Forgets the last exchange.
-    pub(super) fn begin(&self) {
+    pub(super) fn begin(&self, writing: Writing) {
         self.received.store(false, Ordering::Relaxed);
+        let mut request = self.request();
+        request.writing = writing;
+        request.bytes.clear();
+        // A link may rest for long after a request with an unusually large head.
+        request.bytes.shrink_to(USUAL_HEAD);
+        request.taken = 0;
     }
 
     /// Whether the backend has sent a byte.
@@ -44,10 +76,37 @@ impl Traffic {
         self.received.load(Ordering::Relaxed)
     }
 
+    /// What was to be written of the request that was kept, taken or not.
+    pub(super) fn take_request(&self) -> Vec<u8> {
+        std::mem::take(&mut self.request().bytes)
+    }
+
     /// While on, each read asks the kernel for the connection's end, rather than tokio, which may not
     /// have heard of it yet.
     pub(super) fn ask_kernel(&self, on: bool) {
         self.asking_kernel.store(on, Ordering::Relaxed);
+    }
+
+    fn request(&self) -> MutexGuard<'_, Record> {
+        self.request.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Record {
+    /// `slices` are about to be written, after what the kernel has taken already.
+    fn keep(&mut self, slices: &[IoSlice<'_>]) {
+        self.bytes.truncate(self.taken);
+        slices.iter().for_each(|slice| self.bytes.extend_from_slice(slice));
+    }
+}
+
+impl Socket {
+    /// Writes all of `bytes`.
+    pub(super) async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.write_all(bytes).await,
+            Self::Unix(stream) => stream.write_all(bytes).await,
+        }
     }
 }
 
@@ -92,21 +151,29 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().socket {
-            Socket::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Socket::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
-        }
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
+        slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().socket {
+        let Self { socket, traffic } = self.get_mut();
+        let mut request = traffic.request();
+        match request.writing {
+            Writing::Done => return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum())),
+            Writing::Kept => request.keep(slices),
+            Writing::Plain => {}
+        }
+        let written = match socket {
             Socket::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Socket::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+        };
+        if let Poll::Ready(Ok(size)) = written {
+            request.taken += size;
         }
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -13,7 +13,6 @@ use http::Response;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
 
 use super::stream::Stream;
-use crate::listen::Socket;
 
 /// How long neither side may say anything.
 pub const IDLE_LIMIT: Duration = Duration::from_secs(3600);
@@ -42,14 +41,14 @@ impl Upstream {
     }
 }
 
-/// Writes `head` to the client and connects it with the backend until both are done: the end of what
+/// Writes `head` to the client's socket and connects it with the backend until both are done: the end of what
 /// one side says is passed on to the other, which may still answer. `read_ahead` is what the client has
 /// said beyond its request. Dropping the future closes both sides.
-pub async fn run(client: Socket, read_ahead: Bytes, head: Response<()>, upstream: Upstream) -> End {
-    match client {
-        Socket::Tcp(client) => connect(client, read_ahead, &head, upstream, IDLE_LIMIT).await,
-        Socket::Unix(client) => connect(client, read_ahead, &head, upstream, IDLE_LIMIT).await,
-    }
+pub async fn run<C>(client: C, read_ahead: Bytes, head: Response<()>, upstream: Upstream) -> End
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+{
+    connect(client, read_ahead, &head, upstream, IDLE_LIMIT).await
 }
 
 async fn connect<C>(

@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::{self, Future};
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -16,7 +17,8 @@ use std::time::Duration;
 use tokio::net::UnixStream;
 
 use super::replies::Replies;
-use super::{Api, code, stop_sending};
+use super::{Api, stop_sending};
+use crate::admin::api::code;
 use crate::broker::{Publication, Receipt, Refused};
 use crate::drain::Draining;
 use crate::event::frame::{Decoder, Frame, FrameError};
@@ -29,6 +31,9 @@ const READ: usize = 32 << 10;
 
 /// How long a publisher that has ended its side may leave its replies unread.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The same, once the drain has begun: one publisher that never reads must not hold up the end.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
@@ -47,8 +52,8 @@ pub(super) async fn serve(stream: UnixStream, read_ahead: &[u8], api: &Api, drai
         refused_before: false,
     };
     conversation.take(read_ahead);
-    conversation.go_on(draining).await;
-    conversation.hand_over_replies().await;
+    conversation.go_on(draining.clone()).await;
+    conversation.hand_over_replies(draining).await;
 }
 
 struct Conversation<'a> {
@@ -95,7 +100,7 @@ impl Conversation<'_> {
                 // What arrived before this moment is read to its end, and nothing arrives after it.
                 () = draining.begun(), if !stopping => {
                     stopping = true;
-                    stop_sending(&self.stream);
+                    stop_sending(self.stream.as_fd());
                 }
                 (answer, is_wanted) = first_known(&mut self.in_flight), if !self.in_flight.is_empty() => {
                     self.answer(answer, is_wanted);
@@ -203,13 +208,22 @@ impl Conversation<'_> {
     }
 
     /// Gives a publisher that has only ended its side the time to read.
-    async fn hand_over_replies(&mut self) {
+    async fn hand_over_replies(&mut self, mut draining: Draining) {
         let Self { replies, stream, .. } = self;
-        while replies.are_waiting() {
-            match tokio::time::timeout(PATIENCE, stream.writable()).await {
-                Ok(Ok(())) => replies.write(stream),
-                _ => return,
+        let hand_over = async {
+            while replies.are_waiting() && stream.writable().await.is_ok() {
+                replies.write(stream);
             }
+        };
+        let patience = async {
+            tokio::select! {
+                () = tokio::time::sleep(PATIENCE) => {}
+                () = draining.begun() => tokio::time::sleep(LAST_PATIENCE).await,
+            }
+        };
+        tokio::select! {
+            () = hand_over => {}
+            () = patience => {}
         }
     }
 }

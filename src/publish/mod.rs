@@ -8,48 +8,29 @@
 //! - no publisher waits for another one's replies, nor for any subscriber.
 
 mod frames;
-pub mod http;
 mod replies;
 mod sniff;
 pub mod socket;
 
 use std::io;
-use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::broker::{self, Broker};
-use crate::drain::Draining;
-use crate::event::frame::Code;
+use crate::admin::Door;
+use crate::drain::{self, Draining};
 use crate::listen::Socket;
 use crate::listen::accept::pause_after;
 use crate::listen::connection::{self, Options};
-use crate::metrics::Metrics;
-use crate::proxy::Backend;
-use crate::subscribe::Streams;
 
-pub use socket::Settings;
-
-use http::Door;
 use sniff::Language;
 use socket::Bound;
 
-/// What the languages of publishers are answered from.
-pub struct Api {
-    /// Where events go.
-    pub broker: Arc<Broker>,
-    /// Who holds those that listen over the API.
-    pub streams: Streams,
-    /// Whose state readiness depends on.
-    pub backend: Arc<Backend>,
-    /// What is counted.
-    pub metrics: Arc<Metrics>,
-    /// The most bytes of a frame, or of the body of an HTTP request.
-    pub max_event_size: usize,
-}
+pub use crate::admin::Api;
+pub use socket::Settings;
 
 /// Serves the socket until the drain begins, then what has been sent by then, and returns when the
 /// last connection is done. The file goes when the drain begins.
@@ -126,30 +107,31 @@ impl Publishers {
 }
 
 async fn converse(stream: UnixStream, api: Arc<Api>, mut draining: Draining) {
-    let Some((language, read_ahead)) = sniff::language(&stream, &mut draining).await else { return };
-    match language {
-        Language::Frames => frames::serve(stream, &read_ahead, &api, draining).await,
-        Language::Http => {
-            let options = Options { half_close: true, ..Options::default() };
-            let answer = move |request| {
-                let api = Arc::clone(&api);
-                async move { api.answer(request, Door::Socket).await }
-            };
-            let stream = Socket::Unix(stream);
-            connection::serve(stream, Bytes::from(read_ahead), options, draining, answer).await;
-        }
+    match sniff::language(&stream, &mut draining).await {
+        Some((Language::Frames, read_ahead)) => frames::serve(stream, &read_ahead, &api, draining).await,
+        Some((Language::Http, read_ahead)) => serve_http(stream, read_ahead.into(), api, draining).await,
+        None => {}
     }
+}
+
+async fn serve_http(stream: UnixStream, read_ahead: Bytes, api: Arc<Api>, mut draining: Draining) {
+    let Ok(handle) = stream.as_fd().try_clone_to_owned() else { return };
+    let options = Options { half_close: true, ..Options::default() };
+    let answer = move |request| Arc::clone(&api).answer(request, Door::Socket);
+    // hyper's own way to drain drops requests that have been sent and not been read. Here the
+    // client cannot send any more, and hyper comes to the end by itself.
+    let (_drain, never) = drain::drain();
+    let served = connection::serve(Socket::Unix(stream), read_ahead, options, never, answer);
+    let mut served = std::pin::pin!(served);
+    tokio::select! {
+        () = &mut served => return,
+        () = draining.begun() => stop_sending(handle.as_fd()),
+    }
+    served.await;
 }
 
 /// Lets the publisher send no more. What it has sent can still be read, to its end.
-fn stop_sending(stream: &UnixStream) {
+fn stop_sending(stream: BorrowedFd<'_>) {
     // It fails only if the publisher is gone already.
-    let _ = socket2::SockRef::from(stream).shutdown(Shutdown::Read);
-}
-
-/// What a publisher is told when the log refuses.
-fn code(refused: &broker::Refused) -> Code {
-    match refused {
-        broker::Refused::TooManyChannels(_) => Code::Overloaded,
-    }
+    let _ = rustix::net::shutdown(stream, rustix::net::Shutdown::Read);
 }

@@ -6,7 +6,8 @@ use std::io;
 use bytes::{Buf, BytesMut};
 use tokio::net::UnixStream;
 
-use crate::broker::{Level, Receipt};
+use crate::admin::api::level;
+use crate::broker::Receipt;
 use crate::event::frame::FrameError;
 
 /// How many bytes of replies wait for a publisher at most, besides those the system holds.
@@ -76,14 +77,6 @@ impl Replies {
     }
 }
 
-/// The word on the wire.
-pub(super) const fn level(level: Level) -> &'static str {
-    match level {
-        Level::Accepted => "accepted",
-        Level::Stored => "stored",
-    }
-}
-
 /// Our own texts have no control characters; this is for those that come from the system.
 fn one_line(text: &str) -> String {
     text.replace(char::is_control, " ")
@@ -94,6 +87,7 @@ mod tests {
     use tokio::io::AsyncReadExt;
 
     use super::*;
+    use crate::broker::Level;
     use crate::event::frame::Code;
     use crate::event::{Epoch, EventId, Position};
 

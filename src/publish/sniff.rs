@@ -1,6 +1,7 @@
 //! Which of the two languages a connection speaks, from its first line.
 
 use std::io;
+use std::os::fd::AsFd;
 
 use tokio::net::UnixStream;
 
@@ -29,7 +30,7 @@ pub(super) async fn language(stream: &UnixStream, draining: &mut Draining) -> Op
             ready = stream.readable() => ready.ok()?,
             () = draining.begun(), if !stopping => {
                 stopping = true;
-                stop_sending(stream);
+                stop_sending(stream.as_fd());
             }
         }
         match stream.try_read_buf(&mut read) {

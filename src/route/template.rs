@@ -324,4 +324,27 @@ mod tests {
         assert_eq!(good.as_str(), "user 7");
         assert_eq!(bad, Unfit::Subject("user {query.u}".into()));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_typed_is_a_template_or_an_error(text in ".*") {
+            let _ = Template::parse_channel(&text);
+            let _ = Template::parse_path(&text);
+            let _ = crate::route::Pattern::parse(&text);
+        }
+
+        #[test]
+        fn whatever_a_client_sends_stays_in_its_place_in_a_path(value in proptest::collection::vec(0u8.., 0..20)) {
+            let encoded = percent_encoding::percent_encode(&value, NON_ALPHANUMERIC);
+
+            if let Ok(path) = path("/a/{query.v}/b?to={query.v}", &format!("v={encoded}")) {
+                let (folder, query) = path.split_once('?').unwrap();
+                let segments: Vec<_> = folder.split('/').collect();
+                proptest::prop_assert_eq!(segments.len(), 4);
+                proptest::prop_assert_eq!(percent_decode_str(segments[2]).decode_utf8_lossy(), String::from_utf8_lossy(&value));
+                proptest::prop_assert!(!query.contains(['/', '?', '&', '#', ' ']));
+                proptest::prop_assert!(path.is_ascii());
+            }
+        }
+    }
 }

@@ -257,24 +257,21 @@ impl Streams {
         };
         let turn = inner.turn.fetch_add(1, Ordering::Relaxed) % inner.workers.len();
         let since = Since { last_event_id: ask.last_event_id.as_deref(), replay: ask.replay };
-        // Joined first: a disconnect from now on finds it.
-        let member = ask.subject.as_ref().map(|subject| inner.broker.join(subject));
-        let (subscription, gap) =
-            match inner.broker.subscribe(&ask.channels, since, inner.workers[turn].reader) {
-                Ok(Subscribed::Open(subscription, gap)) => (subscription, gap),
-                Ok(Subscribed::Over) => return Answer::Response(no_content()),
-                Err(refused) => {
-                    tracing::warn!(%refused, "a stream cannot be opened; the client is asked to come back");
-                    return Answer::Response(self.come_back());
-                }
-            };
+        let (subject, reader) = (ask.subject.as_ref(), inner.workers[turn].reader);
+        let (subscription, gap) = match inner.broker.subscribe(&ask.channels, since, subject, reader) {
+            Ok(Subscribed::Open(subscription, gap)) => (subscription, gap),
+            Ok(Subscribed::Over) => return Answer::Response(no_content()),
+            Err(refused) => {
+                tracing::warn!(%refused, "a stream cannot be opened; the client is asked to come back");
+                return Answer::Response(self.come_back());
+            }
+        };
         inner.metrics.subscribed.add_one();
 
         let retry = ask.retry.unwrap_or_else(|| head::jittered(inner.settings.retry));
         let opening = head::opening(ask.version, &ask.headers, retry, gap.as_ref());
         let framed = head::has_chunks(ask.version);
         let extras = Extras {
-            member,
             recheck: ask.recheck.map(|recheck| (recheck, Tick::NEVER)),
             on_end: ask.on_end,
             ends_at: None,

@@ -15,7 +15,7 @@ use super::groups::GroupId;
 use super::pace::Pace;
 use super::wheel::Tick;
 use super::{OnEnd, Recheck, Seat};
-use crate::broker::{Entry, Member, Subscription};
+use crate::broker::{Entry, Subscription};
 use crate::event::encode::{HEARTBEAT, LAST_CHUNK};
 
 /// A held client's socket, which never blocks.
@@ -95,8 +95,6 @@ pub(super) struct Subscriber {
 /// What only some clients have.
 #[derive(Debug, Default)]
 pub(super) struct Extras {
-    /// The subject it was accepted for.
-    pub(super) member: Option<Member>,
     /// The question to ask the backend again, and when.
     pub(super) recheck: Option<(Recheck, Tick)>,
     /// Who wants to hear that it is gone.
@@ -109,7 +107,7 @@ pub(super) struct Extras {
 
 impl Extras {
     fn is_empty(&self) -> bool {
-        self.member.is_none() && self.recheck.is_none() && self.on_end.is_none() && self.pace.is_none()
+        self.recheck.is_none() && self.on_end.is_none() && self.pace.is_none()
     }
 }
 
@@ -168,11 +166,6 @@ impl Subscriber {
 
     pub(super) fn set_ends_at(&mut self, place: u64) {
         self.extras.get_or_insert_default().ends_at = Some(place);
-    }
-
-    pub(super) fn is_disconnected(&self) -> bool {
-        let member = self.extras.as_ref().and_then(|extras| extras.member.as_ref());
-        member.is_some_and(Member::is_ended)
     }
 
     /// Writes until all is written or the socket is full.

@@ -191,7 +191,7 @@ impl Worker {
             *due = self.now.after(recheck.every);
         }
         // It may have been disconnected on its way here.
-        if subscriber.is_disconnected() {
+        if subscriber.subscription.is_disconnected() {
             return self.end(slot, End::Disconnected);
         }
         let written = subscriber.flush();
@@ -263,6 +263,9 @@ impl Worker {
         }
         drop(log);
 
+        if disconnected {
+            self.end_disconnected();
+        }
         self.mark_closed(&closed);
         match entries {
             Some(entries) => self.fan_out(&entries),
@@ -271,9 +274,6 @@ impl Worker {
         self.seen = head;
         for (slot, read, gap) in reads {
             self.on_read(slot, read, gap);
-        }
-        if disconnected {
-            self.end_disconnected();
         }
         self.check_closed(&closed);
     }
@@ -437,7 +437,11 @@ impl Worker {
 
     fn end_disconnected(&mut self) {
         for slot in self.subscribers.slots() {
-            if self.subscribers.get_mut(slot).is_some_and(|subscriber| subscriber.is_disconnected()) {
+            if self
+                .subscribers
+                .get_mut(slot)
+                .is_some_and(|subscriber| subscriber.subscription.is_disconnected())
+            {
                 self.end(slot, End::Disconnected);
             }
         }

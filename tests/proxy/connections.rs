@@ -93,13 +93,14 @@ async fn a_get_that_finds_a_dead_connection_is_sent_again() {
     client.head().await;
     client.read(2).await;
 
-    client.say(GET).await;
+    client.say("GET /a?b HTTP/1.1\r\nHost: a\r\nX-ODD-name: 1\r\n\r\n").await;
     let seen = first.head().await;
     drop(first);
     let (mut second, again) = script.request().await;
     second.say(OK).await;
     client.head().await;
 
+    assert!(again.contains("\r\nX-ODD-name: 1\r\n"), "{again}");
     assert_eq!(seen, again);
     assert_eq!(client.read(2).await, "ok");
 }

@@ -11,7 +11,6 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use outboard::body::Body;
-use outboard::listen::Socket;
 use outboard::peer::Peer;
 use outboard::proxy::tunnel::{self, Upstream};
 use outboard::proxy::{Address, Backend, Fault, Forwarded, RequestId, Settings, headers, page};
@@ -208,7 +207,7 @@ async fn serve(stream: TcpStream, backend: Arc<Backend>, faults: mpsc::Unbounded
     });
     let Some((head, upstream)) = switched.await else { return };
     let parts = connection.into_parts();
-    tunnel::run(Socket::Tcp(parts.io.into_inner()), parts.read_buf, head, upstream).await;
+    tunnel::run(parts.io.into_inner(), parts.read_buf, head, upstream).await;
 }
 
 async fn answer(

@@ -6,6 +6,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Instant;
 
 use super::DEADLINE;
 use super::sse::{Event, Parser};
@@ -338,10 +339,19 @@ impl Stream {
 
     /// Reads until the body holds `text`.
     pub fn read_until(&mut self, text: &str) {
-        while !self.text().contains(text) {
-            if self.read_piece().is_none() {
-                panic!("the stream ended without {text:?}: {:?}", self.text());
-            }
+        self.read_while(text, |seen| !seen.contains(text));
+    }
+
+    /// Reads until the body so far ends with a newline.
+    pub fn read_until_line_end(&mut self) {
+        self.read_while("the end of its line", |seen| !seen.ends_with('\n'));
+    }
+
+    fn read_while(&mut self, what: &str, unfinished: impl Fn(&str) -> bool) {
+        let deadline = Instant::now() + DEADLINE;
+        while unfinished(&self.text()) {
+            assert!(Instant::now() < deadline, "{what:?} never came: {:?}", self.text());
+            assert!(self.read_piece().is_some(), "the stream ended without {what:?}: {:?}", self.text());
         }
     }
 

@@ -22,13 +22,16 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, Uri};
 use percent_encoding::percent_decode_str;
 
-use super::jobs::Jobs;
 use crate::body::Body;
+use crate::demo::jobs::Jobs;
 use header::{BadHeader, Head};
 use process::Process;
 
 /// The most bytes of a request's body.
 const MAX_BODY: u64 = 1 << 20;
+
+/// The most background jobs at a time; no script is started beside that many.
+const MAX_JOBS: usize = 64;
 
 /// How often scripts may send a request on to each other (6.2.2 leaves loops to the server).
 const MAX_REDIRECTS: usize = 4;
@@ -62,6 +65,9 @@ pub(super) enum Fault {
     /// The body is too long.
     #[error("the request's body has more than {MAX_BODY} bytes")]
     TooLarge,
+    /// Too many jobs.
+    #[error("{MAX_JOBS} background jobs are running; wait for one to end")]
+    Busy,
     /// No process.
     #[error("cannot run the script: {0}")]
     Spawn(#[source] std::io::Error),
@@ -109,6 +115,9 @@ impl Scripts {
             return Err(Fault::Unknown);
         }
         let length = body_length(&request.headers, &body)?;
+        if self.jobs.count() >= MAX_JOBS {
+            return Err(Fault::Busy);
+        }
 
         let variables = variables::meta_variables(request, &target, &self.documents, length);
         let mut process = Process::start(self, &target.script, variables).map_err(Fault::Spawn)?;

@@ -159,6 +159,7 @@ impl Process {
 
     fn has_ended(&mut self, status: std::process::ExitStatus) {
         self.ended = true;
+        self.running.fetch_sub(1, Ordering::Relaxed);
         self.jobs.left_behind(self.group);
         let script = &self.script;
         tracing::debug!(script, %status, ran = ?self.started.elapsed(), "a script ended");
@@ -171,8 +172,8 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.running.fetch_sub(1, Ordering::Relaxed);
         if !self.ended {
+            self.running.fetch_sub(1, Ordering::Relaxed);
             // The child is not waited for yet, so its number is still its own.
             let _ = kill_process_group(self.group, Signal::KILL);
         }

@@ -5,7 +5,7 @@ import { createServer as createListener, connect } from 'node:net';
 
 const PAGE = '<!DOCTYPE html><meta charset="utf-8"><title>test</title><body></body>';
 
-/** Serves an empty page at `/`, and what `answer` writes elsewhere. */
+/** Serves an empty page at `/`, no icon, and what `answer` writes elsewhere. */
 export async function backend(t, answer = () => {}) {
   let port = 0;
   let server;
@@ -14,6 +14,7 @@ export async function backend(t, answer = () => {}) {
     server = createServer((request, response) => {
       requests.push(request);
       if (request.url === '/') response.setHeader('Content-Type', 'text/html').end(PAGE);
+      else if (request.url === '/favicon.ico') response.writeHead(404).end();
       else answer(request, response);
     }).listen(port, '127.0.0.1', () => {
       port = server.address().port;

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { repository } from './site.mjs';
 import { start } from './process.mjs';
 
-const program = process.env.OUTBOARD_PROGRAM ?? join(repository, 'target/debug/outboard');
+export const program = process.env.OUTBOARD_PROGRAM ?? join(repository, 'target/debug/outboard');
 
 /** A folder for one outboard; its socket's path is known before it starts. */
 export async function prepare() {

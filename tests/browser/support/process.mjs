@@ -5,7 +5,10 @@ import { createInterface } from 'node:readline';
 
 export const DEADLINE = 20_000;
 
-/** Starts a program in a process group of its own and waits for a line that `ready` makes something of. */
+/**
+ * Starts a program in a process group of its own and waits for a line that `ready` makes
+ * something of. `kill` ends it with its children as a crash would, `stop` asks it to end.
+ */
 export async function start(name, program, args, ready, options = {}) {
   const child = spawn(program, args, { detached: true, stdio: ['ignore', 'pipe', 'pipe'], ...options });
   const log = [];
@@ -27,5 +30,9 @@ export async function start(name, program, args, ready, options = {}) {
     try { process.kill(-child.pid, 'SIGKILL'); } catch { /* it has ended by itself */ }
     await ended;
   };
-  return { fact, log, kill };
+  const stop = async () => {
+    child.kill('SIGTERM');
+    return ended;
+  };
+  return { fact, log, kill, stop };
 }

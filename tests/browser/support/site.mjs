@@ -19,7 +19,9 @@ export async function legacySite(t, socket) {
   const templates = ['apache.conf', 'apache_site.conf'].map((name) => readFile(join(repository, 'tests/support', name), 'utf8'));
   const conf = (await Promise.all(templates)).join('').replaceAll('{folder}', folder).replaceAll('{port}', port);
   await writeFile(join(folder, 'apache.conf'), conf);
-  const apache = await start('apache2', '/usr/sbin/apache2', ['-D', 'FOREGROUND', '-f', join(folder, 'apache.conf')],
+  // Apache opens its log by name, which a pipe allows and node's own sockets do not.
+  const piped = ['-c', '"$0" "$@" 2>&1 | cat', '/usr/sbin/apache2'];
+  const apache = await start('apache2', 'sh', [...piped, '-D', 'FOREGROUND', '-f', join(folder, 'apache.conf')],
     (line) => line.includes('resuming normal operations'));
   t.after(async () => {
     await apache.kill();
@@ -43,7 +45,8 @@ async function copySite(target, socket) {
   }
 }
 
-function freePort() {
+/** A port that nobody listens on now. */
+export function freePort() {
   return new Promise((resolve) => {
     const probe = createServer().listen(0, '127.0.0.1', () => {
       const { port } = probe.address();

@@ -7,6 +7,7 @@ use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
+use super::Api;
 use super::ask::Query;
 use super::channels::unknown;
 use super::json;
@@ -15,7 +16,6 @@ use crate::broker::Kept;
 use crate::channel::Channel;
 use crate::event::EventId;
 use crate::listen::connection::Answer;
-use crate::publish::Api;
 use crate::replay::Replay;
 use crate::subscribe::Ask;
 

@@ -21,15 +21,31 @@ use hyper::body::{Body as _, Incoming};
 use serde::Serialize;
 
 use crate::body::Body;
+use crate::broker::{Broker, Level, Refused};
 use crate::channel::Channel;
 use crate::event::frame::Code;
 use crate::listen::connection::Answer;
+use crate::metrics::Metrics;
+use crate::proxy::Backend;
 use crate::subject::Subject;
+use crate::subscribe::Streams;
 
 pub use door::{Door, Tcp};
 use problem::Problem;
 
-use super::Api;
+/// What publishers and operators are answered from.
+pub struct Api {
+    /// Where events go.
+    pub broker: Arc<Broker>,
+    /// Who holds those that listen over the API.
+    pub streams: Streams,
+    /// Whose state readiness depends on.
+    pub backend: Arc<Backend>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// The most bytes of a frame, or of the body of an HTTP request.
+    pub max_event_size: usize,
+}
 
 /// What an address of the API stands for.
 #[derive(Debug, Eq, PartialEq)]
@@ -175,4 +191,19 @@ fn refusal(problem: &Problem) -> Response<Body> {
         _ => {}
     }
     response
+}
+
+/// What a publisher is told when the log refuses.
+pub const fn code(refused: &Refused) -> Code {
+    match refused {
+        Refused::TooManyChannels(_) => Code::Overloaded,
+    }
+}
+
+/// A level as replies name it.
+pub const fn level(level: Level) -> &'static str {
+    match level {
+        Level::Accepted => "accepted",
+        Level::Stored => "stored",
+    }
 }

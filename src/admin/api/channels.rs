@@ -7,11 +7,11 @@ use serde_json::json;
 use super::ask::Query;
 use super::json as answer;
 use super::problem::Problem;
+use super::{Api, code};
 use crate::broker::Publication;
 use crate::channel::Channel;
 use crate::event::frame::FrameError;
 use crate::listen::connection::Answer;
-use crate::publish::{Api, code};
 use crate::subject::Subject;
 
 /// The longest pattern: longer than the longest name is of no use, and costs time to compile.

@@ -5,9 +5,9 @@ use std::time::Duration;
 use http::StatusCode;
 use serde::Serialize;
 
+use super::Api;
 use super::json;
 use crate::listen::connection::Answer;
-use crate::publish::Api;
 
 /// How long the backend may take to accept a connection.
 const PATIENCE: Duration = Duration::from_secs(5);

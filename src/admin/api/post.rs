@@ -12,13 +12,12 @@ use super::ask::Query;
 use super::json;
 use super::problem::Problem;
 use super::request::{Language, read};
+use super::{Api, code, level};
 use crate::broker::{Publication, Receipt, Refused};
 use crate::channel::Channel;
 use crate::event::frame::{Code, Decoder, Frame, FrameError, MAX_KEY, is_key, unknown_name};
 use crate::event::{Event, EventId};
 use crate::listen::connection::Answer;
-use crate::publish::replies::level;
-use crate::publish::{Api, code};
 
 /// The keys of an event as JSON.
 const KEYS: [&str; 5] = ["data", "event", "id", "ttl", "dedupe"];

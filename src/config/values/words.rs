@@ -1,0 +1,63 @@
+//! Choices between a few words.
+
+use super::Written;
+use crate::broker::Keep;
+use crate::config::{Format, Level};
+use crate::subscribe::Slow;
+
+/// Makes a [`Written`] value of a choice between a few words.
+macro_rules! words {
+    ($type:ty, $expected:literal, { $($word:literal => $value:expr),+ $(,)? }) => {
+        impl Written for $type {
+            const EXPECTED: &'static str = $expected;
+
+            fn from_text(text: &str) -> Result<Self, String> {
+                match text {
+                    $($word => Ok($value),)+
+                    _ => Err(format!("expected {}, not {text:?}", Self::EXPECTED)),
+                }
+            }
+        }
+    };
+}
+
+words!(Keep, "\"all\" or \"latest\"", {
+    "all" => Keep::All,
+    "latest" => Keep::Latest,
+});
+
+words!(Slow, "\"disconnect\" or \"skip\"", {
+    "disconnect" => Slow::Disconnect,
+    "skip" => Slow::Skip,
+});
+
+words!(Format, "\"text\" or \"json\"", {
+    "text" => Format::Text,
+    "json" => Format::Json,
+});
+
+words!(Level, "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"", {
+    "error" => Level::Error,
+    "warn" => Level::Warn,
+    "info" => Level::Info,
+    "debug" => Level::Debug,
+    "trace" => Level::Trace,
+});
+
+/// Where the log lives.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::config) enum StoreKind {
+    Memory,
+}
+
+impl Written for StoreKind {
+    const EXPECTED: &'static str = "\"memory\"";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "memory" => Ok(Self::Memory),
+            "disk" => Err("store = \"disk\" is not in this version; use \"memory\"".into()),
+            _ => Err(format!("expected {}, not {text:?}", Self::EXPECTED)),
+        }
+    }
+}
