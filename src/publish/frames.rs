@@ -261,3 +261,45 @@ fn poll(mut promise: Promise, cx: &mut Context<'_>) -> Outcome {
         Poll::Pending => Outcome::Waiting(promise),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::broker::Level;
+
+    fn promised(receivers: usize) -> (oneshot::Sender<()>, Outcome) {
+        let (keep, kept) = oneshot::channel();
+        let receipt = Receipt { id: None, receivers, level: Level::Stored, duplicate: false };
+        let promise = Box::pin(async move {
+            kept.await.unwrap();
+            Ok(receipt)
+        });
+        (keep, poll_once(promise))
+    }
+
+    #[tokio::test]
+    async fn a_receipt_waits_for_those_before_it() {
+        let (keep_first, first) = promised(1);
+        let (keep_second, second) = promised(2);
+        let outcomes = [first, second, Outcome::Known(Ok(None))];
+        let mut in_flight: VecDeque<_> =
+            outcomes.into_iter().map(|outcome| InFlight { outcome, is_wanted: true }).collect();
+
+        keep_second.send(()).unwrap();
+        let too_early = future::poll_fn(|cx| {
+            let known = std::pin::pin!(first_known(&mut in_flight)).poll(cx);
+            Poll::Ready(known.is_ready())
+        });
+        assert!(!too_early.await);
+
+        keep_first.send(()).unwrap();
+        let mut receivers = Vec::new();
+        while !in_flight.is_empty() {
+            let (answer, _) = first_known(&mut in_flight).await;
+            receivers.push(answer.unwrap().map(|receipt| receipt.receivers));
+        }
+        assert_eq!(receivers, [Some(1), Some(2), None]);
+    }
+}
