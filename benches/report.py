@@ -6,7 +6,7 @@
 RAW has a line of JSON for each run: scenario, server, round, result. A ratio is the median of the
 rounds' ratios, since the servers of one round met the same machine; a figure alone is the median
 of its rounds. With --record, the table goes to benches/RESULTS.md, above the older ones, and the
-chart to benches/chart.svg. Ends with 1 when an event was lost, doubled or out of order.
+chart to benches/chart.svg; README.md's table is replaced. Ends with 1 when an event was lost, doubled or out of order.
 """
 
 import datetime
@@ -20,6 +20,9 @@ from chart import draw
 HERE = pathlib.Path(__file__).parent
 RESULTS = HERE / "RESULTS.md"
 CHART = HERE / "chart.svg"
+README = HERE.parent / "README.md"
+README_BEGIN = "<!-- performance: this table is written by benches/run --record -->\n"
+README_END = "<!-- /performance -->\n"
 MARK = "<!-- results, newest first -->\n"
 
 
@@ -190,11 +193,19 @@ def main():
     print(text)
 
     if "--record" in sys.argv:
-        today = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-        before, mark, after = RESULTS.read_text().partition(MARK)
-        RESULTS.write_text(f"{before}{mark}\n## {today}\n\n{text}{after}")
-        CHART.write_text(draw(runs))
+        record(runs, text)
     return 0 if none_lost else 1
+
+
+def record(runs, text):
+    """Writes what is kept in the repository."""
+    today = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    before, mark, after = RESULTS.read_text().partition(MARK)
+    RESULTS.write_text(f"{before}{mark}\n## {today}\n\n{text}{after}")
+    CHART.write_text(draw(runs))
+    before, begin, rest = README.read_text().partition(README_BEGIN)
+    _, end, after = rest.partition(README_END)
+    README.write_text(f"{before}{begin}\n{table(runs)}\n\n{end}{after}")
 
 
 if __name__ == "__main__":
