@@ -13,9 +13,12 @@ mod support;
 
 mod client;
 mod dice;
+mod image;
 mod kill;
 mod load;
+mod power;
 mod publisher;
 mod readback;
 mod results;
 mod rig;
+mod shim;
