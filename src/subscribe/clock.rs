@@ -1,10 +1,16 @@
 //! What is due at a time: heartbeats, stall limits, rechecks and rates.
 
+use std::time::Duration;
+
 use super::end::End;
 use super::handle::Ticket;
 use super::subscriber::{State, Written};
 use super::wheel::Tick;
 use super::worker::Worker;
+use super::{Settings, Slow};
+
+/// How often we look whether a client whose socket is full has fallen off the end of the history.
+const GLANCE: Duration = Duration::from_secs(1);
 
 impl Worker {
     /// Sees to everyone whose time has come.
@@ -25,7 +31,7 @@ impl Worker {
 
     fn on_timer(&mut self, slot: u32) {
         let now = self.now;
-        let stall = self.settings.stall;
+        let Settings { stall, slow, .. } = self.settings;
         let generation = self.subscribers.generation(slot);
         let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
         if let Some((recheck, due)) = subscriber.extras.as_mut().and_then(|extras| extras.recheck.as_mut())
@@ -38,6 +44,13 @@ impl Worker {
         let paced = subscriber.pace().is_some_and(|pace| pace.due() <= now);
         match subscriber.state {
             State::Blocked if subscriber.last_write.after(stall) <= now => self.end(slot, End::Stalled),
+            State::Blocked if slow == Slow::Disconnect => {
+                // It counts as a receiver; nobody should take it for one for longer than need be.
+                let has_fallen = self.broker.reading(self.reader).has_fallen(&subscriber.subscription);
+                if has_fallen {
+                    self.end(slot, End::FellBehind);
+                }
+            }
             State::Live if paced => self.fall_behind(slot),
             State::Live if subscriber.last_write.after(subscriber.keep_alive) <= now => {
                 subscriber.last_write = now;
@@ -59,7 +72,7 @@ impl Worker {
         let stall = self.settings.stall;
         let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
         let write = match subscriber.state {
-            State::Blocked => subscriber.last_write.after(stall),
+            State::Blocked => subscriber.last_write.after(stall).min(self.now.after(GLANCE)),
             State::Live | State::Behind => subscriber.last_write.after(subscriber.keep_alive),
         };
         let extras = subscriber.extras.as_ref();
