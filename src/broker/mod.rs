@@ -13,6 +13,7 @@
 //! One mutex guards the log. A publish holds it for about a microsecond; a reader takes it once for
 //! all of its subscribers that are up to date, and in small portions for those that are not.
 
+mod bell;
 mod entry;
 mod history;
 mod log;
@@ -27,6 +28,7 @@ mod settings;
 mod slots;
 mod store;
 mod subscription;
+mod sync;
 #[cfg(test)]
 mod tests;
 
@@ -38,18 +40,20 @@ use std::time::SystemTime;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+pub use bell::Wake;
 pub use entry::Entry;
 pub use publication::{ChannelState, Kept, Level, Publication, Receipt, Refused};
-pub use reader::{MOST_READERS, News, ReaderId, Wake};
+pub use reader::{MOST_READERS, News, ReaderId};
 pub use selection::Selection;
 pub use settings::{Keep, Limits, Place, Rate, Rule, Settings};
 pub use slots::Key;
 pub use store::OpenError;
 pub use subscription::{Gap, Read, Reason, Since, Subscribed, Subscription};
 
+use self::bell::Bell;
 use self::log::Log;
 use self::moment::Moment;
-use self::reader::{Bell, Inbox};
+use self::reader::Inbox;
 use self::store::disk::Disk;
 use self::store::writer::{Job, Writer};
 use crate::channel::Channel;
@@ -311,6 +315,11 @@ impl Reading<'_> {
     /// `up_to`.
     pub fn read(&mut self, subscription: &mut Subscription, up_to: u64, limit: usize) -> Read {
         self.log.read(subscription, up_to, limit)
+    }
+
+    /// Whether the history has moved past a subscription.
+    pub fn has_fallen(&self, subscription: &Subscription) -> bool {
+        self.log.has_fallen(subscription)
     }
 
     /// Moves a subscription that the history has moved past on to what is left; what to tell it.

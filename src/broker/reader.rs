@@ -2,7 +2,6 @@
 //! something for its subscribers.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::entry::Entry;
 use super::slots::Key;
@@ -12,37 +11,6 @@ pub type ReaderId = usize;
 
 /// The most readers: each has a bit in a word.
 pub const MOST_READERS: usize = 64;
-
-/// Something a sleeping reader can be woken with.
-pub trait Wake: Send + Sync {
-    /// Wakes it; must not block.
-    fn wake(&self);
-}
-
-/// A reader's bell. Ringing costs a system call only if it has not been rung since the reader last
-/// looked.
-pub(super) struct Bell {
-    rung: AtomicBool,
-    wake: Arc<dyn Wake>,
-}
-
-impl Bell {
-    pub(super) fn new(wake: Arc<dyn Wake>) -> Self {
-        Self { rung: AtomicBool::new(false), wake }
-    }
-
-    /// Called after the log was changed.
-    pub(super) fn ring(&self) {
-        if !self.rung.swap(true, Ordering::AcqRel) {
-            self.wake.wake();
-        }
-    }
-
-    /// Called before the log is read: a change after this rings again.
-    pub(super) fn answer(&self) {
-        self.rung.swap(false, Ordering::AcqRel);
-    }
-}
 
 /// What waits for a reader besides entries.
 #[derive(Debug, Default)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 
@@ -44,6 +44,10 @@ pub(super) fn request(method: Method, path: &str, asked: &Asked) -> Option<Reque
     *request.method_mut() = method;
     *request.uri_mut() = uri;
     *request.headers_mut() = on_behalf_of(&asked.headers, &asked.peer, asked.id);
+    if request.method() == Method::POST {
+        // Some servers answer 411 to a POST that does not say how long it is (RFC 9110 8.6).
+        request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
     if let Some(original) = asked.uri.path_and_query() {
         set(request.headers_mut(), ORIGINAL_URI, original.as_str());
     }

@@ -84,7 +84,7 @@ impl Gateway {
         let asked = asked.clone();
         let (channels, subject) = (handoff.channels.clone(), handoff.subject.clone());
         let runtime = tokio::runtime::Handle::current();
-        OnEnd(Box::new(move |end: End| {
+        OnEnd::new(move |end: End| {
             runtime.spawn(async move {
                 for pause in TELL_AGAIN {
                     let Some(mut request) = ask::request(Method::POST, &path, &asked) else { return };
@@ -103,7 +103,7 @@ impl Gateway {
                     tokio::time::sleep(pause).await;
                 }
             });
-        }))
+        })
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) struct AnswerBody {
     endless: bool,
     idle: Option<Duration>,
     waiting: bool,
+    /// Why it broke off; the client's side hears of it once it has had the time to write the rest.
+    broken: Option<BodyError>,
 }
 
 /// The backend paused for too long within an answer.
@@ -44,7 +46,7 @@ impl AnswerBody {
         clock: bool,
     ) -> Self {
         let idle = clock.then_some(lease.inside.settings.idle_timeout);
-        Self { body, lease: Some(lease), progress, reusable, endless, idle, waiting: false }
+        Self { body, lease: Some(lease), progress, reusable, endless, idle, waiting: false, broken: None }
     }
 
     /// Waits for the next frame; the clock runs only meanwhile, so that a client that reads slowly is
@@ -101,11 +103,21 @@ impl http_body::Body for AnswerBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
+        if let Some(error) = this.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         let polled = this.poll_next(cx);
-        match &polled {
+        match polled {
             Poll::Pending => return Poll::Pending,
+            Poll::Ready(Some(Err(error))) => {
+                this.fail(&error);
+                // hyper closes on an error without writing what it has gathered, head and all. It
+                // does write when there is nothing more for the moment.
+                this.broken = Some(error);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             Poll::Ready(Some(Ok(_))) => {}
-            Poll::Ready(Some(Err(error))) => this.fail(error),
             Poll::Ready(None) => this.end(),
         }
         this.waiting = false;

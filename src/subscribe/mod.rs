@@ -4,10 +4,15 @@
 //! then taken from hyper and kept by one of the fan-out threads, with a few hundred bytes and no
 //! task. What it gets is what a cursor in the log reads, so nothing here queues events.
 
+mod clock;
+mod deliver;
 mod end;
 mod groups;
+mod handle;
 pub mod head;
+mod initial;
 mod pace;
+mod piece;
 mod slab;
 mod subscriber;
 mod wheel;
@@ -23,18 +28,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, Version};
 use http_body::Body as _;
-use http_body_util::BodyExt;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 pub use self::end::End;
+use self::handle::{Command, Handle, Ticket};
 use self::pace::Pace;
 use self::subscriber::{Extras, Held, Subscriber};
 use self::wheel::Tick;
-use self::worker::{Command, Handle, Ticket, Worker};
+use self::worker::Worker;
 use crate::body::Body;
 use crate::broker::{Broker, Since, Subscribed};
 use crate::channel::Channel;
-use crate::event::encode;
 use crate::listen::Socket;
 use crate::listen::connection::{Answer, Takeover};
 use crate::metrics::Metrics;
@@ -153,8 +156,29 @@ impl std::fmt::Debug for Recheck {
     }
 }
 
-/// Is told once that a client is gone, and why; must not block.
-pub struct OnEnd(pub Box<dyn FnOnce(End) + Send + Sync>);
+/// Is told once that a client is gone, and why, even if it left before it was held; must not block.
+pub struct OnEnd(Option<Box<dyn FnOnce(End) + Send + Sync>>);
+
+impl OnEnd {
+    /// Calls `tell` when the time has come.
+    pub fn new(tell: impl FnOnce(End) + Send + Sync + 'static) -> Self {
+        Self(Some(Box::new(tell)))
+    }
+
+    pub(crate) fn tell(mut self, end: End) {
+        if let Some(tell) = self.0.take() {
+            tell(end);
+        }
+    }
+}
+
+impl Drop for OnEnd {
+    fn drop(&mut self) {
+        if let Some(tell) = self.0.take() {
+            tell(End::ClientLeft);
+        }
+    }
+}
 
 impl std::fmt::Debug for OnEnd {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -260,7 +284,12 @@ impl Streams {
         let (subject, reader) = (ask.subject.as_ref(), inner.workers[turn].reader);
         let (subscription, gap) = match inner.broker.subscribe(&ask.channels, since, subject, reader) {
             Ok(Subscribed::Open(subscription, gap)) => (subscription, gap),
-            Ok(Subscribed::Over) => return Answer::Response(no_content()),
+            Ok(Subscribed::Over) => {
+                if let Some(on_end) = ask.on_end {
+                    on_end.tell(End::Closed);
+                }
+                return Answer::Response(no_content());
+            }
             Err(refused) => {
                 tracing::warn!(%refused, "a stream cannot be opened; the client is asked to come back");
                 return Answer::Response(self.come_back());
@@ -289,7 +318,8 @@ impl Streams {
             Some(Initial(body)) => {
                 tokio::spawn(async move {
                     let mut socket = socket;
-                    match write_initial(&mut socket, &opening, body, framed, streams.0.settings.stall).await {
+                    match initial::write(&mut socket, &opening, body, framed, streams.0.settings.stall).await
+                    {
                         Ok(()) => streams.adopt(turn, socket, |held| new(held, Bytes::new())),
                         Err(error) => tracing::debug!(%error, "the client left during its initial events"),
                     }
@@ -334,50 +364,4 @@ fn hold(socket: Socket, settings: &Settings) -> io::Result<Held> {
         }
         Socket::Unix(stream) => Ok(Held::Unix(mio::net::UnixStream::from_std(stream.into_std()?))),
     }
-}
-
-/// Writes a stream's opening and the events that its backend sends along. They end with a blank line,
-/// whatever the backend wrote, so that the next event stands alone.
-async fn write_initial(
-    socket: &mut Socket,
-    opening: &[u8],
-    mut body: Body,
-    framed: bool,
-    stall: Duration,
-) -> io::Result<()> {
-    write_in_time(socket, opening, stall).await?;
-    let mut scrap = [0; 256];
-    let mut end = [0; 2];
-    loop {
-        let frame = tokio::select! {
-            frame = body.frame() => frame,
-            read = socket.read(&mut scrap) => match read? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                _ => continue,
-            },
-        };
-        // A backend that breaks off has said what it has said: the client is still held.
-        let Some(Ok(frame)) = frame else { break };
-        let Ok(data) = frame.into_data() else { continue };
-        if data.is_empty() {
-            continue;
-        }
-        for &byte in &data[data.len().saturating_sub(2)..] {
-            end = [end[1], byte];
-        }
-        write_in_time(socket, &encode::frame(&data, framed), stall).await?;
-    }
-    let missing: &[u8] = match &end {
-        [0, 0] | b"\n\n" | b"\r\r" => b"",
-        [_, b'\n' | b'\r'] => b"\n",
-        _ => b"\n\n",
-    };
-    if !missing.is_empty() {
-        write_in_time(socket, &encode::frame(missing, framed), stall).await?;
-    }
-    Ok(())
-}
-
-async fn write_in_time(socket: &mut Socket, bytes: &[u8], stall: Duration) -> io::Result<()> {
-    tokio::time::timeout(stall, socket.write_all(bytes)).await.map_err(|_| io::ErrorKind::TimedOut)?
 }

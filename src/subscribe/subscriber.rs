@@ -297,7 +297,7 @@ impl Subscriber {
         // Whoever is told that the client has left finds it no longer counted.
         drop(self.subscription);
         if let Some(on_end) = self.extras.and_then(|extras| extras.on_end) {
-            (on_end.0)(end);
+            on_end.tell(end);
         }
     }
 }

@@ -131,7 +131,7 @@ fn passes(name: &str) -> bool {
 
 /// What a proxy says about whom it speaks for; a client could say anything there.
 fn is_forwarding(name: &str) -> bool {
-    matches!(name, "forwarded" | "x-real-ip" | "x-request-id" | "x-original-uri")
+    matches!(name, "forwarded" | "via" | "x-real-ip" | "x-request-id" | "x-original-uri")
         || name.starts_with("x-forwarded")
 }
 
@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn the_backend_is_told_who_asks_for_what() {
         let mut request = Request::new(Body::empty());
-        *request.headers_mut() = headers(&["Host: example.org:8080", "Via: 1.1 front"]);
+        *request.headers_mut() = headers(&["Host: example.org:8080", "Via: 1.1 forged"]);
         let id = RequestId::generate();
 
         pass_request(&mut request, &peer("[2001:db8::1]:5000"), id, &HeaderValue::from_static("app"));
@@ -244,7 +244,6 @@ mod tests {
                 r#"forwarded: for="[2001:db8::1]";host="example.org:8080";proto=http"#.to_owned(),
                 "host: example.org:8080".into(),
                 format!("outboard: {}", env!("CARGO_PKG_VERSION")),
-                "via: 1.1 front".into(),
                 "via: 1.1 outboard".into(),
                 "x-forwarded-for: 2001:db8::1".into(),
                 "x-forwarded-host: example.org:8080".into(),

@@ -1,0 +1,60 @@
+//! The next event when one has reached everybody: as fast as the server can.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use serde_json::{Value, json};
+
+use super::{Measure, SETTLING, latency, round, verdict};
+use crate::Arguments;
+use crate::world::{PATIENCE, World};
+
+/// Keeps `window` events on their way.
+pub(crate) fn run(arguments: &Arguments) -> Result<Value> {
+    let mut world = World::new(arguments)?;
+    world.gather(arguments.subscribers, 1)?;
+    world.hire(arguments.target()?, 1)?;
+    let mut arrived = 0;
+    circulate(&mut world, arguments, &mut arrived, arguments.warm_up())?;
+
+    let before = world.crowd.tally.delivered;
+    world.crowd.measured_from = world.clock.now();
+    let measure = Measure::begin(&world.server)?;
+    circulate(&mut world, arguments, &mut arrived, arguments.time())?;
+    let used = measure.end(&world.server)?;
+    let delivered = world.crowd.tally.delivered - before;
+    world.settle(SETTLING)?;
+
+    Ok(json!({
+        "subscribers": arguments.subscribers,
+        "outstanding": arguments.window,
+        "bytes": arguments.size,
+        "deliveries_per_second": round(delivered as f64 / used.seconds),
+        "cpu_us_per_delivery": used.cpu_per(delivered),
+        "latency_ms": latency(&world),
+        "load": used.load(),
+        "generator_load": used.generator_load(),
+        "events": verdict(&world),
+    }))
+}
+
+fn circulate(world: &mut World, arguments: &Arguments, arrived: &mut usize, time: Duration) -> Result<()> {
+    let end = Instant::now() + time;
+    let mut progress = (Instant::now(), *arrived);
+    while Instant::now() < end {
+        let everybody = |count: &u32| *count as usize >= arguments.subscribers;
+        while world.crowd.arrivals.get(*arrived).is_some_and(everybody) {
+            *arrived += 1;
+        }
+        while (world.sent[0] as usize) < *arrived + arguments.window {
+            world.publish(0, 0)?;
+        }
+        world.turn(Duration::from_millis(10))?;
+        if *arrived > progress.1 {
+            progress = (Instant::now(), *arrived);
+        } else if progress.0.elapsed() > PATIENCE {
+            bail!("event {arrived} has not reached everybody: {:?}", world.crowd.tally);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,4 @@
+//! What the hand-over to fan-out threads is built from; a test puts `loom`'s in its place.
+
+pub(super) use std::sync::Arc;
+pub(super) use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,0 +1,120 @@
+//! What an outside examiner found: odd, cut and hostile input to the real program.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a fixture that breaks is a failed test")]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use support::{Backend, DEADLINE, Outboard};
+
+/// Sends `request` as it is, and reads to the end of whatever comes back.
+fn exchange(outboard: &Outboard, request: &str) -> String {
+    let mut socket = TcpStream::connect(outboard.address()).unwrap();
+    socket.set_read_timeout(Some(DEADLINE)).unwrap();
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    // A connection that is broken off has said what it has said.
+    let _ = socket.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[test]
+fn an_answer_that_breaks_off_at_once_reaches_the_client_as_far_as_it_came() {
+    for framing in ["Content-Length: 10\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"] {
+        let backend = Backend::start(move |exchange| {
+            exchange.write(format!("HTTP/1.1 200 OK\r\n{framing}"));
+            exchange.cut();
+        });
+        let outboard = Outboard::behind(&backend).start();
+
+        let answer = exchange(&outboard, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{framing:?}: {answer:?}");
+        assert!(answer.contains("abc"), "{framing:?}: {answer:?}");
+        assert!(!answer.ends_with("0\r\n\r\n"), "a cut answer looks whole: {answer:?}");
+    }
+}
+
+#[test]
+fn initial_events_stand_apart_from_what_follows_however_their_lines_end() {
+    for (body, expected) in [
+        ("data: a\r\rdata: b\r", &["a", "b"][..]),
+        ("data: a\r\n\r\ndata: b\r\n", &["a", "b"]),
+        ("data: a\n\ndata: b\r", &["a", "b"]),
+        ("data: a\n\r\n", &["a"]),
+        ("data: a\r\n\r", &["a"]),
+        ("\u{feff}data: a\n\n", &["a"]),
+        ("\u{feff}", &[]),
+        (":\r", &[]),
+    ] {
+        let backend = Backend::start(move |exchange| {
+            exchange.answer("200 OK", &["Content-Type: text/event-stream", "Outboard-Channel: a"], body);
+        });
+        let outboard = Outboard::behind(&backend).start();
+        let mut stream = outboard.subscribe("/any");
+
+        outboard.publish("a", "live");
+
+        for data in expected {
+            assert_eq!(&stream.data(), data, "{body:?}");
+        }
+        assert_eq!(stream.data(), "live", "{body:?}");
+    }
+}
+
+#[test]
+fn a_backend_is_told_of_a_client_that_leaves_during_its_initial_events() {
+    let backend = Backend::start(|exchange| {
+        if exchange.target() == "/left" {
+            return exchange.answer("204 No Content", &[], "");
+        }
+        exchange.write(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 99\r\n\
+             Outboard-Channel: a\r\nOutboard-Gone: /left\r\n\r\ndata: first\n\n",
+        );
+        exchange.wait_until_closed();
+    });
+    let outboard = Outboard::behind(&backend).start();
+    let mut stream = outboard.subscribe("/any");
+    assert_eq!(stream.data(), "first");
+    backend.next_request();
+
+    drop(stream);
+
+    let head = backend.next_request();
+    assert!(head.starts_with("POST /left "), "{head}");
+    assert!(head.to_lowercase().contains("outboard-reason: client-left"), "{head}");
+}
+
+#[test]
+fn a_word_to_the_backend_says_that_it_has_no_body() {
+    let backend = Backend::start(|exchange| match exchange.target() {
+        "/left" => exchange.answer("204 No Content", &[], ""),
+        _ => exchange.answer("200 OK", &["Outboard-Channel: a", "Outboard-Gone: /left"], ""),
+    });
+    let outboard = Outboard::behind(&backend).start();
+    let stream = outboard.subscribe("/any");
+    backend.next_request();
+
+    drop(stream);
+
+    let head = backend.next_request().to_lowercase();
+    assert!(head.contains("\r\ncontent-length: 0"), "some servers answer 411 to this: {head}");
+}
+
+#[test]
+fn a_client_does_not_say_through_whom_it_came() {
+    let backend = Backend::start(|exchange| {
+        let head = exchange.head.clone();
+        exchange.answer("200 OK", &[], &head);
+    });
+    let outboard = Outboard::behind(&backend).start();
+
+    let seen =
+        exchange(&outboard, "GET / HTTP/1.1\r\nHost: a\r\nVia: 1.0 forged\r\nConnection: close\r\n\r\n");
+
+    assert!(seen.contains("Via: 1.1 outboard"), "{seen}");
+    assert!(!seen.contains("forged"), "{seen}");
+}
