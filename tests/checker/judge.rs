@@ -375,7 +375,7 @@ impl<'h> OneLog<'_, 'h> {
         let got: HashSet<&str> = stretch.events.iter().map(|&(_, _, data)| data).collect();
         let mut nodes = stretch.events.iter().filter_map(|&(_, _, data)| order.find(data));
         let Some(first) = nodes.next() else { return Vec::new() };
-        let last = nodes.last().unwrap_or(first);
+        let last = nodes.next_back().unwrap_or(first);
         let roots: Vec<Node> = order.moment(stretch.since).into_iter().chain([first]).collect();
         let after = order.all_after(&roots);
         let before = order.all_before(last);
@@ -423,8 +423,7 @@ impl<'h> OneLog<'_, 'h> {
     fn was_seen(&self, data: &str) -> bool {
         let by_client = |stretch: &&Stretch<'_>| stretch.events.iter().any(|&(_, _, seen)| seen == data);
         let by_reader = |readback: &&Readback| readback.entries.iter().any(|(_, seen)| seen == data);
-        self.stretches.iter().any(|stretch| by_client(&stretch))
-            || self.readbacks.iter().any(|readback| by_reader(&readback))
+        self.stretches.iter().any(by_client) || self.readbacks.iter().any(by_reader)
     }
 
     // ---- gaps --------------------------------------------------------------------------------

@@ -272,13 +272,12 @@ fn a_full_disk_refuses_publishes_and_nothing_else() {
     assert!(process.log().contains("Is the disk full?"), "{}", process.log());
 
     // Full as it is, a restart serves what is stored.
-    let (mut process, mut stream) = (process, stream);
-    process.kill();
+    drop((process, stream));
     patient.note(What::Ended);
     patient.history.lives.push(Life { continues: true });
-    process = patient.rig.start();
+    let process = patient.rig.start();
     patient.assert_the_site_is_up();
-    stream = patient.listen();
+    let mut stream = patient.listen();
     patient.read_until(&mut stream, &format!("e{}", full - 1));
 
     // Room is made: the same disk, and more of it.
