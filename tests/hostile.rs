@@ -6,6 +6,7 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 
 use support::{Backend, DEADLINE, Outboard};
 
@@ -117,4 +118,25 @@ fn a_client_does_not_say_through_whom_it_came() {
 
     assert!(seen.contains("Via: 1.1 outboard"), "{seen}");
     assert!(!seen.contains("forged"), "{seen}");
+}
+
+#[test]
+fn the_log_says_when_silent_publishers_have_taken_all_the_room() {
+    let backend = Backend::greeting();
+    let outboard = Outboard::behind(&backend).with_variable("OUTBOARD__PUBLISH__MAX_PUBLISHERS", "3").start();
+    let silent: Vec<_> = (0..3).map(|_| UnixStream::connect(outboard.socket()).unwrap()).collect();
+
+    let mut patient = UnixStream::connect(outboard.socket()).unwrap();
+    patient.write_all(b"channel: a\ndata: 1\n\n").unwrap();
+
+    let waiting = outboard
+        .process()
+        .wait_for("what is wrong", |line| line.contains("max_publishers").then(|| line.to_owned()));
+    drop(silent);
+
+    let mut reply = [0; 3];
+    patient.set_read_timeout(Some(DEADLINE)).unwrap();
+    patient.read_exact(&mut reply).unwrap();
+    assert_eq!(&reply, b"ok ");
+    assert!(waiting.contains("WARN") && waiting.contains("publish.sock"), "{waiting}");
 }
