@@ -7,6 +7,7 @@ mod support;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use support::{Backend, DEADLINE, Outboard};
 
@@ -139,4 +140,29 @@ fn the_log_says_when_silent_publishers_have_taken_all_the_room() {
     patient.read_exact(&mut reply).unwrap();
     assert_eq!(&reply, b"ok ");
     assert!(waiting.contains("WARN") && waiting.contains("publish.sock"), "{waiting}");
+}
+
+#[test]
+fn a_recheck_that_a_route_s_auth_asked_for_asks_the_auth_again() {
+    let asked = AtomicUsize::new(0);
+    let backend =
+        Backend::start(move |exchange| match (exchange.target(), asked.fetch_add(1, Ordering::SeqCst)) {
+            ("/may?who=7", 0..3) => exchange.answer("204 No Content", &["Outboard-Recheck: 1"], ""),
+            ("/may?who=7", _) => exchange.answer("403 Forbidden", &[], ""),
+            _ => exchange.answer("404 Not Found", &[], ""),
+        });
+    let outboard = Outboard::behind(&backend)
+        .with_config(
+            "[[event_route]]\npath = \"/events\"\nchannels = [\"a\"]\nauth = \"/may?who={query.who}\"",
+        )
+        .start();
+
+    let mut stream = outboard.subscribe("/events?who=7");
+
+    assert_eq!(stream.rest().len(), 0);
+    for _ in 0..4 {
+        let head = backend.next_request();
+        assert!(head.starts_with("GET /may?who=7 "), "{head}");
+        assert!(head.to_lowercase().contains("outboard-channel: a"), "{head}");
+    }
 }
