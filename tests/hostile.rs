@@ -166,3 +166,24 @@ fn a_recheck_that_a_route_s_auth_asked_for_asks_the_auth_again() {
         assert!(head.to_lowercase().contains("outboard-channel: a"), "{head}");
     }
 }
+
+#[test]
+fn a_backend_is_told_who_left_a_route_and_which_channels() {
+    let backend = Backend::start(|exchange| match exchange.target() {
+        "/may" => exchange.answer("204 No Content", &["Outboard-Gone: /left"], ""),
+        _ => exchange.answer("204 No Content", &[], ""),
+    });
+    let outboard = Outboard::behind(&backend)
+        .with_config(
+            "[[event_route]]\npath = \"/events\"\nchannels = [\"a\", \"b\"]\nauth = \"/may\"\nsubject = \"u{query.who}\"",
+        )
+        .start();
+    let stream = outboard.subscribe("/events?who=7");
+    backend.next_request();
+
+    drop(stream);
+
+    let head = backend.next_request().to_lowercase();
+    assert!(head.starts_with("post /left "), "{head}");
+    assert!(head.contains("outboard-channel: a, b") && head.contains("outboard-subject: u7"), "{head}");
+}

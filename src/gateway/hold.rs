@@ -59,7 +59,8 @@ impl Gateway {
         hold.retry = handoff.retry.or(hold.retry);
         hold.keep_alive = handoff.keep_alive.or(hold.keep_alive);
         hold.subject = handoff.subject.clone().or(hold.subject);
-        hold.on_end = handoff.gone.clone().map(|path| self.tell_gone(path, &handoff, &asked));
+        // What is held may be the route's choice in part, so this comes after all that is filled in.
+        hold.on_end = handoff.gone.clone().map(|path| self.tell_gone(path, &hold, &asked));
         hold.recheck = handoff.recheck.map(|every| self.recheck(every, question, handoff, asked));
         self.streams.open(hold)
     }
@@ -92,10 +93,10 @@ impl Gateway {
     }
 
     /// Tells the backend once that the client is gone; tries again while nobody answers.
-    fn tell_gone(self: &Arc<Self>, path: String, handoff: &Handoff, asked: &Asked) -> OnEnd {
+    fn tell_gone(self: &Arc<Self>, path: String, held: &Ask, asked: &Asked) -> OnEnd {
         let backend = Arc::clone(&self.backend);
         let asked = asked.clone();
-        let (channels, subject) = (handoff.channels.clone(), handoff.subject.clone());
+        let (channels, subject) = (held.channels.clone(), held.subject.clone());
         let runtime = tokio::runtime::Handle::current();
         OnEnd::new(move |end: End| {
             runtime.spawn(async move {
