@@ -21,6 +21,20 @@ pub(super) const REASON: HeaderName = HeaderName::from_static("outboard-reason")
 /// The path and query that the client asked for.
 const ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
 
+/// What a backend is asked about a client: at first, and again at each recheck.
+#[derive(Clone, Debug)]
+pub(super) enum Question {
+    /// The client's own request, which the backend answers with a handoff.
+    Itself,
+    /// A route's `auth`, which lets the client listen with any 2xx.
+    MayListen {
+        /// The path, filled in for this client.
+        path: String,
+        /// The channels that the route is about.
+        channels: Vec<Channel>,
+    },
+}
+
 /// Why the backend's word on a client is not a handoff.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NoHandoff {
@@ -32,6 +46,8 @@ pub(super) enum NoHandoff {
     Invalid(#[from] handoff::InvalidHandoff),
     #[error("the backend's answer names no channel")]
     NoChannel,
+    #[error("there is no path to ask at")]
+    NoPath,
 }
 
 /// A request for `path`, with the client's cookies and the like. `None` if `path` is none.
@@ -54,16 +70,42 @@ pub(super) fn request(method: Method, path: &str, asked: &Asked) -> Option<Reque
     Some(request)
 }
 
+/// The question whether the client may listen to `channels`. `None` if `path` is none.
+pub(super) fn may_listen(path: &str, channels: &[Channel], asked: &Asked) -> Option<Request<Body>> {
+    let mut request = request(Method::GET, path, asked)?;
+    if !channels.is_empty() {
+        name_channels(request.headers_mut(), channels);
+    }
+    Some(request)
+}
+
 /// The client's own request once more.
-pub(super) fn again(asked: &Asked) -> Request<Body> {
+fn again(asked: &Asked) -> Request<Body> {
     let mut request = Request::new(Body::empty());
     *request.uri_mut() = asked.uri.clone();
     *request.headers_mut() = on_behalf_of(&asked.headers, &asked.peer, asked.id);
     request
 }
 
-/// Asks for a handoff.
-pub(super) async fn handoff(backend: &Backend, request: Request<Body>) -> Result<Handoff, NoHandoff> {
+/// Asks once more; what the backend says about a client that it still accepts.
+pub(super) async fn once_more(
+    backend: &Backend,
+    question: &Question,
+    asked: &Asked,
+) -> Result<Handoff, NoHandoff> {
+    match question {
+        Question::Itself => {
+            let handoff = handoff(backend, again(asked)).await?;
+            handoff.filter(|handoff| !handoff.channels.is_empty()).ok_or(NoHandoff::NoChannel)
+        }
+        Question::MayListen { path, channels } => {
+            let request = may_listen(path, channels, asked).ok_or(NoHandoff::NoPath)?;
+            Ok(handoff(backend, request).await?.unwrap_or_default())
+        }
+    }
+}
+
+async fn handoff(backend: &Backend, request: Request<Body>) -> Result<Option<Handoff>, NoHandoff> {
     let mut answer: Response<Body> = backend.ask(request).await?;
     let handoff = handoff::take(answer.headers_mut());
     let status = answer.status();
@@ -72,7 +114,7 @@ pub(super) async fn handoff(backend: &Backend, request: Request<Body>) -> Result
     if !status.is_success() {
         return Err(NoHandoff::Status(status));
     }
-    handoff?.filter(|handoff| !handoff.channels.is_empty()).ok_or(NoHandoff::NoChannel)
+    Ok(handoff?)
 }
 
 /// Sets a header to text that may be beyond ASCII.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::{Method, Response, StatusCode, header};
 
+use super::ask::Question;
 use super::{Asked, Gateway, ask, is_passing, refuse};
 use crate::body::Body;
 use crate::channel::Channel;
@@ -28,10 +29,10 @@ impl Gateway {
                 }
             };
 
-        let handoff = match auth {
-            None => Handoff::default(),
+        let (handoff, question) = match auth {
+            None => (Handoff::default(), Question::Itself),
             Some(path) => match self.may_listen(&path, &channels, asked).await {
-                Ok(handoff) => handoff,
+                Ok(handoff) => (handoff, Question::MayListen { path, channels: channels.clone() }),
                 Err(refusal) => return Answer::Response(*refusal),
             },
         };
@@ -47,7 +48,7 @@ impl Gateway {
         hold.keep_alive = route.keep_alive;
         hold.retry = route.retry;
         hold.subject = subject;
-        self.hold(hold, handoff, asked.clone())
+        self.hold(hold, handoff, question, asked.clone())
     }
 
     /// Asks the backend whether this client may listen. A failure to answer is never a yes, and for an
@@ -58,12 +59,9 @@ impl Gateway {
         channels: &[Channel],
         asked: &Asked,
     ) -> Result<Handoff, Box<Response<Body>>> {
-        let Some(mut request) = ask::request(Method::GET, path, asked) else {
+        let Some(request) = ask::may_listen(path, channels, asked) else {
             return Err(Box::new(self.streams.come_back()));
         };
-        if !channels.is_empty() {
-            ask::name_channels(request.headers_mut(), channels);
-        }
         let mut answer = self.backend.ask(request).await.map_err(|fault| {
             let response = self.fault(&fault, asked);
             Box::new(if fault.is_client() { response } else { self.streams.come_back() })

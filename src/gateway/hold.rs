@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::header::{self, HeaderName};
 use http::{HeaderValue, Method, Response};
 
+use super::ask::Question;
 use super::{Asked, Gateway, ask};
 use crate::body::Body;
 use crate::handoff::Handoff;
@@ -36,11 +37,17 @@ impl Gateway {
         let mut hold = Ask::new(handoff.channels.clone(), asked.version);
         hold.initial = initial(&parts.headers, body, &asked);
         hold.headers = parts.headers;
-        self.hold(hold, handoff, asked)
+        self.hold(hold, handoff, Question::Itself, asked)
     }
 
     /// Fills in what the backend said and what the client said, and opens the stream.
-    pub(super) fn hold(self: &Arc<Self>, mut hold: Ask, handoff: Handoff, asked: Asked) -> Answer {
+    pub(super) fn hold(
+        self: &Arc<Self>,
+        mut hold: Ask,
+        handoff: Handoff,
+        question: Question,
+        asked: Asked,
+    ) -> Answer {
         if self.draining.has_begun() {
             return Answer::Response(self.streams.come_back());
         }
@@ -52,21 +59,28 @@ impl Gateway {
         hold.retry = handoff.retry.or(hold.retry);
         hold.keep_alive = handoff.keep_alive.or(hold.keep_alive);
         hold.subject = handoff.subject.clone().or(hold.subject);
-        hold.on_end = handoff.gone.clone().map(|path| self.tell_gone(path, &handoff, &asked));
-        hold.recheck = handoff.recheck.map(|every| self.recheck(every, handoff, asked));
+        // What is held may be the route's choice in part, so this comes after all that is filled in.
+        hold.on_end = handoff.gone.clone().map(|path| self.tell_gone(path, &hold, &asked));
+        hold.recheck = handoff.recheck.map(|every| self.recheck(every, question, handoff, asked));
         self.streams.open(hold)
     }
 
     /// Asks the same question again; only the same answer lets the client stay.
-    fn recheck(self: &Arc<Self>, every: Duration, first: Handoff, asked: Asked) -> Recheck {
+    fn recheck(
+        self: &Arc<Self>,
+        every: Duration,
+        question: Question,
+        first: Handoff,
+        asked: Asked,
+    ) -> Recheck {
         let gateway = Arc::downgrade(self);
-        let (first, asked) = (Arc::new(first), Arc::new(asked));
+        let about = Arc::new((question, first, asked));
         let ask = move || -> crate::subscribe::MayStay {
-            let (gateway, first, asked) = (gateway.clone(), Arc::clone(&first), Arc::clone(&asked));
+            let (gateway, about) = (gateway.clone(), Arc::clone(&about));
             Box::pin(async move {
                 let Some(gateway) = gateway.upgrade() else { return false };
-                let request = ask::again(&asked);
-                match ask::handoff(&gateway.backend, request).await {
+                let (question, first, asked) = &*about;
+                match ask::once_more(&gateway.backend, question, asked).await {
                     Ok(now) => now.channels == first.channels && now.subject == first.subject,
                     Err(reason) => {
                         tracing::info!(%reason, path = asked.uri.path(), "a stream is not allowed any more");
@@ -79,10 +93,10 @@ impl Gateway {
     }
 
     /// Tells the backend once that the client is gone; tries again while nobody answers.
-    fn tell_gone(self: &Arc<Self>, path: String, handoff: &Handoff, asked: &Asked) -> OnEnd {
+    fn tell_gone(self: &Arc<Self>, path: String, held: &Ask, asked: &Asked) -> OnEnd {
         let backend = Arc::clone(&self.backend);
         let asked = asked.clone();
-        let (channels, subject) = (handoff.channels.clone(), handoff.subject.clone());
+        let (channels, subject) = (held.channels.clone(), held.subject.clone());
         let runtime = tokio::runtime::Handle::current();
         OnEnd::new(move |end: End| {
             runtime.spawn(async move {
