@@ -2,6 +2,8 @@
 //!
 //! The bell is compiled from the product's own file, with `loom`'s atomics in place of the system's.
 
+#![allow(clippy::unwrap_used, reason = "a poisoned lock is a failed test")]
+
 #[path = "../src/broker/bell.rs"]
 #[allow(unreachable_pub)]
 mod bell;

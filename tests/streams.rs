@@ -274,7 +274,7 @@ fn silence_is_broken_by_a_comment_of_one_line() {
 
 #[test]
 fn a_client_that_does_not_read_is_cut_off_and_harms_nobody() {
-    let (_backend, outboard) = with_news("[history]\nmax_events = 20\n[stream]\nstall = \"2s\"\n");
+    let (_backend, outboard) = with_news("[history]\nmax_events = 20\n[stream]\nstall = \"5m\"\n");
     let mut idle = outboard.subscribe("/news");
     let mut reader = outboard.subscribe("/news");
     let event = "x".repeat(100_000);

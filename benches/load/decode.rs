@@ -89,6 +89,8 @@ impl Decoder {
         };
         let head = self.rest[..end].to_ascii_lowercase();
         self.phase = if !head.starts_with(b"http/1.1 200") {
+            let status = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+            eprintln!("load: a stream was refused: {}", String::from_utf8_lossy(status));
             Phase::Refused
         } else if memmem::find(&head, b"transfer-encoding: chunked").is_some() {
             Phase::Size

@@ -65,6 +65,9 @@ pub struct Arguments {
     /// How long to run before measuring.
     #[arg(long, default_value_t = 1.0)]
     warm_up: f64,
+    /// How many connections may be on their way while a crowd gathers: less than any listener's backlog.
+    #[arg(long, default_value_t = 256)]
+    gathering: usize,
     /// Events that those who come back have missed.
     #[arg(long, default_value_t = 100)]
     missed: usize,

@@ -1,5 +1,6 @@
 //! The publishers: they write events over a Unix socket or by HTTP, and read every reply.
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
@@ -44,8 +45,12 @@ impl FromStr for Target {
 /// One connection that publishes.
 pub(crate) struct Publisher {
     target: Target,
+    registry: Registry,
+    token: Token,
     socket: Socket,
     output: Vec<u8>,
+    /// Requests for which a connection of their own has to wait: Pushpin takes one each.
+    waiting: VecDeque<Vec<u8>>,
     input: Vec<u8>,
     /// Events published and not answered yet.
     pub outstanding: usize,
@@ -63,6 +68,29 @@ enum Socket {
 }
 
 impl Socket {
+    fn connect(target: &Target, registry: &Registry, token: Token) -> Result<Socket> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        Ok(match target {
+            Target::Frames(path) => {
+                let stream = UnixStream::connect(path)
+                    .with_context(|| format!("cannot connect to {}", path.display()))?;
+                stream.set_nonblocking(true)?;
+                let mut stream = mio::net::UnixStream::from_std(stream);
+                registry.register(&mut stream, token, both)?;
+                Socket::Unix(stream)
+            }
+            Target::Post(address, _) | Target::Grip(address, _) => {
+                let stream = std::net::TcpStream::connect(address)
+                    .with_context(|| format!("cannot connect to {address}"))?;
+                stream.set_nodelay(true)?;
+                stream.set_nonblocking(true)?;
+                let mut stream = mio::net::TcpStream::from_std(stream);
+                registry.register(&mut stream, token, both)?;
+                Socket::Tcp(stream)
+            }
+        })
+    }
+
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Socket::Unix(socket) => socket.read(buffer),
@@ -81,31 +109,14 @@ impl Socket {
 impl Publisher {
     /// Connects, and is told of its socket by `token`.
     pub(crate) fn connect(target: &Target, registry: &Registry, token: Token) -> Result<Publisher> {
-        let both = Interest::READABLE | Interest::WRITABLE;
-        let socket = match target {
-            Target::Frames(path) => {
-                let stream = UnixStream::connect(path)
-                    .with_context(|| format!("cannot connect to {}", path.display()))?;
-                stream.set_nonblocking(true)?;
-                let mut stream = mio::net::UnixStream::from_std(stream);
-                registry.register(&mut stream, token, both)?;
-                Socket::Unix(stream)
-            }
-            Target::Post(address, _) | Target::Grip(address, _) => {
-                let stream = std::net::TcpStream::connect(address)
-                    .with_context(|| format!("cannot connect to {address}"))?;
-                stream.set_nodelay(true)?;
-                stream.set_nonblocking(true)?;
-                let mut stream = mio::net::TcpStream::from_std(stream);
-                registry.register(&mut stream, token, both)?;
-                Socket::Tcp(stream)
-            }
-        };
-        let target = target.clone();
+        let socket = Socket::connect(target, registry, token)?;
         Ok(Publisher {
-            target,
+            target: target.clone(),
+            registry: registry.try_clone()?,
+            token,
             socket,
             output: Vec::new(),
+            waiting: VecDeque::new(),
             input: Vec::new(),
             outstanding: 0,
             taken: 0,
@@ -144,6 +155,10 @@ impl Publisher {
         let head = format!(
             "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
         );
+        if matches!(self.target, Target::Grip(..)) && self.outstanding > 1 {
+            self.waiting.push_back([head.as_bytes(), body].concat());
+            return;
+        }
         self.output.extend_from_slice(head.as_bytes());
         self.output.extend_from_slice(body);
     }
@@ -164,9 +179,10 @@ impl Publisher {
     /// Reads the replies that have come, and goes on writing.
     pub(crate) fn ready(&mut self) -> Result<()> {
         let mut buffer = [0; 16 * 1024];
-        loop {
+        let mut closed = false;
+        while !closed {
             match self.socket.read(&mut buffer) {
-                Ok(0) => bail!("the server has closed a publisher's connection"),
+                Ok(0) => closed = true,
                 Ok(length) => self.input.extend_from_slice(&buffer[..length]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -176,6 +192,15 @@ impl Publisher {
         match self.target {
             Target::Frames(_) => self.lines(),
             Target::Post(..) | Target::Grip(..) => self.responses()?,
+        }
+        if closed {
+            // Pushpin does so after each reply.
+            let replied = self.outstanding == self.waiting.len();
+            if !replied || !matches!(self.target, Target::Grip(..)) {
+                bail!("the server has closed a publisher's connection");
+            }
+            self.socket = Socket::connect(&self.target, &self.registry, self.token)?;
+            self.output = self.waiting.pop_front().unwrap_or_default();
         }
         self.flush()
     }

@@ -25,13 +25,11 @@ pub(crate) struct World {
     /// The server's processes.
     pub server: process::Processes,
     size: usize,
+    gathering: usize,
 }
 
 /// Above any subscriber's number.
 const FIRST_PUBLISHER: usize = 1 << 24;
-
-/// How many connections may be on their way while a crowd gathers: less than any listener's backlog.
-const GATHERING: usize = 256;
 
 /// How long a crowd may take to gather or to be served.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -49,6 +47,7 @@ impl World {
             sent: Vec::new(),
             server: process::Processes::with_descendants(&arguments.pid)?,
             size: arguments.size,
+            gathering: arguments.gathering,
         })
     }
 
@@ -96,9 +95,10 @@ impl World {
         let before = self.crowd.len();
         for index in 0..count {
             self.crowd.join(index % channels, self.poll.registry())?;
-            if self.crowd.len() > self.crowd.open() + GATHERING {
+            if self.crowd.len() > self.crowd.open() + self.gathering {
                 self.turn_until(PATIENCE, |world| {
-                    world.crowd.len() <= world.crowd.open() + GATHERING / 2 || world.crowd.tally.refused > 0
+                    world.crowd.len() <= world.crowd.open() + world.gathering / 2
+                        || world.crowd.tally.refused > 0
                 })?;
             }
             if self.crowd.tally.refused > 0 {

@@ -317,6 +317,11 @@ impl Reading<'_> {
         self.log.read(subscription, up_to, limit)
     }
 
+    /// Whether the history has moved past a subscription.
+    pub fn has_fallen(&self, subscription: &Subscription) -> bool {
+        self.log.has_fallen(subscription)
+    }
+
     /// Moves a subscription that the history has moved past on to what is left; what to tell it.
     pub fn skip(&mut self, subscription: &mut Subscription) -> Gap {
         self.log.skip(subscription)

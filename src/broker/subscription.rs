@@ -349,6 +349,14 @@ impl Log {
         }
     }
 
+    /// Whether the history has moved past a cursor, so that nothing can be read for it any more.
+    pub(super) fn has_fallen(&self, subscription: &Subscription) -> bool {
+        let excused = subscription.beginning.as_ref().map_or(0, |beginning| beginning.excused);
+        let cursor = subscription.cursor;
+        !self.is_complete_after(cursor.max(excused), &subscription.selection.channels)
+            && self.recent.after(cursor, self.head).is_none()
+    }
+
     /// What comes next for a cursor: at most `limit` entries, none after `up_to`.
     pub(super) fn read(&mut self, subscription: &mut Subscription, up_to: u64, limit: usize) -> Read {
         let keys = &subscription.selection.channels;

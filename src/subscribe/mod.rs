@@ -4,11 +4,15 @@
 //! then taken from hyper and kept by one of the fan-out threads, with a few hundred bytes and no
 //! task. What it gets is what a cursor in the log reads, so nothing here queues events.
 
+mod clock;
+mod deliver;
 mod end;
 mod groups;
+mod handle;
 pub mod head;
 mod initial;
 mod pace;
+mod piece;
 mod slab;
 mod subscriber;
 mod wheel;
@@ -26,10 +30,11 @@ use http::{HeaderMap, Response, StatusCode, Version};
 use http_body::Body as _;
 
 pub use self::end::End;
+use self::handle::{Command, Handle, Ticket};
 use self::pace::Pace;
 use self::subscriber::{Extras, Held, Subscriber};
 use self::wheel::Tick;
-use self::worker::{Command, Handle, Ticket, Worker};
+use self::worker::Worker;
 use crate::body::Body;
 use crate::broker::{Broker, Since, Subscribed};
 use crate::channel::Channel;

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
+use super::subscriber::{Subscriber, Written};
 use super::wheel::Tick;
 use crate::broker::{Entry, Selection};
 use crate::event::encode::Encoded;
@@ -91,4 +92,22 @@ impl Pace {
         let here = Position { epoch: epoch.clone(), sequence: self.sent };
         Encoded::new(&entry.encoded.event(), &here).bytes(framed)
     }
+}
+
+/// Writes what a read brought to a subscriber with a `max_rate`.
+pub(super) fn write_paced(
+    subscriber: &mut Subscriber,
+    entries: Vec<Arc<Entry>>,
+    now: Tick,
+    all: bool,
+    epoch: &Epoch,
+) -> Written {
+    let selection = Arc::clone(&subscriber.subscription.selection);
+    let framed = subscriber.is_framed();
+    let Some(pace) = subscriber.pace() else { return Written::All };
+    let mut bytes = BytesMut::new();
+    for entry in pace.pass(&selection, entries, now, all) {
+        bytes.extend_from_slice(&pace.encode(&entry, epoch, framed));
+    }
+    subscriber.write_or_keep(bytes.freeze())
 }

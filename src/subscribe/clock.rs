@@ -1,0 +1,86 @@
+//! What is due at a time: heartbeats, stall limits, rechecks and rates.
+
+use std::time::Duration;
+
+use super::end::End;
+use super::handle::Ticket;
+use super::subscriber::{State, Written};
+use super::wheel::Tick;
+use super::worker::Worker;
+use super::{Settings, Slow};
+
+/// How often we look whether a client whose socket is full has fallen off the end of the history.
+const GLANCE: Duration = Duration::from_secs(1);
+
+impl Worker {
+    /// Sees to everyone whose time has come.
+    pub(super) fn on_time(&mut self) {
+        let mut due = Vec::new();
+        self.wheel.advance(self.now, &mut due);
+        for (set_for, slot) in due {
+            let Some(subscriber) = self.subscribers.get_mut(slot) else { continue };
+            // An earlier setting of a timer that was set again since.
+            if subscriber.timer != set_for {
+                continue;
+            }
+            subscriber.timer = Tick::NEVER;
+            self.on_timer(slot);
+            self.arm(slot);
+        }
+    }
+
+    fn on_timer(&mut self, slot: u32) {
+        let now = self.now;
+        let Settings { stall, slow, .. } = self.settings;
+        let generation = self.subscribers.generation(slot);
+        let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
+        if let Some((recheck, due)) = subscriber.extras.as_mut().and_then(|extras| extras.recheck.as_mut())
+            && *due <= now
+        {
+            *due = now.after(recheck.every);
+            let ticket = Ticket { reader: self.reader, slot, generation: generation.unwrap_or_default() };
+            (self.recheck)(recheck, ticket);
+        }
+        let paced = subscriber.pace().is_some_and(|pace| pace.due() <= now);
+        match subscriber.state {
+            State::Blocked if subscriber.last_write.after(stall) <= now => self.end(slot, End::Stalled),
+            State::Blocked if slow == Slow::Disconnect => {
+                // It counts as a receiver; nobody should take it for one for longer than need be.
+                let has_fallen = self.broker.reading(self.reader).has_fallen(&subscriber.subscription);
+                if has_fallen {
+                    self.end(slot, End::FellBehind);
+                }
+            }
+            State::Live if paced => self.fall_behind(slot),
+            State::Live if subscriber.last_write.after(subscriber.keep_alive) <= now => {
+                subscriber.last_write = now;
+                match subscriber.beat() {
+                    Written::All => {}
+                    Written::Part(_) => {
+                        subscriber.subscription.cursor = self.seen;
+                        self.block(slot);
+                    }
+                    Written::Gone => self.end(slot, End::ConnectionLost),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Sets the wheel to the soonest thing that can come due for this subscriber.
+    pub(super) fn arm(&mut self, slot: u32) {
+        let stall = self.settings.stall;
+        let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
+        let write = match subscriber.state {
+            State::Blocked => subscriber.last_write.after(stall).min(self.now.after(GLANCE)),
+            State::Live | State::Behind => subscriber.last_write.after(subscriber.keep_alive),
+        };
+        let extras = subscriber.extras.as_ref();
+        let recheck = extras.and_then(|extras| extras.recheck.as_ref()).map_or(Tick::NEVER, |(_, due)| *due);
+        let pace = subscriber.pace().map_or(Tick::NEVER, |pace| pace.due());
+        let due = write.min(recheck).min(pace);
+        if due < subscriber.timer {
+            subscriber.timer = self.wheel.set(due, slot);
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! How news gets from the log to a fan-out thread's subscribers.
+
+use std::sync::Arc;
+
+use super::Slow;
+use super::end::End;
+use super::groups::GroupId;
+use super::head;
+use super::pace::write_paced;
+use super::piece::{pieces, write_pieces};
+use super::subscriber::{State, Written};
+use super::worker::Worker;
+use crate::broker::{Entry, Gap, Key, News, Read};
+use crate::event::encode;
+
+/// The most entries read at a time for one subscriber that lags.
+const PORTION: usize = 64;
+/// The most subscribers that read while publishers wait.
+const AT_ONCE: usize = 32;
+
+impl Worker {
+    /// Brings out what is new, and gives some of those that lag their turn.
+    pub(super) fn deliver(&mut self) {
+        let turn: Vec<u32> = self.behind.drain(..self.behind.len().min(AT_ONCE)).collect();
+        let mut reads = Vec::with_capacity(turn.len());
+        let mut log = self.broker.reading(self.reader);
+        let News { entries, head, closed, disconnected } = log.news(self.seen);
+        for slot in turn {
+            let Some(subscriber) = self.subscribers.get_mut(slot) else { continue };
+            if subscriber.state != State::Behind {
+                continue;
+            }
+            // A channel that was closed just now ends its streams there, not at what came after.
+            let closes =
+                closed.iter().find(|(key, _)| subscriber.subscription.selection.channels[..] == [*key]);
+            if let Some(&(_, place)) = closes
+                && subscriber.subscription.cursor <= place
+            {
+                subscriber.set_ends_at(place);
+            }
+            if let Some(place) = subscriber.subscription.disconnected_at() {
+                subscriber.set_ends_at(place);
+            }
+            let up_to = subscriber.ends_at().unwrap_or(u64::MAX);
+            let read = log.read(&mut subscriber.subscription, up_to, PORTION);
+            let skips = matches!(read, Read::Fallen) && self.settings.slow == Slow::Skip;
+            let gap = skips.then(|| log.skip(&mut subscriber.subscription));
+            reads.push((slot, read, gap));
+        }
+        drop(log);
+
+        if disconnected {
+            self.mark_disconnected();
+        }
+        self.mark_closed(&closed);
+        match entries {
+            Some(entries) => self.fan_out(&entries),
+            None => self.all_fall_behind(),
+        }
+        self.seen = head;
+        for (slot, read, gap) in reads {
+            self.on_read(slot, read, gap);
+        }
+        self.check_closed(&closed);
+    }
+
+    /// Streams on a closed channel alone end at the place where it was closed.
+    fn mark_closed(&mut self, closed: &[(Key, u64)]) {
+        let seen = self.seen;
+        for &(key, place) in closed {
+            for member in self.members_on(key) {
+                let Some(subscriber) = self.subscribers.get_mut(member) else { continue };
+                if subscriber.subscription.selection.channels.len() > 1 || subscriber.ends_at().is_some() {
+                    continue;
+                }
+                match subscriber.state {
+                    State::Live => {
+                        subscriber.subscription.cursor = seen;
+                        subscriber.set_ends_at(place);
+                        subscriber.state = State::Behind;
+                        self.behind.push_back(member);
+                    }
+                    // What was opened again before it subscribed does not concern it.
+                    _ if subscriber.subscription.cursor <= place => subscriber.set_ends_at(place),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Streams of a disconnected subject end at the place where it was disconnected. Who has got all
+    /// up to there, or takes nothing now, ends at once.
+    fn mark_disconnected(&mut self) {
+        for slot in self.subscribers.slots() {
+            let Some(subscriber) = self.subscribers.get_mut(slot) else { continue };
+            let Some(place) = subscriber.subscription.disconnected_at() else { continue };
+            match subscriber.state {
+                State::Live if self.seen < place => {
+                    subscriber.set_ends_at(place);
+                    self.fall_behind(slot);
+                }
+                State::Behind => subscriber.set_ends_at(place),
+                State::Live | State::Blocked => self.end(slot, End::Disconnected),
+            }
+        }
+    }
+
+    /// Streams on several channels end when all of them are closed; they look for themselves.
+    fn check_closed(&mut self, closed: &[(Key, u64)]) {
+        for &(key, _) in closed {
+            for member in self.members_on(key) {
+                self.fall_behind(member);
+            }
+        }
+    }
+
+    fn members_on(&self, channel: Key) -> Vec<u32> {
+        let groups = self.groups.on(channel).iter().filter_map(|&id| self.groups.get(id));
+        groups.flat_map(|group| group.members.iter().copied()).collect()
+    }
+
+    /// A live subscriber reads for itself next time.
+    pub(super) fn fall_behind(&mut self, slot: u32) {
+        let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
+        if subscriber.state == State::Live {
+            subscriber.subscription.cursor = self.seen;
+            subscriber.state = State::Behind;
+            self.behind.push_back(slot);
+        }
+    }
+
+    fn all_fall_behind(&mut self) {
+        for slot in self.subscribers.slots() {
+            self.fall_behind(slot);
+        }
+    }
+
+    /// Writes what is new to everyone who is live.
+    fn fan_out(&mut self, entries: &[Arc<Entry>]) {
+        let mut touched: Vec<(GroupId, Vec<u32>)> = Vec::new();
+        let mut index = std::collections::HashMap::new();
+        for (number, entry) in entries.iter().enumerate() {
+            for &channel in &entry.channels {
+                for &group in self.groups.on(channel) {
+                    let at = *index.entry(group).or_insert_with(|| {
+                        touched.push((group, Vec::new()));
+                        touched.len() - 1
+                    });
+                    let numbers = &mut touched[at].1;
+                    // An entry on two of its channels is one event.
+                    if numbers.last() != Some(&(number as u32)) {
+                        numbers.push(number as u32);
+                    }
+                }
+            }
+        }
+        for (group, numbers) in touched {
+            let entries: Vec<_> = numbers.iter().map(|&number| &entries[number as usize]).collect();
+            self.write_to_group(group, &entries);
+        }
+    }
+
+    fn write_to_group(&mut self, group: GroupId, entries: &[&Arc<Entry>]) {
+        let Some(group) = self.groups.get(group) else { return };
+        let limited = !group.selection.rates.is_empty();
+        let members = group.members.clone();
+        if limited {
+            members.into_iter().for_each(|member| self.fall_behind(member));
+            return;
+        }
+        let pieces = pieces(entries);
+        let mut delivered = 0;
+        for member in members {
+            let Some(subscriber) = self.subscribers.get_mut(member) else { continue };
+            if subscriber.state != State::Live {
+                continue;
+            }
+            match write_pieces(subscriber, &pieces) {
+                Written::All => {
+                    subscriber.last_write = self.now;
+                    delivered += entries.len() as u64;
+                }
+                Written::Part(_) => self.block(member),
+                Written::Gone => self.end(member, End::ConnectionLost),
+            }
+        }
+        self.metrics.delivered.add(delivered);
+    }
+
+    /// Goes on with a subscriber that lagged, after its read.
+    fn on_read(&mut self, slot: u32, read: Read, gap: Option<Gap>) {
+        let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
+        match read {
+            Read::Next { entries, cursor, more, over } => {
+                let reached_end = subscriber.ends_at().is_some_and(|place| cursor >= place && !more);
+                let over = over || reached_end;
+                self.write_read(slot, entries, cursor, more, over);
+            }
+            Read::Fallen => match gap {
+                Some(gap) => self.tell(slot, &gap),
+                None => self.end(slot, End::FellBehind),
+            },
+        }
+    }
+
+    fn write_read(&mut self, slot: u32, entries: Vec<Arc<Entry>>, cursor: u64, more: bool, over: bool) {
+        let now = self.now;
+        let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
+        let read = entries.len() as u64;
+        let written = if subscriber.pace().is_some() {
+            // What is not written now is kept, here or by the pace.
+            subscriber.subscription.cursor = cursor;
+            write_paced(subscriber, entries, now, over, self.broker.epoch())
+        } else {
+            subscriber.write_entries(&entries)
+        };
+        if written == Written::All {
+            subscriber.subscription.cursor = cursor;
+            if read > 0 {
+                subscriber.last_write = now;
+            }
+            self.metrics.delivered.add(read);
+            if over {
+                let disconnected = subscriber.subscription.disconnected_at().is_some();
+                return self.end(slot, if disconnected { End::Disconnected } else { End::Closed });
+            }
+        }
+        // Live means: has everything up to `seen`. With `more` it has not.
+        self.after_catching_up(slot, written, if more { State::Behind } else { State::Live });
+        self.arm(slot);
+    }
+
+    /// Tells a subscriber that it has missed something; it then goes on with what is left.
+    fn tell(&mut self, slot: u32, gap: &Gap) {
+        let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
+        let event = head::gap_event(gap);
+        let bytes = encode::frame(event.as_bytes(), subscriber.is_framed());
+        let written = subscriber.write_or_keep(bytes);
+        self.after_catching_up(slot, written, State::Behind);
+    }
+}

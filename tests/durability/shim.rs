@@ -1,0 +1,83 @@
+//! The failing disk of `shim.c`, compiled, and what is to fail.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use tempfile::TempDir;
+
+use crate::support::folder::repository;
+
+/// The library; compiled once.
+pub(crate) fn library() -> &'static Path {
+    static BUILT: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
+    let (_, library) = BUILT.get_or_init(|| {
+        let folder = TempDir::with_prefix("outboard-shim-").unwrap();
+        let library = folder.path().join("shim.so");
+        let source = repository().join("tests/durability/shim.c");
+        let compiled = Command::new("cc")
+            .args(["-shared", "-fPIC", "-O1", "-o"])
+            .arg(&library)
+            .arg(source)
+            .arg("-ldl")
+            .output()
+            .unwrap_or_else(|error| panic!("cannot run cc: {error}; `tests/run` installs it"));
+        assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+        (folder, library)
+    });
+    library
+}
+
+/// How a call fails.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Error {
+    Io,
+    NoSpace,
+    /// Half of it is written, and so it says.
+    Short,
+    /// Half of it is written, then an error.
+    Torn,
+}
+
+impl Error {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Io => "EIO",
+            Self::NoSpace => "ENOSPC",
+            Self::Short => "SHORT",
+            Self::Torn => "TORN",
+        }
+    }
+}
+
+/// The variables that let the `at`th call below `folder` fail, and `times` calls in all (0: for ever).
+pub(crate) fn failing(
+    folder: &Path,
+    at: usize,
+    times: usize,
+    error: Error,
+    log: &Path,
+) -> Vec<(&'static str, String)> {
+    let mut variables = preload(folder);
+    variables.extend([
+        ("OUTBOARD_SHIM_AT", at.to_string()),
+        ("OUTBOARD_SHIM_TIMES", times.to_string()),
+        ("OUTBOARD_SHIM_ERROR", error.name().into()),
+        ("OUTBOARD_SHIM_LOG", log.to_str().unwrap().into()),
+    ]);
+    variables
+}
+
+/// The variables that make syncs below `folder` do nothing.
+pub(crate) fn without_sync(folder: &Path) -> Vec<(&'static str, String)> {
+    let mut variables = preload(folder);
+    variables.push(("OUTBOARD_SHIM_NOSYNC", "1".into()));
+    variables
+}
+
+fn preload(folder: &Path) -> Vec<(&'static str, String)> {
+    vec![
+        ("LD_PRELOAD", library().to_str().unwrap().into()),
+        ("OUTBOARD_SHIM_FOLDER", folder.to_str().unwrap().into()),
+    ]
+}
