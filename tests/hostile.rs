@@ -187,3 +187,23 @@ fn a_backend_is_told_who_left_a_route_and_which_channels() {
     assert!(head.starts_with("post /left "), "{head}");
     assert!(head.contains("outboard-channel: a, b") && head.contains("outboard-subject: u7"), "{head}");
 }
+
+#[test]
+fn a_handoff_whose_answer_never_ends_holds_the_client_all_the_same() {
+    let backend = Backend::start(|exchange| {
+        exchange.write(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nOutboard-Channel: a\r\n\
+             Outboard-Keep-Alive: 1\r\n\r\ndata: first\n\ndata: half",
+        );
+        exchange.wait_until_closed();
+    });
+    let outboard = Outboard::behind(&backend).start();
+    let mut stream = outboard.subscribe("/any");
+    assert_eq!(stream.data(), "first");
+
+    outboard.publish("a", "live");
+
+    assert_eq!(stream.data(), "half");
+    assert_eq!(stream.data(), "live");
+    assert!(outboard.log().contains("does not end its answer"), "{}", outboard.log());
+}
