@@ -131,6 +131,18 @@ impl Log {
         }
     }
 
+    /// Takes on other limits and rules, but not another place. A rate holds for streams that begin
+    /// from now on.
+    pub(super) fn reconfigure(&mut self, settings: &Settings) {
+        let (place, stored) = (self.settings.place.clone(), self.settings.stored);
+        self.settings = Settings { place, stored, ..settings.clone() };
+        for key in self.all_keys() {
+            if let Some(record) = self.records.get_mut(key) {
+                record.terms = self.settings.of(&record.name);
+            }
+        }
+    }
+
     /// Checks a publication and gives its event the number `sequence`; nobody sees it before
     /// [`Log::commit`].
     pub(super) fn prepare(

@@ -41,7 +41,7 @@ pub use fault::Fault;
 pub use request_id::RequestId;
 
 /// What the proxy is told about the backend.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Settings {
     /// Where it listens.
     pub address: Address,

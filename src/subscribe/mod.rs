@@ -55,7 +55,7 @@ pub enum Slow {
 }
 
 /// How streams are kept (`[stream]`).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Settings {
     /// Silence after which a comment is sent.
     pub keep_alive: Duration,
