@@ -18,7 +18,7 @@ use crate::process::{Cpu, Processes};
 use crate::world::World;
 
 /// How long stragglers are waited for before an event counts as lost.
-const SETTLING: Duration = Duration::from_secs(20);
+const SETTLING: Duration = Duration::from_secs(60);
 
 /// The server's clock and the wall's, from the beginning of what is measured.
 struct Measure {
