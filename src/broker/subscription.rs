@@ -271,11 +271,8 @@ impl Log {
 
     fn is_over(&self, keys: &[Key], start: &Start) -> bool {
         let mut records = keys.iter().filter_map(|&key| self.records.get(key));
-        records.all(|record| record.closed)
-            && matches!(
-                self.merge(keys, start.cursor, &start.floors, u64::MAX, 1),
-                (entries, ..) if entries.is_empty()
-            )
+        let waiting = || self.merge(keys, start.cursor, &start.floors, u64::MAX, 1).0;
+        records.all(|record| record.closed) && waiting().is_empty()
     }
 
     /// What a client is handed now is unseen no more.

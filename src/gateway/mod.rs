@@ -96,7 +96,7 @@ impl Gateway {
     }
 
     /// Sends a request on, and the answer back, unless that hands the client over.
-    async fn pass(self: &Arc<Self>, request: Request<Body>, asked: Asked) -> Answer {
+    async fn pass(&self, request: Request<Body>, asked: Asked) -> Answer {
         self.metrics.proxied.add_one();
         match self.backend.forward(request, &asked.peer, asked.id).await {
             Ok(Forwarded::Answer(answer)) => self.pass_back(answer, asked),
@@ -109,7 +109,7 @@ impl Gateway {
         }
     }
 
-    fn pass_back(self: &Arc<Self>, mut answer: Response<Body>, asked: Asked) -> Answer {
+    fn pass_back(&self, mut answer: Response<Body>, asked: Asked) -> Answer {
         match handoff::take(answer.headers_mut()) {
             Ok(Some(handoff)) if answer.status().is_success() => self.hand_over(answer, handoff, asked),
             Ok(_) if asked.wants_events() && is_passing(answer.status()) => {
