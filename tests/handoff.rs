@@ -178,6 +178,66 @@ fn a_client_that_the_backend_no_longer_accepts_is_let_go_at_the_recheck() {
 }
 
 #[test]
+fn a_backend_slower_than_its_recheck_is_not_asked_twice_at_a_time() {
+    let asked = AtomicUsize::new(0);
+    let backend = Backend::start(move |exchange| match asked.fetch_add(1, Ordering::SeqCst) {
+        0 => {
+            hand_over(exchange, &["Outboard-Channel: a", "Outboard-Recheck: 1", "Outboard-Keep-Alive: 1"], "")
+        }
+        _ => exchange.wait_until_closed(),
+    });
+    let outboard = Outboard::behind(&backend).start();
+    let mut stream = outboard.subscribe("/any");
+    backend.next_request();
+    backend.next_request();
+
+    // Two seconds of silence, in each of which a recheck came due.
+    stream.read_until(":\n:\n:\n");
+
+    assert_eq!(backend.requests_so_far(), Vec::<String>::new());
+}
+
+#[test]
+fn on_an_event_route_the_recheck_asks_what_auth_asked_and_a_2xx_lets_the_client_stay() {
+    let asked = AtomicUsize::new(0);
+    let backend = Backend::start(move |exchange| match asked.fetch_add(1, Ordering::SeqCst) {
+        0 | 1 => exchange.answer("204 No Content", &["Outboard-Recheck: 1"], ""),
+        _ => exchange.answer("403 Forbidden", &[], "no more"),
+    });
+    let route = "[[event_route]]\npath = \"/news\"\nchannels = [\"news\"]\nauth = \"/may-listen\"\n";
+    let outboard = Outboard::behind(&backend).with_config(route).start();
+
+    let mut stream = outboard.subscribe("/news");
+    let events = stream.rest();
+
+    assert_eq!(events.len(), 0, "nothing was published: {events:?}");
+    for _ in 0..3 {
+        let head = backend.next_request().to_lowercase();
+        assert!(head.starts_with("get /may-listen "), "{head}");
+        assert!(head.contains("outboard-channel: news"), "{head}");
+    }
+}
+
+#[test]
+fn on_an_event_route_the_backend_hears_of_which_channel_and_subject_a_client_has_left() {
+    let backend = Backend::start(|exchange| match exchange.target() {
+        "/left" => exchange.answer("204 No Content", &[], ""),
+        _ => exchange.answer("204 No Content", &["Outboard-Gone: /left"], ""),
+    });
+    let route = "[[event_route]]\npath = \"/news\"\nchannels = [\"news\"]\nauth = \"/may-listen\"\nsubject = \"reader\"\n";
+    let outboard = Outboard::behind(&backend).with_config(route).start();
+    let stream = outboard.subscribe("/news");
+    backend.next_request();
+
+    drop(stream);
+
+    let head = backend.next_request().to_lowercase();
+    assert!(head.starts_with("post /left "), "{head}");
+    assert!(head.contains("outboard-channel: news"), "{head}");
+    assert!(head.contains("outboard-subject: reader"), "{head}");
+}
+
+#[test]
 fn the_backend_is_told_once_when_a_client_has_left() {
     let backend = Backend::start(|exchange| {
         if exchange.target().starts_with("/left") {

@@ -29,8 +29,10 @@ use crate::subject::Subject;
 /// Channels without past and subscribers that are still known, so that a client that was there is
 /// told the truth about what it missed. Older ones are forgotten.
 const MOST_IDLE: usize = 10_000;
-/// `dedupe` keys that are remembered although their events have left the history.
-const MOST_KEYS: usize = 1 << 20;
+/// Events whose `dedupe` keys are remembered although they have left the history.
+const MOST_REMEMBERED: usize = 1 << 20;
+/// How many of these are looked at while publishers wait.
+const REMEMBERED_AT_ONCE: usize = 1024;
 
 /// Everything the broker knows, in one place and in one order.
 #[derive(Debug)]
@@ -51,8 +53,8 @@ pub(super) struct Log {
     total: usize,
     /// Each channel with a past, by its oldest event or an earlier place.
     oldest: BinaryHeap<Reverse<(u64, Key)>>,
-    /// `dedupe` keys and when to look whether they can be forgotten.
-    keys: VecDeque<(Moment, Key, Arc<Entry>)>,
+    /// Events with `dedupe` keys, the first to be looked at first.
+    remembered: VecDeque<Remembered>,
     pub(super) readers: Vec<Inbox>,
     /// Who was accepted for which subject.
     pub(super) parties: HashMap<Subject, Arc<Party>>,
@@ -62,6 +64,16 @@ pub(super) struct Log {
     gone: Vec<Arc<Entry>>,
     /// What a store has yet to be told, if there is one.
     pub(super) changes: Option<Changes>,
+}
+
+/// An event with a `dedupe` key, without its bytes: the key outlives them.
+#[derive(Debug)]
+struct Remembered {
+    /// When to look whether the key can be forgotten.
+    due: Moment,
+    sequence: u64,
+    channels: SmallVec<[Key; 1]>,
+    dedupe: Box<str>,
 }
 
 /// A publication that has been checked and numbered, and is not in the log yet.
@@ -110,12 +122,24 @@ impl Log {
             recent: Recent::default(),
             total: 0,
             oldest: BinaryHeap::new(),
-            keys: VecDeque::new(),
+            remembered: VecDeque::new(),
             readers: Vec::new(),
             parties: HashMap::new(),
             swept: 0,
             gone: Vec::new(),
             changes,
+        }
+    }
+
+    /// Takes on other limits and rules, but not another place. A rate holds for streams that begin
+    /// from now on.
+    pub(super) fn reconfigure(&mut self, settings: &Settings) {
+        let (place, stored) = (self.settings.place.clone(), self.settings.stored);
+        self.settings = Settings { place, stored, ..settings.clone() };
+        for key in self.all_keys() {
+            if let Some(record) = self.records.get_mut(key) {
+                record.terms = self.settings.of(&record.name);
+            }
         }
     }
 
@@ -142,12 +166,11 @@ impl Log {
     /// now.
     pub(super) fn commit(&mut self, draft: Draft, level: Level, now: Moment) -> (Receipt, u64) {
         let mut receipt = Receipt { id: None, receivers: 0, level, duplicate: false, disconnected: 0 };
-        let mut wake = 0;
-        if draft.first.is_some() {
-            (receipt.id, receipt.duplicate) = (draft.first, true);
-            return (receipt, 0);
+        if draft.is_duplicate() {
+            return (Receipt { id: draft.first, duplicate: true, ..receipt }, 0);
         }
-        let channels = self.still(&draft.names, draft.channels);
+        let mut wake = 0;
+        let channels = self.still_known(&draft.names, draft.channels);
         if let Some(mut entry) = draft.entry {
             receipt.id = Some(self.id(&entry));
             receipt.receivers = self.receivers(&channels);
@@ -172,7 +195,7 @@ impl Log {
     }
 
     /// The channels' keys, which may have been forgotten since they were looked up.
-    fn still(&mut self, names: &[Channel], channels: SmallVec<[Key; 1]>) -> SmallVec<[Key; 1]> {
+    fn still_known(&mut self, names: &[Channel], channels: SmallVec<[Key; 1]>) -> SmallVec<[Key; 1]> {
         if channels.iter().all(|&key| self.records.get(key).is_some()) {
             return channels;
         }
@@ -266,9 +289,14 @@ impl Log {
                 record.in_heap = true;
                 self.oldest.push(Reverse((oldest, key)));
             }
-            if entry.dedupe.is_some() {
-                self.keys.push_back((now + self.settings.dedupe_window, key, Arc::clone(entry)));
-            }
+        }
+        if let Some(dedupe) = &entry.dedupe {
+            self.remembered.push_back(Remembered {
+                due: now + self.settings.dedupe_window,
+                sequence: entry.sequence,
+                channels: entry.channels.clone(),
+                dedupe: dedupe.clone(),
+            });
         }
         self.recent.push(Arc::clone(entry));
         self.trim_total(&mut gone);
@@ -281,16 +309,16 @@ impl Log {
             let is_last = entry.holders.fetch_sub(1, Ordering::Relaxed) == 1;
             // One with a key is needed until its key is forgotten.
             if is_last && entry.dedupe.is_none() {
-                self.bury(&entry);
+                self.bury(entry.sequence, entry.channels.clone());
             }
         }
         self.gone = gone;
     }
 
-    /// Nobody needs this entry any more.
-    fn bury(&mut self, entry: &Entry) {
+    /// Nobody needs this event any more.
+    fn bury(&mut self, sequence: u64, channels: SmallVec<[Key; 1]>) {
         if let Some(changes) = &mut self.changes {
-            changes.dead.push((entry.sequence, entry.channels.clone()));
+            changes.dead.push((sequence, channels));
         }
     }
 
@@ -394,21 +422,24 @@ impl Log {
 
     /// Forgets `dedupe` keys whose window is over and whose events are gone.
     fn forget_keys(&mut self, now: Moment) {
-        for _ in 0..self.keys.len() {
-            let many = self.keys.len() > MOST_KEYS;
-            if !many && self.keys.front().is_none_or(|(due, ..)| *due > now) {
+        for _ in 0..self.remembered.len().min(REMEMBERED_AT_ONCE) {
+            let many = self.remembered.len() > MOST_REMEMBERED;
+            if !many && self.remembered.front().is_none_or(|event| event.due > now) {
                 return;
             }
-            let Some((_, key, entry)) = self.keys.pop_front() else { return };
-            let Some(record) = self.records.get_mut(key) else { continue };
-            if record.holds(entry.sequence) {
-                self.keys.push_back((now + self.settings.dedupe_window, key, entry));
-            } else if let Some(dedupe) = &entry.dedupe {
-                record.forget_key(dedupe, entry.sequence);
-                if entry.holders.load(Ordering::Relaxed) == 0 {
-                    self.bury(&entry);
+            let Some(mut event) = self.remembered.pop_front() else { return };
+            let holds = |&key| self.records.get(key).is_some_and(|record| record.holds(event.sequence));
+            if event.channels.iter().any(holds) {
+                event.due = now + self.settings.dedupe_window;
+                self.remembered.push_back(event);
+                continue;
+            }
+            for &key in &event.channels {
+                if let Some(record) = self.records.get_mut(key) {
+                    record.forget_key(&event.dedupe, event.sequence);
                 }
             }
+            self.bury(event.sequence, event.channels);
         }
     }
 

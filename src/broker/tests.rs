@@ -222,6 +222,24 @@ fn a_key_is_forgotten_with_its_window_and_its_event() {
 }
 
 #[test]
+fn an_event_with_a_key_leaves_the_store_though_its_channel_was_forgotten_first() {
+    let place = Place::Disk("not opened here".into());
+    let mut log =
+        Log::new(Settings { place, max_channels: 1, dedupe_window: Duration::ZERO, ..Settings::default() });
+    let mut publish = |publication| {
+        let (next, now) = (log.head + 1, Moment::now());
+        let draft = log.prepare(publication, next, now, SystemTime::now()).unwrap();
+        log.commit(draft, Level::Stored, now);
+    };
+    publish(Publication { dedupe: Some("k".into()), ttl: Some(Duration::ZERO), ..news(&["a"], "1") });
+    publish(news(&["b"], "2"));
+
+    log.sweep(Moment::now());
+
+    assert_eq!(log.dead(), 1);
+}
+
+#[test]
 fn a_closed_channel_gives_the_rest_and_then_nothing() {
     let broker = broker(holding(9));
     let (mut early, _) = open(subscribe(&broker, &["a"], None, Replay::Live));
@@ -247,6 +265,11 @@ fn the_newest_state_replaces_the_one_before_and_that_is_no_gap() {
 
     assert_eq!(first_read(&broker, &["t.x"], Some(&id(&broker, 1)), Replay::Live), [5]);
     assert_eq!(first_read(&broker, &["t.x"], None, Replay::All), [5]);
+    assert_eq!(
+        first_read(&broker, &["t.x"], None, Replay::Unseen),
+        [5],
+        "a late reader gets the newest state"
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::{Method, Request, StatusCode, Uri};
 use http_body_util::BodyExt;
 
 use super::Asked;
@@ -21,17 +21,46 @@ pub(super) const REASON: HeaderName = HeaderName::from_static("outboard-reason")
 /// The path and query that the client asked for.
 const ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
 
-/// Why the backend's word on a client is not a handoff.
+/// What the backend is asked before a client is held, and again at each `Outboard-Recheck`.
+pub(super) enum Question {
+    /// The client's own request, which the backend answers with a handoff.
+    Request,
+    /// The `auth` of an event route.
+    Auth {
+        /// The path and query that are asked for.
+        path: String,
+        /// The channels that the route means by the client's request.
+        channels: Vec<Channel>,
+    },
+}
+
+/// Why a client may not go on listening.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum NoHandoff {
+pub(super) enum Revoked {
     #[error(transparent)]
     Fault(#[from] Fault),
     #[error("the backend answered {0}")]
     Status(StatusCode),
     #[error(transparent)]
     Invalid(#[from] handoff::InvalidHandoff),
-    #[error("the backend's answer names no channel")]
-    NoChannel,
+    #[error("the backend's answer does not name the same channels and subject as before")]
+    Changed,
+}
+
+impl Question {
+    /// The question as a request on behalf of the client. `None` if its path is none.
+    pub(super) fn request(&self, asked: &Asked) -> Option<Request<Body>> {
+        match self {
+            Self::Request => Some(again(asked)),
+            Self::Auth { path, channels } => {
+                let mut request = request(Method::GET, path, asked)?;
+                if !channels.is_empty() {
+                    name_channels(request.headers_mut(), channels);
+                }
+                Some(request)
+            }
+        }
+    }
 }
 
 /// A request for `path`, with the client's cookies and the like. `None` if `path` is none.
@@ -55,24 +84,33 @@ pub(super) fn request(method: Method, path: &str, asked: &Asked) -> Option<Reque
 }
 
 /// The client's own request once more.
-pub(super) fn again(asked: &Asked) -> Request<Body> {
+fn again(asked: &Asked) -> Request<Body> {
     let mut request = Request::new(Body::empty());
     *request.uri_mut() = asked.uri.clone();
     *request.headers_mut() = on_behalf_of(&asked.headers, &asked.peer, asked.id);
     request
 }
 
-/// Asks for a handoff.
-pub(super) async fn handoff(backend: &Backend, request: Request<Body>) -> Result<Handoff, NoHandoff> {
-    let mut answer: Response<Body> = backend.ask(request).await?;
-    let handoff = handoff::take(answer.headers_mut());
+/// Asks whether a client may still listen; only an answer that says the same as the first lets it.
+///
+/// # Errors
+/// With anything else, be it that nobody answers.
+pub(super) async fn confirm(
+    backend: &Backend,
+    request: Request<Body>,
+    first: &Handoff,
+) -> Result<(), Revoked> {
+    let mut answer = backend.ask(request).await?;
+    let said = handoff::take(answer.headers_mut());
     let status = answer.status();
     // A stream's body has no end: what comes after the head is of no interest here.
     drop(answer);
     if !status.is_success() {
-        return Err(NoHandoff::Status(status));
+        return Err(Revoked::Status(status));
     }
-    handoff?.filter(|handoff| !handoff.channels.is_empty()).ok_or(NoHandoff::NoChannel)
+    let now = said?.unwrap_or_default();
+    let is_same = now.channels == first.channels && now.subject == first.subject;
+    if is_same { Ok(()) } else { Err(Revoked::Changed) }
 }
 
 /// Sets a header to text that may be beyond ASCII.

@@ -1,12 +1,10 @@
 //! A path that outboard answers itself.
 
-use std::sync::Arc;
-
 use http::{Method, Response, StatusCode, header};
 
-use super::{Asked, Gateway, ask, is_passing, refuse};
+use super::ask::{self, Question};
+use super::{Asked, Gateway, is_passing, refuse};
 use crate::body::Body;
-use crate::channel::Channel;
 use crate::handoff::{self, Handoff};
 use crate::listen::connection::Answer;
 use crate::route::{Match, Variables};
@@ -14,7 +12,7 @@ use crate::subscribe::Ask;
 
 impl Gateway {
     /// Opens the stream that a request for an event route means, if the client may listen.
-    pub(super) async fn event_route(self: &Arc<Self>, found: Match<'_>, asked: &Asked) -> Answer {
+    pub(super) async fn event_route(&self, found: Match<'_>, asked: &Asked) -> Answer {
         if !matches!(asked.method, Method::GET | Method::HEAD) {
             return Answer::Response(refuse::only_get(asked));
         }
@@ -28,12 +26,15 @@ impl Gateway {
                 }
             };
 
-        let handoff = match auth {
-            None => Handoff::default(),
-            Some(path) => match self.may_listen(&path, &channels, asked).await {
-                Ok(handoff) => handoff,
-                Err(refusal) => return Answer::Response(*refusal),
-            },
+        let (question, handoff) = match auth {
+            None => (Question::Request, Handoff::default()),
+            Some(path) => {
+                let question = Question::Auth { path, channels: channels.clone() };
+                match self.may_listen(&question, asked).await {
+                    Ok(handoff) => (question, handoff),
+                    Err(refusal) => return Answer::Response(*refusal),
+                }
+            }
         };
         // The backend knows better than a template which channels are for whom.
         let channels = if handoff.channels.is_empty() { channels } else { handoff.channels.clone() };
@@ -47,23 +48,15 @@ impl Gateway {
         hold.keep_alive = route.keep_alive;
         hold.retry = route.retry;
         hold.subject = subject;
-        self.hold(hold, handoff, asked.clone())
+        self.hold(hold, handoff, asked.clone(), question)
     }
 
     /// Asks the backend whether this client may listen. A failure to answer is never a yes, and for an
     /// event-stream client never a no for good.
-    async fn may_listen(
-        &self,
-        path: &str,
-        channels: &[Channel],
-        asked: &Asked,
-    ) -> Result<Handoff, Box<Response<Body>>> {
-        let Some(mut request) = ask::request(Method::GET, path, asked) else {
+    async fn may_listen(&self, question: &Question, asked: &Asked) -> Result<Handoff, Box<Response<Body>>> {
+        let Some(request) = question.request(asked) else {
             return Err(Box::new(self.streams.come_back()));
         };
-        if !channels.is_empty() {
-            ask::name_channels(request.headers_mut(), channels);
-        }
         let mut answer = self.backend.ask(request).await.map_err(|fault| {
             let response = self.fault(&fault, asked);
             Box::new(if fault.is_client() { response } else { self.streams.come_back() })
@@ -79,7 +72,7 @@ impl Gateway {
             };
         }
         tracing::info!(
-            auth = path, status = status.as_u16(), path = asked.uri.path(), request_id = %asked.id,
+            status = status.as_u16(), path = asked.uri.path(), request_id = %asked.id,
             "the backend does not let a client listen"
         );
         if is_passing(status) {

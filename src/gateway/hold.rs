@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use http::header::{self, HeaderName};
 use http::{HeaderValue, Method, Response};
+use tokio::sync::Mutex;
 
-use super::{Asked, Gateway, ask};
+use super::ask::{self, Question};
+use super::{Asked, Gateway};
 use crate::body::Body;
 use crate::handoff::Handoff;
 use crate::listen::connection::Answer;
-use crate::subscribe::{Ask, End, Initial, OnEnd, Recheck, head};
+use crate::proxy::Backend;
+use crate::subscribe::{Ask, End, Initial, MayStay, OnEnd, Recheck, head};
 
 /// The query parameters in which clients that cannot set headers say where they were, in the order
 /// in which they count (PROTOCOL 6.4).
@@ -22,12 +25,7 @@ const TELL_AGAIN: [Duration; 4] =
 
 impl Gateway {
     /// Takes a client over as the backend's answer asks for it.
-    pub(super) fn hand_over(
-        self: &Arc<Self>,
-        answer: Response<Body>,
-        handoff: Handoff,
-        asked: Asked,
-    ) -> Answer {
+    pub(super) fn hand_over(&self, answer: Response<Body>, handoff: Handoff, asked: Asked) -> Answer {
         if handoff.channels.is_empty() {
             let reason = "it has `Outboard-*` headers but no `Outboard-Channel`, which names the channels";
             return Answer::Response(self.bad_handoff(reason, &asked));
@@ -36,11 +34,12 @@ impl Gateway {
         let mut hold = Ask::new(handoff.channels.clone(), asked.version);
         hold.initial = initial(&parts.headers, body, &asked);
         hold.headers = parts.headers;
-        self.hold(hold, handoff, asked)
+        self.hold(hold, handoff, asked, Question::Request)
     }
 
-    /// Fills in what the backend said and what the client said, and opens the stream.
-    pub(super) fn hold(self: &Arc<Self>, mut hold: Ask, handoff: Handoff, asked: Asked) -> Answer {
+    /// Fills in what the backend said in answer to `question` and what the client said, and opens the
+    /// stream.
+    pub(super) fn hold(&self, mut hold: Ask, handoff: Handoff, asked: Asked, question: Question) -> Answer {
         if self.draining.has_begun() {
             return Answer::Response(self.streams.come_back());
         }
@@ -52,41 +51,30 @@ impl Gateway {
         hold.retry = handoff.retry.or(hold.retry);
         hold.keep_alive = handoff.keep_alive.or(hold.keep_alive);
         hold.subject = handoff.subject.clone().or(hold.subject);
-        hold.on_end = handoff.gone.clone().map(|path| self.tell_gone(path, &handoff, &asked));
-        hold.recheck = handoff.recheck.map(|every| self.recheck(every, handoff, asked));
+        hold.on_end = handoff.gone.clone().map(|path| self.tell_gone(path, &hold, &asked));
+        hold.recheck = handoff.recheck.map(|every| self.recheck(every, question, handoff, asked));
         self.streams.open(hold)
     }
 
-    /// Asks the same question again; only the same answer lets the client stay.
-    fn recheck(self: &Arc<Self>, every: Duration, first: Handoff, asked: Asked) -> Recheck {
-        let gateway = Arc::downgrade(self);
-        let (first, asked) = (Arc::new(first), Arc::new(asked));
-        let ask = move || -> crate::subscribe::MayStay {
-            let (gateway, first, asked) = (gateway.clone(), Arc::clone(&first), Arc::clone(&asked));
-            Box::pin(async move {
-                let Some(gateway) = gateway.upgrade() else { return false };
-                let request = ask::again(&asked);
-                match ask::handoff(&gateway.backend, request).await {
-                    Ok(now) => now.channels == first.channels && now.subject == first.subject,
-                    Err(reason) => {
-                        tracing::info!(%reason, path = asked.uri.path(), "a stream is not allowed any more");
-                        false
-                    }
-                }
-            })
+    fn recheck(&self, every: Duration, question: Question, first: Handoff, asked: Asked) -> Recheck {
+        let backend = Arc::clone(&self.backend);
+        let client = Arc::new(Rechecked { backend, question, first, asked, under_way: Mutex::const_new(()) });
+        let ask = move || -> MayStay {
+            let client = Arc::clone(&client);
+            Box::pin(async move { client.may_stay().await })
         };
         Recheck { every, ask: Box::new(ask) }
     }
 
     /// Tells the backend once that the client is gone; tries again while nobody answers.
-    fn tell_gone(self: &Arc<Self>, path: String, handoff: &Handoff, asked: &Asked) -> OnEnd {
-        let backend = Arc::clone(&self.backend);
-        let asked = asked.clone();
-        let (channels, subject) = (handoff.channels.clone(), handoff.subject.clone());
+    fn tell_gone(&self, path: String, hold: &Ask, asked: &Asked) -> OnEnd {
+        let (backend, asked) = (Arc::clone(&self.backend), asked.clone());
+        let (channels, subject) = (hold.channels.clone(), hold.subject.clone());
         let runtime = tokio::runtime::Handle::current();
         OnEnd::new(move |end: End| {
             runtime.spawn(async move {
-                for pause in TELL_AGAIN {
+                let mut pauses = TELL_AGAIN.into_iter();
+                loop {
                     let Some(mut request) = ask::request(Method::POST, &path, &asked) else { return };
                     let headers = request.headers_mut();
                     ask::name_channels(headers, &channels);
@@ -94,16 +82,48 @@ impl Gateway {
                         ask::set(headers, ask::SUBJECT, subject.as_str());
                     }
                     ask::set(headers, ask::REASON, end.as_str());
-                    match backend.ask(request).await {
+                    let fault = match backend.ask(request).await {
                         Ok(answer) => return ask::discard(answer.into_body()).await,
-                        Err(fault) => {
-                            tracing::warn!(%fault, %path, "cannot tell the backend that a client is gone; it is told again");
-                        }
-                    }
+                        Err(fault) => fault,
+                    };
+                    let Some(pause) = pauses.next() else {
+                        tracing::error!(%fault, %path, "the backend was not told that a client is gone");
+                        return;
+                    };
+                    tracing::warn!(%fault, %path, "cannot tell the backend that a client is gone; it is told again");
                     tokio::time::sleep(pause).await;
                 }
             });
         })
+    }
+}
+
+/// A held client about which the backend is asked again and again.
+struct Rechecked {
+    backend: Arc<Backend>,
+    question: Question,
+    /// What the backend said at first.
+    first: Handoff,
+    asked: Asked,
+    /// Locked while the backend has not answered.
+    under_way: Mutex<()>,
+}
+
+impl Rechecked {
+    /// Asks the same question; only the same answer lets the client stay.
+    async fn may_stay(&self) -> bool {
+        // A backend that is slower than `Outboard-Recheck` must not have its questions pile up: the one
+        // under way decides.
+        let Ok(_under_way) = self.under_way.try_lock() else { return true };
+        let Some(request) = self.question.request(&self.asked) else { return false };
+        match ask::confirm(&self.backend, request, &self.first).await {
+            Ok(()) => true,
+            Err(reason) => {
+                let path = self.asked.uri.path();
+                tracing::info!(%reason, path, "a stream is not allowed any more");
+                false
+            }
+        }
     }
 }
 

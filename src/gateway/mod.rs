@@ -84,19 +84,20 @@ impl Gateway {
         if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
             return Answer::Response(refuse::method(request.headers()));
         }
-        let mut request = request.map(Body::Incoming);
+        // Boxed, as is what is remembered of it: they move through futures that would keep room for copies.
+        let mut request = Box::new(request.map(Body::Incoming));
         headers::own_target(&mut request);
-        let asked = Asked::of(&request, peer);
+        let asked = Box::new(Asked::of(&request, peer));
 
         match self.routes.find(asked.uri.path()) {
             // A page may live at the same place as its events.
-            Some(found) if !asked.wants_a_page() => self.event_route(found, &asked).await,
+            Some(found) if !asked.wants_a_page() => Box::pin(self.event_route(found, &asked)).await,
             _ => self.pass(request, asked).await,
         }
     }
 
     /// Sends a request on, and the answer back, unless that hands the client over.
-    async fn pass(self: &Arc<Self>, request: Request<Body>, asked: Asked) -> Answer {
+    async fn pass(&self, request: Box<Request<Body>>, asked: Box<Asked>) -> Answer {
         self.metrics.proxied.add_one();
         match self.backend.forward(request, &asked.peer, asked.id).await {
             Ok(Forwarded::Answer(answer)) => self.pass_back(answer, asked),
@@ -109,9 +110,9 @@ impl Gateway {
         }
     }
 
-    fn pass_back(self: &Arc<Self>, mut answer: Response<Body>, asked: Asked) -> Answer {
+    fn pass_back(&self, mut answer: Response<Body>, asked: Box<Asked>) -> Answer {
         match handoff::take(answer.headers_mut()) {
-            Ok(Some(handoff)) if answer.status().is_success() => self.hand_over(answer, handoff, asked),
+            Ok(Some(handoff)) if answer.status().is_success() => self.hand_over(answer, handoff, *asked),
             Ok(_) if asked.wants_events() && is_passing(answer.status()) => {
                 tracing::warn!(
                     backend = self.backend.name(), status = answer.status().as_u16(), path = asked.uri.path(),

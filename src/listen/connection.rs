@@ -71,7 +71,7 @@ pub async fn serve<S, F>(
     mut draining: Draining,
     answer: S,
 ) where
-    S: Fn(Request<Incoming>) -> F + Send + Unpin,
+    S: Fn(Request<Incoming>) -> F + Clone + Send + Unpin + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
     let slot = Arc::new(Mutex::new(None));
@@ -115,7 +115,8 @@ pub async fn serve<S, F>(
             let read_ahead = if io_ahead.is_empty() { parts.read_buf } else { io_ahead };
             take(socket, read_ahead);
         }
-        None => linger(socket).await,
+        // In a box of its own, for its buffer would else be a part of every connection.
+        None => Box::pin(linger(socket)).await,
     }
 }
 
@@ -127,7 +128,7 @@ struct Service<S> {
 
 impl<S, F> hyper::service::Service<Request<Incoming>> for Service<S>
 where
-    S: Fn(Request<Incoming>) -> F,
+    S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Answer> + Send + 'static,
 {
     type Response = Response<Body>;
@@ -135,10 +136,11 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let answer = (self.answer)(request);
-        let slot = Arc::clone(&self.slot);
+        let (answer, slot) = (self.answer.clone(), Arc::clone(&self.slot));
         Box::pin(async move {
-            match answer.await {
+            // Called in here, the answer's future is made in its place; given to this one it would be
+            // held twice, and it is large.
+            match answer(request).await {
                 Answer::Response(response) => Ok(response),
                 Answer::Takeover(takeover) => {
                     *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(takeover);

@@ -50,9 +50,11 @@ impl Lease {
 /// Sends a request and waits for the answer's head. It is sent a second time, over a new connection, if
 /// the first one had rested and turned out to be dead before the backend said anything, and if nobody
 /// could be harmed by that: either no byte of the request was sent, or it is one that may be repeated.
+///
+/// The request is boxed since it moves through futures that would each keep a copy's room for it.
 pub(super) async fn exchange(
     inside: &Arc<Inside>,
-    request: Request<Body>,
+    request: Box<Request<Body>>,
     upgrade: bool,
 ) -> Result<Answered, Fault> {
     let place = place(inside).await?;
@@ -65,12 +67,24 @@ pub(super) async fn exchange(
         Some(mut link) => {
             match attempt(inside, &mut link, request, writing, progress.as_deref(), upgrade).await {
                 Ok(answer) => return finish(inside, answer, link, place, progress),
-                Err(Failed::Dead { unsent: Some(unsent), .. }) => Again::Whole(*unsent),
+                Err(Failed::Dead { unsent: Some(unsent), .. }) => Again::Whole(unsent),
                 Err(Failed::Dead { fault, .. }) => Again::from_wire(link.take_request()).ok_or(fault)?,
                 Err(Failed::Final(fault)) => return Err(fault),
             }
         }
     };
+    // In a box of its own: most requests find a connection, and their futures shall be small.
+    Box::pin(afresh(inside, again, place, progress, upgrade)).await
+}
+
+/// Sends a request over a new connection.
+async fn afresh(
+    inside: &Arc<Inside>,
+    again: Again,
+    place: Place,
+    progress: Option<Arc<Progress>>,
+    upgrade: bool,
+) -> Result<Answered, Fault> {
     let (request, writing, first_words) = match again {
         Again::Whole(request) => (request, Writing::Plain, Vec::new()),
         Again::Written { request, bytes } => (request, Writing::Done, bytes),
@@ -86,17 +100,17 @@ pub(super) async fn exchange(
 /// What a new connection is to carry.
 enum Again {
     /// A request of which nothing was sent.
-    Whole(Request<Body>),
+    Whole(Box<Request<Body>>),
     /// A request without a body that may be repeated: its bytes go out as they went the first time, and
     /// hyper gets what it must know to read the answer.
-    Written { request: Request<Body>, bytes: Vec<u8> },
+    Written { request: Box<Request<Body>>, bytes: Vec<u8> },
 }
 
 impl Again {
     /// `None` if nothing was kept, for then it may not be repeated.
     fn from_wire(bytes: Vec<u8>) -> Option<Self> {
         let method = bytes.split(|&byte| byte == b' ').next()?;
-        let mut request = Request::new(Body::empty());
+        let mut request = Box::new(Request::new(Body::empty()));
         *request.method_mut() = Method::from_bytes(method).ok()?;
         Some(Self::Written { request, bytes })
     }
@@ -120,20 +134,21 @@ async fn place(inside: &Inside) -> Result<Place, Fault> {
     })
 }
 
-fn watch_upload(request: Request<Body>) -> (Request<Body>, Option<Arc<Progress>>) {
-    if http_body::Body::is_end_stream(request.body()) {
-        return (request.map(|_| Body::empty()), None);
+fn watch_upload(mut request: Box<Request<Body>>) -> (Box<Request<Body>>, Option<Arc<Progress>>) {
+    let body = std::mem::replace(request.body_mut(), Body::empty());
+    if http_body::Body::is_end_stream(&body) {
+        return (request, None);
     }
-    let (parts, body) = request.into_parts();
     let (body, progress) = upload::watch(body);
-    (Request::from_parts(parts, body), Some(progress))
+    *request.body_mut() = body;
+    (request, Some(progress))
 }
 
 /// Sends the request over this link.
 async fn attempt(
     inside: &Inside,
     link: &mut Link,
-    request: Request<Body>,
+    request: Box<Request<Body>>,
     writing: Writing,
     progress: Option<&Progress>,
     upgrade: bool,
@@ -141,7 +156,7 @@ async fn attempt(
     if upgrade {
         link.allow_upgrade();
     }
-    let mut sending = std::pin::pin!(link.begin(request, writing));
+    let mut sending = std::pin::pin!(link.begin(*request, writing));
     let clock = Clock { settings: &inside.settings, progress, begun: Instant::now() };
     link.arm_until(clock.first_look());
     loop {

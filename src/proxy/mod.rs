@@ -41,7 +41,7 @@ pub use fault::Fault;
 pub use request_id::RequestId;
 
 /// What the proxy is told about the backend.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Settings {
     /// Where it listens.
     pub address: Address,
@@ -116,10 +116,11 @@ impl Backend {
     /// [`Fault`], when there is no answer to pass on.
     pub async fn forward(
         &self,
-        mut request: Request<Body>,
+        request: impl Into<Box<Request<Body>>>,
         peer: &Peer,
         id: RequestId,
     ) -> Result<Forwarded, Fault> {
+        let mut request = request.into();
         let upgrade = headers::pass_request(&mut request, peer, id, &self.inside.own_host);
         let mut answered = exchange(&self.inside, request, upgrade).await?;
         if answered.answer.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -138,7 +139,7 @@ impl Backend {
         if !request.headers().contains_key(header::HOST) {
             request.headers_mut().insert(header::HOST, self.inside.own_host.clone());
         }
-        let answered = exchange(&self.inside, request, false).await?;
+        let answered = exchange(&self.inside, Box::new(request), false).await?;
         if answered.answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(self.unasked_switch());
         }
