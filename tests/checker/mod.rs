@@ -17,6 +17,7 @@
 mod evidence;
 pub mod history;
 mod judge;
+mod missing;
 mod order;
 
 use std::collections::BTreeMap;
