@@ -8,10 +8,10 @@ use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
 use super::Api;
-use super::ask::Query;
 use super::channels::unknown;
 use super::json;
 use super::problem::Problem;
+use super::query::Query;
 use crate::broker::Kept;
 use crate::channel::Channel;
 use crate::event::EventId;
