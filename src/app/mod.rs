@@ -7,7 +7,7 @@ mod signals;
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -50,7 +50,7 @@ pub enum StartError {
     System(#[from] io::Error),
 }
 
-/// A running outboard. Dropping it begins the drain.
+/// A running outboard. Dropping it begins the drain; the streams then go on until the process ends.
 pub struct Running {
     /// Where clients connect, with the ports that the system chose.
     pub addresses: Vec<SocketAddr>,
@@ -85,7 +85,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
 
     let metrics = Arc::new(Metrics::default());
     let broker = Broker::open(&config.history)?;
-    let threads = available_parallelism().map_or(1, usize::from).min(crate::broker::MOST_READERS);
+    let threads = available_parallelism().map_or(1, usize::from).min(broker::MOST_READERS);
     let streams = Streams::start(Arc::clone(&broker), config.stream, Arc::clone(&metrics), threads)?;
     let backend = Arc::new(Backend::new(config.backend.clone()));
     let (drain, draining) = drain();
@@ -157,11 +157,6 @@ async fn tick(broker: Arc<Broker>) {
 }
 
 impl Running {
-    /// The publish socket's path.
-    pub fn socket(&self) -> &Path {
-        &self.socket
-    }
-
     /// Accepts nothing new, takes in what publishers have sent, lets requests under way finish, and
     /// ends the streams, whose clients come back by themselves to whoever listens then.
     pub async fn drain(self) {

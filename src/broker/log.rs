@@ -33,6 +33,8 @@ const MOST_IDLE: usize = 10_000;
 const MOST_REMEMBERED: usize = 1 << 20;
 /// How many of these are looked at while publishers wait.
 const REMEMBERED_AT_ONCE: usize = 1024;
+/// How many channels one sweep looks at.
+const SWEPT_AT_ONCE: usize = 2000;
 
 /// Everything the broker knows, in one place and in one order.
 #[derive(Debug)]
@@ -431,10 +433,11 @@ impl Log {
         }
     }
 
-    /// Lets time pass for some of the channels; all of them have their turn within a minute.
+    /// Lets time pass for some of the channels. Called every second, it comes round to each of
+    /// [`SWEPT_AT_ONCE`] times 60 channels within a minute.
     pub(super) fn sweep(&mut self, now: Moment) {
         self.forget_keys(now);
-        let (keys, next) = self.records.walk(self.swept, 2000);
+        let (keys, next) = self.records.walk(self.swept, SWEPT_AT_ONCE);
         self.swept = next;
         for key in keys {
             self.refresh(key, now);

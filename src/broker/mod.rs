@@ -72,6 +72,9 @@ pub struct Broker {
 
 /// The most that waits to be written, in KiB.
 const ROOM: u32 = 256 << 10;
+/// What one read of a publisher's bytes may ask for of it, in KiB: 32 KiB hold some 5,400 of the
+/// shortest frames, each of which counts for one.
+const ROOM_OF_A_READ: u32 = 6 << 10;
 
 /// The log, and who is to be told when it changes.
 struct Shared {
@@ -153,8 +156,7 @@ impl Broker {
 
     /// Waits as long as so much is on its way that publications may be refused.
     pub async fn room(&self) {
-        // Whoever reads the next bytes of a publisher may find so much in them.
-        let _ = self.room.acquire_many(1024).await;
+        let _ = self.room.acquire_many(ROOM_OF_A_READ).await;
     }
 
     fn hand_over(&self, writer: &Writer, publication: Publication, room: OwnedSemaphorePermit) -> Publishing {
@@ -246,7 +248,10 @@ impl Broker {
         self.lock().sweep(Moment::now());
     }
 
-    /// Makes somebody a reader, to be woken with `wake`. There are at most [`MOST_READERS`].
+    /// Makes somebody a reader, to be woken with `wake`.
+    ///
+    /// # Panics
+    /// When there are [`MOST_READERS`] already.
     pub fn add_reader(&self, wake: Arc<dyn Wake>) -> ReaderId {
         let mut bells = self.shared.bells.write().unwrap_or_else(PoisonError::into_inner);
         assert!(bells.len() < MOST_READERS, "there are at most {MOST_READERS} readers");

@@ -14,6 +14,9 @@ use super::Event;
 /// would see an empty message.
 pub const HEARTBEAT: &[u8] = b":\n";
 
+/// The same as a chunk (RFC 9112 7.1).
+pub const HEARTBEAT_CHUNK: &[u8] = b"2\r\n:\n\r\n";
+
 /// The bytes of one event, with the HTTP/1.1 chunk frame around them (RFC 9112 7.1).
 ///
 /// The frame is part of the allocation, so that a chunked client gets the bytes with one write,

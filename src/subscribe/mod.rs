@@ -11,6 +11,7 @@ mod groups;
 mod handle;
 pub mod head;
 mod initial;
+mod last_event_id;
 mod pace;
 mod piece;
 mod slab;
@@ -31,6 +32,7 @@ use http_body::Body as _;
 
 pub use self::end::End;
 use self::handle::{Command, Handle, Ticket};
+pub use self::last_event_id::{PARAMETERS as LAST_EVENT_ID_PARAMETERS, last_event_id};
 use self::pace::Pace;
 use self::subscriber::{Extras, Held, Subscriber};
 use self::wheel::Tick;

@@ -36,7 +36,7 @@ impl Api {
             Ok(Ok(())) => "ok".to_owned(),
             Ok(Err(fault)) => fault.to_string(),
             Err(_elapsed) => {
-                format!("backend {} has not accepted a connection within 5 seconds", self.backend.name())
+                format!("backend {} has not accepted a connection within {PATIENCE:?}", self.backend.name())
             }
         };
         let store = if self.broker.is_writable() { "ok" } else { "the log cannot be written" };
