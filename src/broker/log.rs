@@ -19,7 +19,7 @@ use super::reader::Inbox;
 use super::recent::Recent;
 use super::restore::Changes;
 use super::selection::Selections;
-use super::settings::{Place, Settings};
+use super::settings::{Settings, Store};
 use super::slots::{Key, Slots};
 use crate::channel::Channel;
 use crate::event::encode::Encoded;
@@ -111,7 +111,7 @@ impl Log {
     }
 
     pub(super) fn with_epoch(settings: Settings, epoch: Epoch) -> Self {
-        let changes = (settings.place != Place::Memory).then(Changes::default);
+        let changes = (settings.store != Store::Memory).then(Changes::default);
         Self {
             epoch,
             settings,

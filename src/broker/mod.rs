@@ -45,7 +45,7 @@ pub use entry::Entry;
 pub use publication::{ChannelState, Kept, Level, Publication, Receipt, Refused};
 pub use reader::{MOST_READERS, News, ReaderId};
 pub use selection::Selection;
-pub use settings::{Keep, Limits, Place, Rate, Rule, Settings};
+pub use settings::{Keep, Limits, Rate, Rule, Settings, Store};
 pub use slots::Key;
 pub use store::OpenError;
 pub use subscription::{Gap, Read, Reason, Since, Subscribed, Subscription};
@@ -118,12 +118,12 @@ impl Broker {
         Arc::new(Self::with(Log::new(settings), false, None))
     }
 
-    /// The log at its place: what was stored there before, or an empty one.
+    /// The log in its store: what was there before, or an empty one.
     ///
     /// # Errors
-    /// When the place is a disk and cannot be used.
+    /// When the store is a disk and cannot be used.
     pub fn open(settings: &Settings) -> Result<Arc<Self>, OpenError> {
-        let Place::Disk(folder) = &settings.place else { return Ok(Self::new(settings.clone())) };
+        let Store::Disk(folder) = &settings.store else { return Ok(Self::new(settings.clone())) };
         let (disk, log) = Disk::open(folder, settings)?;
         let path = disk.path().to_owned();
         let mut broker = Self::with(log, settings.stored, None);

@@ -31,17 +31,12 @@ pub struct Encoded {
 impl Encoded {
     /// Writes `event` with this `id`.
     pub fn new(event: &Event, id: &dyn Display) -> Self {
-        Self::frame(&block(event, Some(id)))
+        Self::of_block(&block(event, Some(id)))
     }
 
-    /// Takes the text of one event, as [`Encoded::new`] wrote it.
-    pub fn of_block(block: &str) -> Self {
-        Self::frame(block)
-    }
-
-    /// Puts a chunk frame around bytes that are an event stream's already. `block` is not empty:
+    /// Puts a chunk frame around the text of one event, as [`block`] writes it: it is never empty, as
     /// an empty chunk would end the body.
-    fn frame(block: &str) -> Self {
+    pub fn of_block(block: &str) -> Self {
         let size_line = format!("{:x}\r\n", block.len());
         let mut framed = Vec::with_capacity(size_line.len() + block.len() + 2);
         framed.extend_from_slice(size_line.as_bytes());

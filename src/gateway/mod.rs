@@ -102,7 +102,10 @@ impl Gateway {
             Ok(Forwarded::Answer(answer)) => self.pass_back(answer, asked),
             Ok(Forwarded::Upgrade(head, upstream)) => {
                 Answer::Takeover(Takeover(Box::new(move |socket, read_ahead| {
-                    tokio::spawn(tunnel::run(socket, read_ahead, head, upstream));
+                    tokio::spawn(async move {
+                        let end = tunnel::run(socket, read_ahead, head, upstream).await;
+                        tracing::debug!(?end, path = asked.uri.path(), request_id = %asked.id, "a tunnel ended");
+                    });
                 })))
             }
             Err(fault) => Answer::Response(self.fault(&fault, &asked)),

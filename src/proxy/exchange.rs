@@ -10,18 +10,18 @@ use super::answer_body::AnswerBody;
 use super::connect::connect;
 use super::fault::Fault;
 use super::link::{Link, Overdue};
-use super::pool::Place;
+use super::pool::Permit;
 use super::stream::Writing;
 use super::tunnel::Upstream;
 use super::upload::{self, Progress, State};
 use super::{Inside, Settings, headers};
 use crate::body::Body;
 
-/// A link in use, with the place it takes up. Dropped, it closes the connection.
+/// A link in use, with its permit. Dropped, it closes the connection.
 pub(super) struct Lease {
     pub(super) link: Box<Link>,
     pub(super) inside: Arc<Inside>,
-    place: Place,
+    permit: Permit,
 }
 
 /// An answer's head, and how its body will come.
@@ -38,7 +38,7 @@ impl Lease {
         if self.link.settle() {
             self.inside.pool.put(self.link);
         }
-        drop(self.place);
+        drop(self.permit);
     }
 
     /// Leaves the pool for good; the socket is all that is wanted.
@@ -55,7 +55,7 @@ pub(super) async fn exchange(
     request: Request<Body>,
     upgrade: bool,
 ) -> Result<Answered, Fault> {
-    let place = place(inside).await?;
+    let permit = permit(inside).await?;
     let (request, progress) = watch_upload(request);
 
     let repeatable = progress.is_none() && request.method().is_idempotent();
@@ -64,7 +64,7 @@ pub(super) async fn exchange(
         None => Again::Whole(request),
         Some(mut link) => {
             match attempt(inside, &mut link, request, writing, progress.as_deref(), upgrade).await {
-                Ok(answer) => return finish(inside, answer, link, place, progress),
+                Ok(answer) => return finish(inside, answer, link, permit, progress),
                 Err(Failed::Dead { unsent: Some(unsent), .. }) => Again::Whole(*unsent),
                 Err(Failed::Dead { fault, .. }) => Again::from_wire(link.take_request()).ok_or(fault)?,
                 Err(Failed::Final(fault)) => return Err(fault),
@@ -78,7 +78,7 @@ pub(super) async fn exchange(
     let settings = &inside.settings;
     let mut link = connect(&settings.address, &inside.name, settings.connect_timeout, &first_words).await?;
     match attempt(inside, &mut link, request, writing, progress.as_deref(), upgrade).await {
-        Ok(answer) => finish(inside, answer, link, place, progress),
+        Ok(answer) => finish(inside, answer, link, permit, progress),
         Err(Failed::Dead { fault, .. } | Failed::Final(fault)) => Err(fault),
     }
 }
@@ -111,9 +111,9 @@ enum Failed {
     Final(Fault),
 }
 
-async fn place(inside: &Inside) -> Result<Place, Fault> {
+async fn permit(inside: &Inside) -> Result<Permit, Fault> {
     let patience = inside.settings.connect_timeout;
-    inside.pool.place(patience).await.map_err(|_| Fault::Busy {
+    inside.pool.permit(patience).await.map_err(|_| Fault::Busy {
         backend: inside.name.clone(),
         limit: inside.settings.max_connections,
         waited: patience,
@@ -210,7 +210,7 @@ fn finish(
     inside: &Arc<Inside>,
     mut answer: Response<Incoming>,
     mut link: Box<Link>,
-    place: Place,
+    permit: Permit,
     progress: Option<Arc<Progress>>,
 ) -> Result<Answered, Fault> {
     link.disarm();
@@ -219,7 +219,7 @@ fn finish(
     }
     // hyper would write the next request as HTTP/1.0, and could not send it with a chunked body.
     let reusable = answer.version() == Version::HTTP_11 && answer.status() != StatusCode::SWITCHING_PROTOCOLS;
-    let lease = Lease { link, inside: inside.clone(), place };
+    let lease = Lease { link, inside: inside.clone(), permit };
     Ok(Answered { answer, lease, progress, reusable })
 }
 
