@@ -6,6 +6,8 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use support::{Backend, DEADLINE, Outboard};
 
@@ -117,4 +119,91 @@ fn a_client_does_not_say_through_whom_it_came() {
 
     assert!(seen.contains("Via: 1.1 outboard"), "{seen}");
     assert!(!seen.contains("forged"), "{seen}");
+}
+
+#[test]
+fn the_log_says_when_silent_publishers_have_taken_all_the_room() {
+    let backend = Backend::greeting();
+    let outboard = Outboard::behind(&backend).with_variable("OUTBOARD__PUBLISH__MAX_PUBLISHERS", "3").start();
+    let silent: Vec<_> = (0..3).map(|_| UnixStream::connect(outboard.socket()).unwrap()).collect();
+
+    let mut patient = UnixStream::connect(outboard.socket()).unwrap();
+    patient.write_all(b"channel: a\ndata: 1\n\n").unwrap();
+
+    let waiting = outboard
+        .process()
+        .wait_for("what is wrong", |line| line.contains("max_publishers").then(|| line.to_owned()));
+    drop(silent);
+
+    let mut reply = [0; 3];
+    patient.set_read_timeout(Some(DEADLINE)).unwrap();
+    patient.read_exact(&mut reply).unwrap();
+    assert_eq!(&reply, b"ok ");
+    assert!(waiting.contains("WARN") && waiting.contains("publish.sock"), "{waiting}");
+}
+
+#[test]
+fn a_recheck_that_a_route_s_auth_asked_for_asks_the_auth_again() {
+    let asked = AtomicUsize::new(0);
+    let backend =
+        Backend::start(move |exchange| match (exchange.target(), asked.fetch_add(1, Ordering::SeqCst)) {
+            ("/may?who=7", 0..3) => exchange.answer("204 No Content", &["Outboard-Recheck: 1"], ""),
+            ("/may?who=7", _) => exchange.answer("403 Forbidden", &[], ""),
+            _ => exchange.answer("404 Not Found", &[], ""),
+        });
+    let outboard = Outboard::behind(&backend)
+        .with_config(
+            "[[event_route]]\npath = \"/events\"\nchannels = [\"a\"]\nauth = \"/may?who={query.who}\"",
+        )
+        .start();
+
+    let mut stream = outboard.subscribe("/events?who=7");
+
+    assert_eq!(stream.rest().len(), 0);
+    for _ in 0..4 {
+        let head = backend.next_request();
+        assert!(head.starts_with("GET /may?who=7 "), "{head}");
+        assert!(head.to_lowercase().contains("outboard-channel: a"), "{head}");
+    }
+}
+
+#[test]
+fn a_backend_is_told_who_left_a_route_and_which_channels() {
+    let backend = Backend::start(|exchange| match exchange.target() {
+        "/may" => exchange.answer("204 No Content", &["Outboard-Gone: /left"], ""),
+        _ => exchange.answer("204 No Content", &[], ""),
+    });
+    let outboard = Outboard::behind(&backend)
+        .with_config(
+            "[[event_route]]\npath = \"/events\"\nchannels = [\"a\", \"b\"]\nauth = \"/may\"\nsubject = \"u{query.who}\"",
+        )
+        .start();
+    let stream = outboard.subscribe("/events?who=7");
+    backend.next_request();
+
+    drop(stream);
+
+    let head = backend.next_request().to_lowercase();
+    assert!(head.starts_with("post /left "), "{head}");
+    assert!(head.contains("outboard-channel: a, b") && head.contains("outboard-subject: u7"), "{head}");
+}
+
+#[test]
+fn a_handoff_whose_answer_never_ends_holds_the_client_all_the_same() {
+    let backend = Backend::start(|exchange| {
+        exchange.write(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nOutboard-Channel: a\r\n\
+             Outboard-Keep-Alive: 1\r\n\r\ndata: first\n\ndata: half",
+        );
+        exchange.wait_until_closed();
+    });
+    let outboard = Outboard::behind(&backend).start();
+    let mut stream = outboard.subscribe("/any");
+    assert_eq!(stream.data(), "first");
+
+    outboard.publish("a", "live");
+
+    assert_eq!(stream.data(), "half");
+    assert_eq!(stream.data(), "live");
+    assert!(outboard.log().contains("does not end its answer"), "{}", outboard.log());
 }

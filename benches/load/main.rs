@@ -62,6 +62,9 @@ pub struct Arguments {
     /// How long to measure.
     #[arg(long, default_value_t = 10.0)]
     seconds: f64,
+    /// How many seconds stragglers are waited for before an event counts as lost.
+    #[arg(long, default_value_t = 60.0)]
+    patience: f64,
     /// How long to run before measuring.
     #[arg(long, default_value_t = 1.0)]
     warm_up: f64,
@@ -104,6 +107,10 @@ impl Arguments {
 
     fn time(&self) -> Duration {
         Duration::from_secs_f64(self.seconds)
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_secs_f64(self.patience)
     }
 
     fn warm_up(&self) -> Duration {

@@ -3,8 +3,10 @@
 //! [`start`] binds everything before it serves anything, so that a mistake is told while nobody
 //! depends on us yet. [`run`] is what the binary does: it starts, waits for a signal, and drains.
 
+mod reload;
 mod signals;
 
+use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,18 +14,20 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::broker::{self, Broker};
 use crate::config::Config;
-use crate::drain::{Drain, drain};
+use crate::drain::{Drain, Draining, drain};
 use crate::gateway::Gateway;
 use crate::listen::{self, connection};
 use crate::metrics::Metrics;
 use crate::proxy::Backend;
 use crate::subscribe::Streams;
 use crate::{admin, publish};
+use signals::{Asked, Signals};
 
 /// How long requests under way may take to finish once the drain has begun.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
@@ -58,8 +62,14 @@ pub struct Running {
     pub admin: Option<SocketAddr>,
     /// Where publishers connect.
     pub socket: PathBuf,
+    /// What it was started with, or took on since.
+    config: Config,
     drain: Drain,
+    draining: Draining,
     broker: Arc<Broker>,
+    backend: Arc<ArcSwap<Backend>>,
+    gateway: Arc<ArcSwap<Gateway>>,
+    metrics: Arc<Metrics>,
     streams: Streams,
     public: Vec<JoinHandle<()>>,
     publishing: JoinHandle<()>,
@@ -87,7 +97,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     let broker = Broker::open(&config.history)?;
     let threads = available_parallelism().map_or(1, usize::from).min(broker::MOST_READERS);
     let streams = Streams::start(Arc::clone(&broker), config.stream, Arc::clone(&metrics), threads)?;
-    let backend = Arc::new(Backend::new(config.backend.clone()));
+    let backend = Arc::new(ArcSwap::from_pointee(Backend::new(config.backend.clone())));
     let (drain, draining) = drain();
 
     let api = Arc::new(publish::Api {
@@ -97,13 +107,13 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         metrics: Arc::clone(&metrics),
         max_event_size: config.publish.max_event_size,
     });
-    let gateway = Arc::new(Gateway {
+    let gateway = Arc::new(ArcSwap::from_pointee(Gateway {
         routes: config.routes.clone(),
-        backend,
+        backend: backend.load_full(),
         streams: streams.clone(),
-        metrics,
+        metrics: Arc::clone(&metrics),
         draining: draining.clone(),
-    });
+    }));
 
     let (path, admin_address) = (socket.path().to_path_buf(), admin.as_ref().map(admin::Bound::address));
     let addresses = listeners.iter().map(|listener| listener.address).collect();
@@ -121,7 +131,8 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         header_timeout: config.limits.header_timeout,
         ..connection::Options::default()
     };
-    let answer = move |request, peer| Arc::clone(&gateway).answer(request, peer);
+    let current = Arc::clone(&gateway);
+    let answer = move |request, peer| current.load_full().answer(request, peer);
     let public = listeners
         .into_iter()
         .map(|listener| {
@@ -135,8 +146,13 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         addresses,
         admin: admin_address,
         socket: path,
+        config: config.clone(),
         drain,
+        draining,
         broker,
+        backend,
+        gateway,
+        metrics,
         streams,
         public,
         publishing,
@@ -191,13 +207,17 @@ impl Running {
     }
 }
 
-/// Runs until TERM or INT, then drains; a second signal ends the drain at once.
+/// Runs until TERM or INT, then drains; a second signal ends the drain at once. HUP has `reload` read
+/// the configuration again.
 ///
 /// # Errors
 /// When it cannot start.
-pub async fn run(config: Config) -> Result<(), StartError> {
-    let mut signals = signals::Signals::listen()?;
-    let running = start(&config)?;
+pub async fn run<E: Display>(
+    config: Config,
+    reload: impl Fn() -> Result<Config, E>,
+) -> Result<(), StartError> {
+    let mut signals = Signals::listen()?;
+    let mut running = start(&config)?;
     for address in &running.addresses {
         tracing::info!(%address, backend = %config.backend.address, "listening");
     }
@@ -206,7 +226,14 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     }
     tracing::info!(socket = %running.socket.display(), "taking events");
 
-    signals.end().await;
+    while signals.next().await == Asked::Reload {
+        match reload() {
+            Ok(config) => running.reload(config),
+            Err(report) => {
+                tracing::error!("the configuration stays as it was, for the new one is wrong:\n{report}")
+            }
+        }
+    }
     tracing::info!("draining; a second signal ends at once");
     tokio::select! {
         () = running.drain() => tracing::info!("drained"),

@@ -4,6 +4,15 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Asked {
+    /// TERM or INT.
+    End,
+    /// HUP.
+    Reload,
+}
+
 /// TERM, INT and HUP.
 pub(super) struct Signals {
     terminate: Signal,
@@ -21,16 +30,17 @@ impl Signals {
         })
     }
 
-    /// Returns when it is time to end.
-    pub(super) async fn end(&mut self) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.hang_up.recv() => {
-                    tracing::warn!("this version cannot reload its configuration; restart it instead");
-                }
-            }
+    /// The next one.
+    pub(super) async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::End,
+            _ = self.interrupt.recv() => Asked::End,
+            _ = self.hang_up.recv() => Asked::Reload,
         }
+    }
+
+    /// Returns when it is time to end, whatever else is asked until then.
+    pub(super) async fn end(&mut self) {
+        while self.next().await != Asked::End {}
     }
 }

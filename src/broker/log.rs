@@ -133,6 +133,18 @@ impl Log {
         }
     }
 
+    /// Takes on other limits and rules, but not another store. A rate holds for streams that begin
+    /// from now on.
+    pub(super) fn reconfigure(&mut self, settings: &Settings) {
+        let (store, stored) = (self.settings.store.clone(), self.settings.stored);
+        self.settings = Settings { store, stored, ..settings.clone() };
+        for key in self.all_keys() {
+            if let Some(record) = self.records.get_mut(key) {
+                record.terms = self.settings.of(&record.name);
+            }
+        }
+    }
+
     /// Checks a publication and gives its event the number `sequence`; nobody sees it before
     /// [`Log::commit`].
     pub(super) fn prepare(

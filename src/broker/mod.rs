@@ -185,6 +185,11 @@ impl Broker {
         Ok(receipt)
     }
 
+    /// Takes on other limits and rules. Where the log lives stays as it is.
+    pub fn reconfigure(&self, settings: &Settings) {
+        self.lock().reconfigure(settings);
+    }
+
     /// Ends the log: what was handed over is written, nothing more is taken. Blocks until that is done.
     pub fn close(&self) {
         if let Some(writer) = &self.writer {

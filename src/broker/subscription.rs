@@ -12,6 +12,7 @@ use super::party::{CountedAt, Party};
 use super::publication::Refused;
 use super::reader::ReaderId;
 use super::selection::Selection;
+use super::settings::Keep;
 use super::slots::Key;
 use crate::channel::Channel;
 use crate::event::Position;
@@ -232,7 +233,12 @@ impl Log {
                 Start::at(newest.map_or(self.head, |sequence| sequence - 1))
             }
             Replay::Unseen => {
-                let seen = |&key| self.records.get(key).map_or(self.head, |record| record.seen);
+                let seen = |&key| match self.records.get(key) {
+                    // Of a channel that holds a state and no story, everyone wants to know that.
+                    Some(record) if record.terms.keep == Keep::Latest => 0,
+                    Some(record) => record.seen,
+                    None => self.head,
+                };
                 let floors: SmallVec<[u64; 4]> = keys.iter().map(seen).collect();
                 let cursor = floors.iter().copied().min().unwrap_or(self.head);
                 let apart = floors.iter().any(|&floor| floor != cursor);

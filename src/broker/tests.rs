@@ -265,6 +265,11 @@ fn the_newest_state_replaces_the_one_before_and_that_is_no_gap() {
 
     assert_eq!(first_read(&broker, &["t.x"], Some(&id(&broker, 1)), Replay::Live), [5]);
     assert_eq!(first_read(&broker, &["t.x"], None, Replay::All), [5]);
+    assert_eq!(
+        first_read(&broker, &["t.x"], None, Replay::Unseen),
+        [5],
+        "a late reader gets the newest state"
+    );
 }
 
 #[test]

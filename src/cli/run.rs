@@ -11,7 +11,7 @@ use crate::config::{Config, Format, Log, Sources};
 pub(super) fn run(options: &Run) -> anyhow::Result<ExitCode> {
     let config = load(options)?;
     start_logging(config.log);
-    runtime()?.block_on(crate::app::run(config))?;
+    runtime()?.block_on(crate::app::run(config, || sources(options).load()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -22,7 +22,11 @@ pub(super) fn demo(options: &Demo) -> anyhow::Result<ExitCode> {
 }
 
 pub(super) fn load(options: &Run) -> anyhow::Result<Config> {
-    Ok(Sources::of_process(options.config.clone(), options.flags()).load()?)
+    Ok(sources(options).load()?)
+}
+
+fn sources(options: &Run) -> Sources {
+    Sources::of_process(options.config.clone(), options.flags())
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

@@ -54,7 +54,7 @@ pub struct Config {
 }
 
 /// The listener for operators (`[admin]`).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Admin {
     /// Where it listens; loopback if there is no token.
     pub listen: SocketAddr,
@@ -63,7 +63,7 @@ pub struct Admin {
 }
 
 /// What clients of the public listeners may use up (`[limits]`).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
     /// The most connections at a time.
     pub max_connections: usize,
@@ -78,7 +78,7 @@ impl Default for Limits {
 }
 
 /// What is logged, and how (`[log]`).
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Log {
     /// What is worth a line.
     pub level: Level,

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Request;
@@ -99,9 +99,9 @@ impl Listener {
         S: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + Unpin + 'static,
         F: Future<Output = Answer> + Send + 'static,
     {
+        let mut room = Room::new(connections);
         loop {
-            // Waiting for room before accepting leaves the rest in the kernel's queue.
-            let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
+            let Some(permit) = room.enter(self.address).await else { return };
             match self.listener.accept().await {
                 Ok((stream, address)) => {
                     self.spawn(stream, address, permit, options, draining.clone(), answer.clone());
@@ -142,6 +142,40 @@ impl Listener {
 const PROBE_AFTER: Duration = Duration::from_secs(60);
 /// How often it asks then; Linux gives up after nine probes (tcp(7), `tcp_keepalive_probes`).
 const PROBE_EVERY: Duration = Duration::from_secs(10);
+
+/// Room for so many connections at a time.
+///
+/// Waiting for it before accepting leaves the rest in the kernel's queue. Whoever waits there sees
+/// nothing but silence, so the operator is told, at most once a minute.
+#[derive(Debug)]
+pub struct Room {
+    free: Arc<Semaphore>,
+    told: Option<Instant>,
+}
+
+impl Room {
+    /// Room as `free` has it, which others may share.
+    pub fn new(free: Arc<Semaphore>) -> Self {
+        Self { free, told: None }
+    }
+
+    /// Waits for room for one more on `listener`; `None` once there will be none any more.
+    pub async fn enter(&mut self, listener: impl std::fmt::Display) -> Option<OwnedSemaphorePermit> {
+        const PAUSE: Duration = Duration::from_secs(60);
+        if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
+            return Some(permit);
+        }
+        if self.told.is_none_or(|told| told.elapsed() >= PAUSE) {
+            self.told = Some(Instant::now());
+            tracing::warn!(
+                %listener,
+                "as many connections as allowed are open; the next wait until one of them ends, \
+                 or until `max_publishers` (of the socket) or `max_connections` is raised"
+            );
+        }
+        Arc::clone(&self.free).acquire_owned().await.ok()
+    }
+}
 
 /// Errors of `accept` either concern one connection, then the next can be accepted at once, or are
 /// a shortage, which trying again at once would only make worse.

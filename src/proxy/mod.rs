@@ -42,7 +42,7 @@ pub use headers::on_behalf_of;
 pub use request_id::RequestId;
 
 /// What the proxy is told about the backend.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Settings {
     /// Where it listens.
     pub address: Address,

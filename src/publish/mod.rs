@@ -23,7 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::admin::Door;
 use crate::drain::{self, Draining};
 use crate::listen::Socket;
-use crate::listen::accept::pause_after;
+use crate::listen::accept::{Room, pause_after};
 use crate::listen::connection::{self, Options};
 
 use sniff::Language;
@@ -69,9 +69,9 @@ struct Publishers {
 
 impl Publishers {
     async fn accept_all(&self, listener: &UnixListener) {
+        let mut room = Room::new(Arc::clone(&self.room));
         loop {
-            // Waiting for room before accepting leaves the rest in the kernel's queue.
-            let Some(permit) = self.room().await else { return };
+            let Some(permit) = room.enter(&self.path).await else { return };
             match listener.accept().await {
                 Ok((stream, _)) => self.spawn(stream, permit),
                 Err(error) => pause_after(&error, &self.path).await,
@@ -80,8 +80,9 @@ impl Publishers {
     }
 
     async fn accept_waiting(&self, listener: std::os::unix::net::UnixListener) {
+        let mut room = Room::new(Arc::clone(&self.room));
         loop {
-            let Some(permit) = self.room().await else { return };
+            let Some(permit) = room.enter(&self.path).await else { return };
             let stream = listener.accept().and_then(|(stream, _)| {
                 stream.set_nonblocking(true)?;
                 UnixStream::from_std(stream)
@@ -91,10 +92,6 @@ impl Publishers {
                 Err(_none_left) => return,
             }
         }
-    }
-
-    async fn room(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.room).acquire_owned().await.ok()
     }
 
     fn spawn(&self, stream: UnixStream, permit: OwnedSemaphorePermit) {

@@ -11,7 +11,8 @@ use crate::event::encode;
 use crate::listen::Socket;
 
 /// Writes a stream's opening and the body of the answer that handed the client over. The last event
-/// in it ends there, whatever the backend wrote, so that the next one stands alone.
+/// in it ends there, whatever the backend wrote, so that the next one stands alone. A backend that
+/// pauses for longer than `pause` has written all: the client waits for what is published.
 ///
 /// # Errors
 /// When the client is gone, or has taken nothing for `stall`.
@@ -21,6 +22,7 @@ pub(super) async fn write(
     mut body: Body,
     framed: bool,
     stall: Duration,
+    pause: Duration,
 ) -> io::Result<()> {
     write_in_time(socket, opening, stall).await?;
     let mut scrap = [0; 256];
@@ -28,11 +30,18 @@ pub(super) async fn write(
     let mut end = Ending::default();
     loop {
         let frame = tokio::select! {
-            frame = body.frame() => frame,
+            frame = tokio::time::timeout(pause, body.frame()) => frame,
             read = socket.read(&mut scrap) => match read? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 _ => continue,
             },
+        };
+        let Ok(frame) = frame else {
+            tracing::warn!(
+                ?pause,
+                "a backend hands a client over and does not end its answer; the client is held from here on"
+            );
+            break;
         };
         // A backend that breaks off has said what it has said: the client is still held.
         let Some(Ok(frame)) = frame else { break };

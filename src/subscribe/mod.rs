@@ -57,7 +57,7 @@ pub enum Slow {
 }
 
 /// How streams are kept (`[stream]`).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Settings {
     /// Silence after which a comment is sent.
     pub keep_alive: Duration,
@@ -318,10 +318,10 @@ impl Streams {
         Answer::Takeover(Takeover(Box::new(move |socket, _read_ahead| match initial {
             None => streams.adopt(turn, socket, |held| new(held, opening)),
             Some(Initial(body)) => {
+                let stall = streams.0.settings.stall;
                 tokio::spawn(async move {
                     let mut socket = socket;
-                    match initial::write(&mut socket, &opening, body, framed, streams.0.settings.stall).await
-                    {
+                    match initial::write(&mut socket, &opening, body, framed, stall, keep_alive).await {
                         Ok(()) => streams.adopt(turn, socket, |held| new(held, Bytes::new())),
                         Err(error) => tracing::debug!(%error, "the client left during its initial events"),
                     }

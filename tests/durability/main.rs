@@ -12,10 +12,13 @@ mod checker;
 mod support;
 
 mod client;
+mod damage;
 mod dice;
+mod faults;
 mod image;
 mod kill;
 mod load;
+mod owner;
 mod power;
 mod publisher;
 mod readback;

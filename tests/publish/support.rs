@@ -65,7 +65,9 @@ pub(crate) fn serve_before(
     let api = Arc::new(Api {
         broker,
         streams: streams.unwrap(),
-        backend: Arc::new(Backend::new(proxy::Settings::of(backend.parse().unwrap()))),
+        backend: Arc::new(arc_swap::ArcSwap::from_pointee(Backend::new(proxy::Settings::of(
+            backend.parse().unwrap(),
+        )))),
         metrics,
         max_event_size: settings.max_event_size,
     });

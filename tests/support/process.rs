@@ -100,6 +100,11 @@ impl Process {
         panic!("{} does not end:\n{}", self.name, self.log());
     }
 
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Ends it at once, with its children, as a crash would.
     pub fn kill(&mut self) {
         // It may have ended by itself; then there is nobody to kill and nothing wrong with that.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Measure, SETTLING, latency, round, verdict};
+use super::{Measure, latency, round, verdict};
 use crate::Arguments;
 use crate::world::World;
 
@@ -25,7 +25,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Value> {
     let used = measure.end(&world.server)?;
     let taken = world.taken() - before.0;
     let delivered = world.crowd.tally.delivered - before.1;
-    world.settle(SETTLING)?;
+    world.settle(arguments.patience())?;
 
     Ok(json!({
         "channels": arguments.channels,

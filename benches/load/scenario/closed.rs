@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use super::{Measure, SETTLING, latency, round, verdict};
+use super::{Measure, latency, round, verdict};
 use crate::Arguments;
 use crate::world::{PATIENCE, World};
 
@@ -23,7 +23,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Value> {
     circulate(&mut world, arguments, &mut arrived, arguments.time())?;
     let used = measure.end(&world.server)?;
     let delivered = world.crowd.tally.delivered - before;
-    world.settle(SETTLING)?;
+    world.settle(arguments.patience())?;
 
     Ok(json!({
         "subscribers": arguments.subscribers,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Measure, SETTLING, latency, verdict};
+use super::{Measure, latency, verdict};
 use crate::Arguments;
 use crate::clock::Beat;
 use crate::world::World;
@@ -16,13 +16,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Value> {
     world.gather(arguments.subscribers, 1)?;
     world.hire(arguments.target()?, 1)?;
     publish_for(&mut world, arguments.rate, arguments.warm_up())?;
-    world.settle(SETTLING)?;
+    world.settle(arguments.patience())?;
 
     let before = world.crowd.tally.delivered;
     world.crowd.measured_from = world.clock.now();
     let measure = Measure::begin(&world.server)?;
     publish_for(&mut world, arguments.rate, arguments.time())?;
-    world.settle(SETTLING)?;
+    world.settle(arguments.patience())?;
     let used = measure.end(&world.server)?;
 
     let delivered = world.crowd.tally.delivered - before;

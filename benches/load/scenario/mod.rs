@@ -9,16 +9,13 @@ pub(crate) mod publish;
 pub(crate) mod silent;
 pub(crate) mod storm;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::process::{Cpu, Processes};
 use crate::world::World;
-
-/// How long stragglers are waited for before an event counts as lost.
-const SETTLING: Duration = Duration::from_secs(20);
 
 /// The server's clock and the wall's, from the beginning of what is measured.
 struct Measure {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 
 use super::fanout::publish_for;
-use super::{SETTLING, latency, round, verdict};
+use super::{latency, round, verdict};
 use crate::clock::Beat;
 use crate::crowd;
 use crate::histogram::Histogram;
@@ -37,10 +37,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Value> {
     world.gather(arguments.subscribers, 1)?;
     world.hire(arguments.target()?, 1)?;
     publish_for(&mut world, arguments.rate, arguments.warm_up())?;
-    world.settle(SETTLING)?;
+    world.settle(arguments.patience())?;
     world.crowd.measured_from = world.clock.now();
     publish_for(&mut world, arguments.rate, arguments.time().min(Duration::from_secs(10)))?;
-    world.settle(SETTLING)?;
+    world.settle(arguments.patience())?;
     let alone = latency(&world);
 
     let silent = be_silent(arguments.server, &arguments.path, arguments.silent)?;
@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Value> {
     world.crowd.measured_from = world.clock.now();
     publish_and_watch(&mut world, arguments.rate, arguments.time(), &mut peak)?;
     let left = process::tcp()?.sockets;
-    world.settle(SETTLING)?;
+    world.settle(arguments.patience())?;
     drop(silent);
 
     let mebibytes = |bytes: u64| round(bytes as f64 / f64::from(1 << 20));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Measure, SETTLING, round, verdict};
+use super::{Measure, round, verdict};
 use crate::Arguments;
 use crate::histogram::Histogram;
 use crate::world::{PATIENCE, World};
@@ -21,7 +21,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Value> {
     world.gather(arguments.subscribers, 1)?;
     world.hire(arguments.target()?, 1)?;
     publish(&mut world, BEFORE)?;
-    world.settle(SETTLING)?;
+    world.settle(arguments.patience())?;
 
     let measure = Measure::begin(&world.server)?;
     world.crowd.cut();
@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Value> {
     let used = measure.end(&world.server)?;
 
     publish(&mut world, 1)?;
-    world.settle(SETTLING)?;
+    world.settle(arguments.patience())?;
     let resumed = arguments.subscribers as u64;
     Ok(json!({
         "subscribers": arguments.subscribers,

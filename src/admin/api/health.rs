@@ -32,11 +32,12 @@ struct Ready {
 impl Api {
     /// Ready is who can reach the backend and write the log.
     pub(super) async fn ready(&self) -> Answer {
-        let backend = match tokio::time::timeout(PATIENCE, self.backend.reachable()).await {
+        let site = self.backend.load_full();
+        let backend = match tokio::time::timeout(PATIENCE, site.reachable()).await {
             Ok(Ok(())) => "ok".to_owned(),
             Ok(Err(fault)) => fault.to_string(),
             Err(_elapsed) => {
-                format!("backend {} has not accepted a connection within {PATIENCE:?}", self.backend.name())
+                format!("backend {} has not accepted a connection within {PATIENCE:?}", site.name())
             }
         };
         let store = if self.broker.is_writable() { "ok" } else { "the log cannot be written" };

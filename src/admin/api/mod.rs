@@ -15,6 +15,7 @@ mod request;
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
@@ -40,7 +41,7 @@ pub struct Api {
     /// Who holds those that listen over the API.
     pub streams: Streams,
     /// Whose state readiness depends on.
-    pub backend: Arc<Backend>,
+    pub backend: Arc<ArcSwap<Backend>>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The most bytes of a frame, or of the body of an HTTP request.
