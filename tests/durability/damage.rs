@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use outboard::broker::{Broker, Level, Place, Publication, Settings};
+use outboard::broker::{Broker, Level, Publication, Settings};
 use outboard::channel::Channel;
 use outboard::event::Event;
 
@@ -20,7 +20,7 @@ use crate::support::{Request, folder};
 const FILE: &str = "log.redb";
 
 fn settings(folder: &Path) -> Settings {
-    Settings { place: Place::Disk(folder.into()), stored: true, ..Settings::default() }
+    Settings { store: outboard::broker::Store::Disk(folder.into()), stored: true, ..Settings::default() }
 }
 
 /// Ids and data of what a log holds on each channel.
