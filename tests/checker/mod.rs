@@ -6,11 +6,18 @@
 //! read-back, sequence numbers, one publisher's order, or one being acknowledged before the other was
 //! sent); where the chain does not reach, nobody is accused.
 
-#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test program uses its own part of this")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    missing_docs,
+    reason = "each test program uses its own part of this"
+)]
 
 mod evidence;
 pub mod history;
 mod judge;
+mod missing;
 mod order;
 
 use std::collections::BTreeMap;

@@ -26,6 +26,8 @@ pub(super) struct Order<'a> {
     moments: Vec<(Time, Node)>,
 }
 
+type Ways<'s> = Box<dyn Iterator<Item = Node> + 's>;
+
 enum Name<'a> {
     Event(&'a str),
     Moment(Time),
@@ -114,11 +116,7 @@ impl<'a> Order<'a> {
         self.reach(&[root], |node| Box::new(self.before[node].iter().copied()))
     }
 
-    fn reach<'s>(
-        &'s self,
-        roots: &[Node],
-        next: impl Fn(Node) -> Box<dyn Iterator<Item = Node> + 's>,
-    ) -> Vec<bool> {
+    fn reach<'s>(&self, roots: &[Node], next: impl Fn(Node) -> Ways<'s>) -> Vec<bool> {
         let mut reached = vec![false; self.names.len()];
         let mut waiting = roots.to_vec();
         while let Some(node) = waiting.pop() {
@@ -150,12 +148,7 @@ impl<'a> Order<'a> {
         (0..self.names.len()).filter(|&node| left[node]).collect()
     }
 
-    fn peel<'s>(
-        &'s self,
-        left: &mut [bool],
-        mut degrees: Vec<usize>,
-        next: impl Fn(Node) -> Box<dyn Iterator<Item = Node> + 's>,
-    ) {
+    fn peel<'s>(&self, left: &mut [bool], mut degrees: Vec<usize>, next: impl Fn(Node) -> Ways<'s>) {
         let mut free: Vec<Node> = (0..left.len()).filter(|&node| left[node] && degrees[node] == 0).collect();
         while let Some(node) = free.pop() {
             left[node] = false;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::checker::{Client, History, Life, Line, Reply, Said, Sent, What, check};
 use crate::client;
 use crate::dice::{Dice, seed};
-use crate::image::Mounted;
+use crate::image::{self, Mounted};
 use crate::load::read_back;
 use crate::publisher::publish_one;
 use crate::results::{number, report};
@@ -35,6 +35,8 @@ struct Patient {
     rig: Rig,
     history: History,
     begun: Instant,
+    /// What makes each event's data longer.
+    padding: String,
 }
 
 impl Patient {
@@ -50,7 +52,7 @@ impl Patient {
             keeps_everything: true,
             ..History::default()
         };
-        Self { rig, history, begun: Instant::now() }
+        Self { rig, history, begun: Instant::now(), padding: String::new() }
     }
 
     fn now(&self) -> u64 {
@@ -59,9 +61,9 @@ impl Patient {
 
     /// Publishes one event; whether it was taken.
     fn publish(&mut self, number: usize, channels: &[&str]) -> bool {
-        let data = format!("e{number}");
+        let data = format!("e{number}{}", self.padding);
         let names: String = channels.iter().map(|channel| format!("channel: {channel}\n")).collect();
-        let frame = format!("{names}dedupe: {data}\ndata: {data}\n\n");
+        let frame = format!("{names}dedupe: {number}\ndata: {data}\n\n");
         let at = self.now();
         let said = publish_one(&self.rig.socket(), &frame).expect("every publish is answered");
         if let Said::Error { code } = &said {
@@ -272,22 +274,16 @@ fn a_full_disk_refuses_publishes_and_nothing_else() {
     assert!(process.log().contains("Is the disk full?"), "{}", process.log());
 
     // Full as it is, a restart serves what is stored.
-    let (mut process, mut stream) = (process, stream);
-    process.kill();
+    drop((process, stream));
     patient.note(What::Ended);
     patient.history.lives.push(Life { continues: true });
-    process = patient.rig.start();
+    let process = patient.rig.start();
     patient.assert_the_site_is_up();
-    stream = patient.listen();
+    let mut stream = patient.listen();
     patient.read_until(&mut stream, &format!("e{}", full - 1));
 
     // Room is made: the same disk, and more of it.
-    let grown = std::process::Command::new("mount")
-        .args(["-o", "remount,size=16m"])
-        .arg(disk.path())
-        .status()
-        .unwrap();
-    assert!(grown.success());
+    disk.grow("16m");
     patient.publish_until_taken(full, &CHANNELS[..1], &process);
     patient.read_until(&mut stream, &format!("e{full}"));
     drop(process);
@@ -296,4 +292,39 @@ fn a_full_disk_refuses_publishes_and_nothing_else() {
     let begun = patient.begun;
     read_back(&mut patient.history, &patient.rig, 2, || begun.elapsed().as_micros() as u64);
     patient.assert_clean("a full disk");
+}
+
+/// The file system's file is in memory that is used up: writes of the file system fail, and its pages are
+/// taken for written all the same, as with any disk that fails.
+#[test]
+fn after_a_failed_sync_nothing_is_built_on_what_never_reached_the_disk() {
+    let folder = crate::support::folder::shared();
+    let memory = Mounted::memory(13 << 20, &folder.path().join("memory"));
+    let image = memory.path().join("disk.img");
+    image::make(&image);
+    let disk = Mounted::image(&image, &folder.path().join("disk"));
+    let mut patient = Patient::new(Rig::new(Store::Disk("stored")).with_store_in(&disk.path().join("store")));
+    patient.padding = format!(" {}", "x".repeat(7000));
+    let process = patient.rig.start();
+
+    let failed = (0..20_000).find(|&number| !patient.publish(number, &CHANNELS[..1]));
+    let failed = failed.expect("the disk fails at some time");
+    memory.grow("200m");
+    for number in failed..failed + 30 {
+        patient.publish_until_taken(number, &CHANNELS[..1], &process);
+    }
+    // And then the power goes.
+    process.signal(rustix::process::Signal::STOP);
+    let copy = folder.path().join("copy.img");
+    std::fs::copy(&image, &copy).unwrap();
+    process.signal(rustix::process::Signal::CONT);
+
+    let disk = Mounted::image(&copy, &folder.path().join("copy"));
+    let rig = Rig::new(Store::Disk("stored")).with_store_in(&disk.path().join("store"));
+    let _process = rig.start();
+    patient.history.lives.push(Life { continues: true });
+    let begun = patient.begun;
+    read_back(&mut patient.history, &rig, 1, || begun.elapsed().as_micros() as u64);
+    let verdict = check(&patient.history);
+    assert!(verdict.is_clean(), "{verdict}");
 }

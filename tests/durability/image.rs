@@ -35,6 +35,13 @@ impl Mounted {
         Self { point: point.into() }
     }
 
+    /// Gives a file system in memory this size.
+    pub(crate) fn grow(&self, size: &str) {
+        let grown =
+            Command::new("mount").arg("-o").arg(format!("remount,size={size}")).arg(&self.point).status();
+        assert!(grown.unwrap().success());
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.point
     }
@@ -47,10 +54,13 @@ impl Drop for Mounted {
     }
 }
 
-/// Makes an empty ext4 file system in a file.
+/// Makes an empty ext4 file system in a file, all of its own tables written out.
 pub(crate) fn make(image: &Path) {
     fs::File::create(image).and_then(|file| file.set_len(SIZE)).unwrap();
-    let made = Command::new("mkfs.ext4").args(["-q", "-F"]).arg(image).output();
+    let made = Command::new("mkfs.ext4")
+        .args(["-q", "-F", "-J", "size=4", "-E", "lazy_itable_init=0,lazy_journal_init=0"])
+        .arg(image)
+        .output();
     let made = made.unwrap_or_else(|error| panic!("cannot run `mkfs.ext4`: {error}; it is in e2fsprogs"));
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }

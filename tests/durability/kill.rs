@@ -127,3 +127,15 @@ fn a_log_in_memory_begins_anew_after_a_kill_and_every_client_is_told() {
     assert!(figures.gaps > 0, "clients with ids of a former log are told of a gap");
     assert!(!verdict.has(Class::Lost));
 }
+
+#[test]
+fn a_log_that_only_accepts_begins_a_new_epoch_after_a_kill_and_keeps_what_it_has() {
+    let seed = seed();
+
+    let history = killed(Store::Disk("accepted"), 5, &mut Dice::new(seed));
+
+    assert_clean(&check(&history), &history, seed);
+    let mut figures = Figures::default();
+    figures.add(&history);
+    assert!(figures.gaps > 0, "what was accepted may be gone, and clients are told");
+}

@@ -43,6 +43,8 @@ fn a_store_of_a_later_version_is_refused_and_left_as_it_is() {
     step.open_table(meta).unwrap().insert("format", &2u64.to_le_bytes()[..]).unwrap();
     step.commit().unwrap();
     drop(database);
+    let mark = rig.store().join("log.mark");
+    fs::write(&mark, with_format(2, fs::read(&mark).unwrap())).unwrap();
     let before = fs::read(&file).unwrap();
 
     let mut process = rig.spawn(&[]);
@@ -53,7 +55,21 @@ fn a_store_of_a_later_version_is_refused_and_left_as_it_is() {
         format!("outboard: the log in {} has format 2, and this version knows 1 at most", file.display());
     assert!(process.log().contains(&message), "{}", process.log());
     assert!(fs::read(&file).unwrap() == before, "not a byte is changed");
-    assert_eq!(fs::read_dir(rig.store()).unwrap().count(), 1, "and nothing is put beside it");
+    assert_eq!(fs::read_dir(rig.store()).unwrap().count(), 2, "and nothing is put beside it");
+
+    // Without its mark it is refused as well.
+    fs::remove_file(&mark).unwrap();
+    let mut process = rig.spawn(&[]);
+    assert_eq!(process.wait().code(), Some(1));
+    assert!(process.log().contains(&message), "{}", process.log());
+}
+
+/// A mark as a later version writes it: the format and the checksum have the same places.
+fn with_format(format: u64, mut mark: Vec<u8>) -> Vec<u8> {
+    mark[..8].copy_from_slice(&format.to_le_bytes());
+    let sum = crc32fast::hash(&mark[..28]);
+    mark[28..32].copy_from_slice(&sum.to_le_bytes());
+    mark
 }
 
 #[test]

@@ -11,6 +11,7 @@ use redb::{
 };
 
 use super::file::Bounded;
+use super::mark::{self, Mark, Seen};
 use super::record::{Damaged, StoredEvent};
 use super::{Batch, Row};
 use crate::broker::log::Log;
@@ -27,6 +28,8 @@ const CHANNELS: TableDefinition<'_, &str, (bool, u64, u64)> = TableDefinition::n
 
 /// The format this version writes. A higher one is somebody else's.
 const FORMAT: u64 = 1;
+/// Under which the number of the last step stands in [`META`].
+const STEP: &str = "step";
 /// The file's name.
 const FILE: &str = "log.redb";
 /// redb's page cache, in bytes: the store is written, hardly ever read.
@@ -140,6 +143,12 @@ pub(in crate::broker) struct Disk {
     /// Whether whatever is acknowledged is on disk.
     stored: bool,
     database: Option<Database>,
+    /// The last step that is on disk.
+    step: u64,
+    /// The log's epoch, as its mark has it.
+    epoch: [u8; 12],
+    /// Without one, damage to the last step goes unnoticed.
+    mark: Option<Mark>,
 }
 
 impl Disk {
@@ -173,12 +182,17 @@ impl Disk {
     }
 
     fn read(path: &Path, most: u64, settings: &Settings) -> Result<(Self, Log), Fault> {
-        let mut disk = Self { path: path.into(), most, stored: settings.stored, database: None };
+        let before = mark::read(&path.with_extension("mark"));
+        if let Some(newer) = before.as_ref().map(|before| before.format).filter(|&format| format > FORMAT) {
+            return Err(Fault::Newer(newer));
+        }
+        let (path, stored) = (path.to_owned(), settings.stored);
+        let mut disk = Self { path, most, stored, database: None, step: 0, epoch: [0; 12], mark: None };
         // redb checks what it reads, but not everything it reads: a file that somebody else has
         // changed may trip it.
         let opened = catch_unwind(AssertUnwindSafe(|| {
             disk.connect()?;
-            disk.load(settings)
+            disk.load(settings, before.as_ref())
         }));
         match opened {
             Ok(Ok(log)) => Ok((disk, log)),
@@ -200,10 +214,9 @@ impl Disk {
         self.database.as_ref().ok_or_else(|| Fault::Io(io::Error::other("the log is closed after a fault")))
     }
 
-    fn load(&self, settings: &Settings) -> Result<Log, Fault> {
-        let database = self.database()?;
-        let setup = database.begin_write()?;
-        let epoch = {
+    fn load(&mut self, settings: &Settings, before: Option<&Seen>) -> Result<Log, Fault> {
+        let setup = self.database()?.begin_write()?;
+        let (epoch, step) = {
             let mut meta = setup.open_table(META)?;
             setup.open_table(EVENTS)?;
             setup.open_table(CHANNELS)?;
@@ -212,6 +225,11 @@ impl Disk {
                 return Err(Fault::Newer(newer));
             }
             let epoch = meta.get("epoch")?.map(|word| String::from_utf8_lossy(word.value()).into_owned());
+            let step = read_number(&meta, STEP)?.unwrap_or(0);
+            let is_of_this_log = |seen: &&Seen| epoch.as_deref().map(mark::word) == Some(seen.epoch);
+            if let Some(seen) = before.filter(is_of_this_log).filter(|seen| seen.step > step) {
+                return Err(Fault::Damaged(format!("it ends at step {step}, and {} was written", seen.step)));
+            }
             // Events that were only `accepted` may be lost in a crash although clients have seen them:
             // their numbers must not mean others.
             let is_whole = read_number(&meta, "open")?.unwrap_or(0) == 0;
@@ -219,12 +237,16 @@ impl Disk {
             meta.insert("format", &FORMAT.to_le_bytes()[..])?;
             meta.insert("epoch", epoch.as_str().as_bytes())?;
             meta.insert("open", &u64::from(!settings.stored).to_le_bytes()[..])?;
-            epoch
+            meta.insert(STEP, &(step + 1).to_le_bytes()[..])?;
+            (epoch, step + 1)
         };
         setup.commit()?;
+        self.epoch = mark::word(epoch.as_str());
+        self.mark = Mark::open(&self.path.with_extension("mark")).ok();
+        self.took(step);
 
         let mut log = Log::with_epoch(settings.clone(), epoch);
-        let read = database.begin_read()?;
+        let read = self.database()?.begin_read()?;
         let meta = read.open_table(META)?;
         let rows = read
             .open_table(CHANNELS)?
@@ -245,12 +267,23 @@ impl Disk {
         Ok(log)
     }
 
+    /// Notes that a step is on disk, past the sync.
+    fn took(&mut self, step: u64) {
+        self.step = step;
+        let seen = Seen { format: FORMAT, step, epoch: self.epoch };
+        if self.mark.as_ref().is_some_and(|mark| mark.write(&seen).is_err()) {
+            // The store itself is well; and a mark that is behind tells nothing wrong.
+            tracing::debug!(path = %self.path.display(), "the mark beside the log cannot be written");
+        }
+    }
+
     /// Writes a batch; it is on disk, past the sync, when this returns. After a fault the store is
     /// closed, for nobody knows what became of the batch.
     pub(in crate::broker) fn write(&mut self, batch: &Batch) -> Result<(), Fault> {
         let written = self.try_write(batch);
-        if written.is_err() {
-            self.database = None;
+        match written {
+            Ok(()) => self.took(self.step + 1),
+            Err(_) => self.database = None,
         }
         written
     }
@@ -276,6 +309,7 @@ impl Disk {
             }
             let mut meta = step.open_table(META)?;
             meta.insert("head", &batch.head.to_le_bytes()[..])?;
+            meta.insert(STEP, &(self.step + 1).to_le_bytes()[..])?;
             if !batch.forgotten_channels.is_empty() {
                 meta.insert("forgotten", &batch.forgotten.to_le_bytes()[..])?;
             }
@@ -288,13 +322,18 @@ impl Disk {
     /// acknowledged: everything after `head`.
     pub(in crate::broker) fn reopen(&mut self, head: u64) -> Result<(), Fault> {
         self.database = None;
-        let all_stored = self.stored;
+        let (all_stored, last) = (self.stored, self.step);
         let opened = catch_unwind(AssertUnwindSafe(|| {
             let database = self.connect()?;
             database.compact()?;
             let step = database.begin_write()?;
-            {
+            let number = {
                 let mut meta = step.open_table(META)?;
+                // The step that failed may be there all the same.
+                let number = read_number(&meta, STEP)?.unwrap_or(0);
+                if number < last {
+                    return Err(Fault::Damaged(format!("it ends at step {number}, and {last} was written")));
+                }
                 let stored = read_number(&meta, "head")?.unwrap_or(0);
                 if stored < head && all_stored {
                     return Err(Fault::Damaged(format!(
@@ -303,22 +342,26 @@ impl Disk {
                 }
                 step.open_table(EVENTS)?.retain_in(head + 1.., |_, _| false)?;
                 meta.insert("head", &head.to_le_bytes()[..])?;
-            }
+                meta.insert(STEP, &(number + 1).to_le_bytes()[..])?;
+                number + 1
+            };
             step.commit()?;
-            Ok(())
+            Ok(number)
         }));
         let opened = opened.unwrap_or_else(|_| Err(Fault::Damaged("its structure is broken".into())));
-        if opened.is_err() {
-            self.database = None;
-        }
-        opened
+        opened.map(|number| self.took(number)).inspect_err(|_| self.database = None)
     }
 
     /// Notes that everything that was accepted is written.
     pub(in crate::broker) fn close(&mut self) -> Result<(), Fault> {
         let step = self.database()?.begin_write()?;
-        step.open_table(META)?.insert("open", &0u64.to_le_bytes()[..])?;
+        {
+            let mut meta = step.open_table(META)?;
+            meta.insert("open", &0u64.to_le_bytes()[..])?;
+            meta.insert(STEP, &(self.step + 1).to_le_bytes()[..])?;
+        }
         step.commit()?;
+        self.took(self.step + 1);
         self.database = None;
         Ok(())
     }

@@ -27,11 +27,25 @@ impl Bounded {
             .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
             .open(path)?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { file, most }),
+            Ok(()) => {
+                forget_cached(&file)?;
+                Ok(Self { file, most })
+            }
             Err(TryLockError::WouldBlock) => Err(io::ErrorKind::ResourceBusy.into()),
             Err(TryLockError::Error(error)) => Err(error),
         }
     }
+}
+
+/// Has the system forget what it holds of the file in memory, so that it is read from the disk.
+///
+/// After a failed sync, of this process or of one before it, the system takes what it could not write for
+/// written: it looks well in memory, and is not on disk. Whoever believed it would build on pages that
+/// are gone with the power.
+fn forget_cached(file: &File) -> io::Result<()> {
+    // Only what is written can be forgotten. If this fails, then the disk is what shows how much is left.
+    let _ = file.sync_data();
+    Ok(rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed)?)
 }
 
 impl StorageBackend for Bounded {

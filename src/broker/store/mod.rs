@@ -6,10 +6,13 @@
 //! - a batch is on disk, past the sync, when [`disk::Disk::write`] returns, or nothing of it counts;
 //! - what is read back was written so: each event has a checksum, and a damaged file is set aside,
 //!   never deleted and never believed;
+//! - what was acknowledged is there, or it is known that it is not: redb quietly goes back a step when
+//!   the last one is damaged, and the [`mark`] beside it tells;
 //! - after a failed write or sync the file is closed and opened anew before it is trusted again.
 
 pub(super) mod disk;
 mod file;
+mod mark;
 mod record;
 #[cfg(test)]
 mod tests;
