@@ -8,6 +8,9 @@ use std::sync::Arc;
 /// The longest channel name, in bytes.
 pub const MAX_NAME: usize = 255;
 
+/// The most channels on which one stream is held, whoever names them.
+pub const MAX_PER_STREAM: usize = 32;
+
 /// The name events are published under and subscribers listen on.
 ///
 /// A `Channel` in hand is a valid one: 1 to 255 bytes of UTF-8, none of them able to end a header

@@ -8,12 +8,9 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::channel::Channel;
+use crate::channel::{Channel, MAX_PER_STREAM};
 use crate::replay::Replay;
 use crate::subject::Subject;
-
-/// The most channels that one stream listens to.
-pub const MAX_CHANNELS: usize = 32;
 
 /// The longest `Outboard-Recheck` and `Outboard-Keep-Alive`: a day.
 const MAX_SECONDS: u64 = 86_400;
@@ -177,8 +174,8 @@ fn add_channels(channels: &mut Vec<Channel>, list: &str) -> Result<(), String> {
         if !known.insert(channel.clone()) {
             continue;
         }
-        if channels.len() == MAX_CHANNELS {
-            return Err(format!("names too many channels: a stream listens to {MAX_CHANNELS} at most"));
+        if channels.len() == MAX_PER_STREAM {
+            return Err(format!("names too many channels: a stream listens to {MAX_PER_STREAM} at most"));
         }
         channels.push(channel);
     }

@@ -9,7 +9,7 @@ mod signals;
 use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use crate::broker::{self, Broker};
 use crate::config::Config;
 use crate::drain::{Drain, Draining, drain};
-use crate::gateway::Gateway;
+use crate::gateway::{self, Gateway};
 use crate::listen::{self, connection};
 use crate::metrics::Metrics;
 use crate::proxy::Backend;
@@ -54,7 +54,7 @@ pub enum StartError {
     System(#[from] io::Error),
 }
 
-/// A running outboard. Dropping it begins the drain.
+/// A running outboard. Dropping it begins the drain; the streams then go on until the process ends.
 pub struct Running {
     /// Where clients connect, with the ports that the system chose.
     pub addresses: Vec<SocketAddr>,
@@ -95,7 +95,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
 
     let metrics = Arc::new(Metrics::default());
     let broker = Broker::open(&config.history)?;
-    let threads = available_parallelism().map_or(1, usize::from).min(crate::broker::MOST_READERS);
+    let threads = available_parallelism().map_or(1, usize::from).min(broker::MOST_READERS);
     let streams = Streams::start(Arc::clone(&broker), config.stream, Arc::clone(&metrics), threads)?;
     let backend = Arc::new(ArcSwap::from_pointee(Backend::new(config.backend.clone())));
     let (drain, draining) = drain();
@@ -111,6 +111,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         routes: config.routes.clone(),
         backend: backend.load_full(),
         streams: streams.clone(),
+        tunnels: Arc::new(Semaphore::new(gateway::MOST_TUNNELS)),
         metrics: Arc::clone(&metrics),
         draining: draining.clone(),
     }));
@@ -173,11 +174,6 @@ async fn tick(broker: Arc<Broker>) {
 }
 
 impl Running {
-    /// The publish socket's path.
-    pub fn socket(&self) -> &Path {
-        &self.socket
-    }
-
     /// Accepts nothing new, takes in what publishers have sent, lets requests under way finish, and
     /// ends the streams, whose clients come back by themselves to whoever listens then.
     pub async fn drain(self) {

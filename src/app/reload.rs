@@ -23,6 +23,7 @@ impl Running {
             routes: config.routes.clone(),
             backend: self.backend.load_full(),
             streams: self.streams.clone(),
+            tunnels: Arc::clone(&self.gateway.load().tunnels),
             metrics: Arc::clone(&self.metrics),
             draining: self.draining.clone(),
         }));
@@ -46,7 +47,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("[publish]", old.publish != new.publish),
         (
             "[history] store",
-            (&old.history.place, old.history.stored) != (&new.history.place, new.history.stored),
+            (&old.history.store, old.history.stored) != (&new.history.store, new.history.stored),
         ),
         ("[stream]", old.stream != new.stream),
         ("[admin]", old.admin != new.admin),

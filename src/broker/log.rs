@@ -19,7 +19,7 @@ use super::reader::Inbox;
 use super::recent::Recent;
 use super::restore::Changes;
 use super::selection::Selections;
-use super::settings::{Place, Settings};
+use super::settings::{Settings, Store};
 use super::slots::{Key, Slots};
 use crate::channel::Channel;
 use crate::event::encode::Encoded;
@@ -33,6 +33,8 @@ const MOST_IDLE: usize = 10_000;
 const MOST_REMEMBERED: usize = 1 << 20;
 /// How many of these are looked at while publishers wait.
 const REMEMBERED_AT_ONCE: usize = 1024;
+/// How many channels one sweep looks at.
+const SWEPT_AT_ONCE: usize = 2000;
 
 /// Everything the broker knows, in one place and in one order.
 #[derive(Debug)]
@@ -109,7 +111,7 @@ impl Log {
     }
 
     pub(super) fn with_epoch(settings: Settings, epoch: Epoch) -> Self {
-        let changes = (settings.place != Place::Memory).then(Changes::default);
+        let changes = (settings.store != Store::Memory).then(Changes::default);
         Self {
             epoch,
             settings,
@@ -131,11 +133,11 @@ impl Log {
         }
     }
 
-    /// Takes on other limits and rules, but not another place. A rate holds for streams that begin
+    /// Takes on other limits and rules, but not another store. A rate holds for streams that begin
     /// from now on.
     pub(super) fn reconfigure(&mut self, settings: &Settings) {
-        let (place, stored) = (self.settings.place.clone(), self.settings.stored);
-        self.settings = Settings { place, stored, ..settings.clone() };
+        let (store, stored) = (self.settings.store.clone(), self.settings.stored);
+        self.settings = Settings { store, stored, ..settings.clone() };
         for key in self.all_keys() {
             if let Some(record) = self.records.get_mut(key) {
                 record.terms = self.settings.of(&record.name);
@@ -443,10 +445,11 @@ impl Log {
         }
     }
 
-    /// Lets time pass for some of the channels; all of them have their turn within a minute.
+    /// Lets time pass for some of the channels. Called every second, it comes round to each of
+    /// [`SWEPT_AT_ONCE`] times 60 channels within a minute.
     pub(super) fn sweep(&mut self, now: Moment) {
         self.forget_keys(now);
-        let (keys, next) = self.records.walk(self.swept, 2000);
+        let (keys, next) = self.records.walk(self.swept, SWEPT_AT_ONCE);
         self.swept = next;
         for key in keys {
             self.refresh(key, now);

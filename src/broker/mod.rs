@@ -45,7 +45,7 @@ pub use entry::Entry;
 pub use publication::{ChannelState, Kept, Level, Publication, Receipt, Refused};
 pub use reader::{MOST_READERS, News, ReaderId};
 pub use selection::Selection;
-pub use settings::{Keep, Limits, Place, Rate, Rule, Settings};
+pub use settings::{Keep, Limits, Rate, Rule, Settings, Store};
 pub use slots::Key;
 pub use store::OpenError;
 pub use subscription::{Gap, Read, Reason, Since, Subscribed, Subscription};
@@ -72,6 +72,9 @@ pub struct Broker {
 
 /// The most that waits to be written, in KiB.
 const ROOM: u32 = 256 << 10;
+/// What one read of a publisher's bytes may ask for of it, in KiB: 32 KiB hold some 5,400 of the
+/// shortest frames, each of which counts for one.
+const ROOM_OF_A_READ: u32 = 6 << 10;
 
 /// The log, and who is to be told when it changes.
 struct Shared {
@@ -115,12 +118,12 @@ impl Broker {
         Arc::new(Self::with(Log::new(settings), false, None))
     }
 
-    /// The log at its place: what was stored there before, or an empty one.
+    /// The log in its store: what was there before, or an empty one.
     ///
     /// # Errors
-    /// When the place is a disk and cannot be used.
+    /// When the store is a disk and cannot be used.
     pub fn open(settings: &Settings) -> Result<Arc<Self>, OpenError> {
-        let Place::Disk(folder) = &settings.place else { return Ok(Self::new(settings.clone())) };
+        let Store::Disk(folder) = &settings.store else { return Ok(Self::new(settings.clone())) };
         let (disk, log) = Disk::open(folder, settings)?;
         let path = disk.path().to_owned();
         let mut broker = Self::with(log, settings.stored, None);
@@ -143,7 +146,7 @@ impl Broker {
     /// Refused if too much is on its way already.
     pub fn publish(&self, publication: Publication) -> Publishing {
         let Some(writer) = &self.writer else {
-            return Publishing::Done(Some(self.publish_now(publication, Level::Accepted)));
+            return Publishing::Done(Some(self.publish_now(publication, None)));
         };
         match Arc::clone(&self.room).try_acquire_many_owned(room_for(&publication)) {
             Ok(room) => self.hand_over(writer, publication, room),
@@ -153,31 +156,35 @@ impl Broker {
 
     /// Waits as long as so much is on its way that publications may be refused.
     pub async fn room(&self) {
-        // Whoever reads the next bytes of a publisher may find so much in them.
-        let _ = self.room.acquire_many(1024).await;
+        let _ = self.room.acquire_many(ROOM_OF_A_READ).await;
     }
 
     fn hand_over(&self, writer: &Writer, publication: Publication, room: OwnedSemaphorePermit) -> Publishing {
         if !self.stored {
-            return Publishing::Done(Some(self.publish_now(publication, Level::Accepted)));
+            return Publishing::Done(Some(self.publish_now(publication, Some((writer, room)))));
         }
         let (answer, waiting) = oneshot::channel();
         writer.send(Job::Publish(publication, answer, room));
         Publishing::Waiting(waiting)
     }
 
-    fn publish_now(&self, publication: Publication, level: Level) -> Result<Receipt, Refused> {
+    /// Makes a publication part of the log at once; if there is a writer, it writes it when it can.
+    fn publish_now(
+        &self,
+        publication: Publication,
+        behind: Option<(&Writer, OwnedSemaphorePermit)>,
+    ) -> Result<Receipt, Refused> {
         let (now, time) = (Moment::now(), SystemTime::now());
         let mut log = self.shared.lock();
         let next = log.head + 1;
         let draft = log.prepare(publication, next, now, time)?;
-        if let Some(writer) = &self.writer {
+        if let Some((writer, room)) = behind {
             let mut rows = Vec::new();
             log.rows_after(&draft, &mut rows);
             // Sent while the log is locked, so that they are written in the order of the log.
-            writer.send(Job::Keep(log.stored(&draft), rows));
+            writer.send(Job::Keep(log.stored(&draft), rows, room));
         }
-        let (receipt, readers) = log.commit(draft, level, now);
+        let (receipt, readers) = log.commit(draft, Level::Accepted, now);
         drop(log);
         self.shared.ring(readers);
         Ok(receipt)
@@ -251,7 +258,10 @@ impl Broker {
         self.lock().sweep(Moment::now());
     }
 
-    /// Makes somebody a reader, to be woken with `wake`. There are at most [`MOST_READERS`].
+    /// Makes somebody a reader, to be woken with `wake`.
+    ///
+    /// # Panics
+    /// When there are [`MOST_READERS`] already.
     pub fn add_reader(&self, wake: Arc<dyn Wake>) -> ReaderId {
         let mut bells = self.shared.bells.write().unwrap_or_else(PoisonError::into_inner);
         assert!(bells.len() < MOST_READERS, "there are at most {MOST_READERS} readers");

@@ -11,7 +11,7 @@ use crate::subject::Subject;
 
 /// Where a subscriber is counted.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place<'a> {
+pub(super) struct CountedAt<'a> {
     pub(super) selection: &'a Arc<Selection>,
     pub(super) reader: ReaderId,
     pub(super) closes: u32,
@@ -46,21 +46,21 @@ impl Party {
 
 impl Log {
     /// Notes one more subscriber of `subject`.
-    pub(super) fn join(&mut self, subject: &Subject, place: Place<'_>) -> Arc<Party> {
+    pub(super) fn join(&mut self, subject: &Subject, at: CountedAt<'_>) -> Arc<Party> {
         let new = || {
             let (ended_at, members) = (AtomicU64::new(NOT_ENDED), Mutex::default());
             Arc::new(Party { subject: subject.clone(), ended_at, members })
         };
         let party = self.parties.entry(subject.clone()).or_insert_with(new);
-        let member = (Arc::clone(place.selection), place.reader, place.closes);
+        let member = (Arc::clone(at.selection), at.reader, at.closes);
         *party.members().entry(member).or_default() += 1;
         Arc::clone(party)
     }
 
     /// Notes that a subscriber has left its party, which has not been ended.
-    pub(super) fn part(&mut self, party: &Arc<Party>, place: Place<'_>) {
+    pub(super) fn part(&mut self, party: &Arc<Party>, at: CountedAt<'_>) {
         let mut members = party.members();
-        let member = (Arc::clone(place.selection), place.reader, place.closes);
+        let member = (Arc::clone(at.selection), at.reader, at.closes);
         if let Some(count) = members.get_mut(&member) {
             *count -= 1;
             if *count == 0 {
@@ -81,8 +81,8 @@ impl Log {
         let members = std::mem::take(&mut *party.members());
         let mut wake = 0;
         for ((selection, reader, closes), &count) in &members {
-            let place = Place { selection, reader: *reader, closes: *closes };
-            (0..count).for_each(|_| self.uncount(place));
+            let at = CountedAt { selection, reader: *reader, closes: *closes };
+            (0..count).for_each(|_| self.uncount(at));
             self.readers[*reader].disconnected = true;
             wake |= 1 << reader;
         }

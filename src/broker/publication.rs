@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::channel::Channel;
+use crate::event::frame::{Code, Frame, FrameError};
 use crate::event::{Event, EventId};
 use crate::subject::Subject;
 
@@ -32,6 +33,13 @@ impl Publication {
     }
 }
 
+impl From<Frame> for Publication {
+    fn from(frame: Frame) -> Self {
+        let Frame { channels, event, close, ttl, dedupe, disconnect, reply: _ } = frame;
+        Self { channels, event, close, ttl, dedupe, disconnect }
+    }
+}
+
 /// How safe an acknowledged event is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Level {
@@ -39,6 +47,16 @@ pub enum Level {
     Accepted,
     /// On disk, past the sync.
     Stored,
+}
+
+impl Level {
+    /// The word in replies (PROTOCOL 2).
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Stored => "stored",
+        }
+    }
 }
 
 /// What became of a publication.
@@ -68,6 +86,22 @@ pub enum Refused {
     /// Publishers are faster than the disk.
     #[error("too much waits to be written already; publish more slowly")]
     Overloaded,
+}
+
+impl Refused {
+    /// The case, as publishers are told of it.
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::TooManyChannels(_) | Self::Overloaded => Code::Overloaded,
+            Self::Store(_) => Code::Store,
+        }
+    }
+}
+
+impl From<Refused> for FrameError {
+    fn from(refused: Refused) -> Self {
+        Self { code: refused.code(), text: refused.to_string() }
+    }
 }
 
 /// A channel, as it is now.

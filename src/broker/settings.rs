@@ -48,7 +48,7 @@ pub struct Rate {
 
 /// Where the log lives.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Place {
+pub enum Store {
     /// In this process.
     Memory,
     /// In a file in this folder.
@@ -59,7 +59,7 @@ pub enum Place {
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Where the log lives.
-    pub place: Place,
+    pub store: Store,
     /// Whether a publication is acknowledged, and seen, only once it is on disk. Without a disk, never.
     pub stored: bool,
     /// How much is kept of channels that no rule names.
@@ -77,7 +77,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            place: Place::Memory,
+            store: Store::Memory,
             stored: true,
             limits: Limits { max_events: 1000, max_age: Duration::from_secs(3600), max_bytes: 4 << 20 },
             total_bytes: 256 << 20,

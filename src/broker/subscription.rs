@@ -8,7 +8,7 @@ use super::Broker;
 use super::entry::Entry;
 use super::log::Log;
 use super::moment::Moment;
-use super::party::{Party, Place};
+use super::party::{CountedAt, Party};
 use super::publication::Refused;
 use super::reader::ReaderId;
 use super::selection::Selection;
@@ -68,8 +68,8 @@ impl Subscription {
         self.party.as_ref()?.ended_at()
     }
 
-    pub(super) fn place(&self) -> Place<'_> {
-        Place { selection: &self.selection, reader: self.reader, closes: self.closes }
+    pub(super) fn counted_at(&self) -> CountedAt<'_> {
+        CountedAt { selection: &self.selection, reader: self.reader, closes: self.closes }
     }
 }
 
@@ -172,7 +172,8 @@ impl Broker {
         }
         log.mark_seen(&keys, &start);
         let (selection, closes) = log.enter(keys, reader);
-        let party = subject.map(|subject| log.join(subject, Place { selection: &selection, reader, closes }));
+        let party =
+            subject.map(|subject| log.join(subject, CountedAt { selection: &selection, reader, closes }));
         let (cursor, beginning) = (start.cursor, log.begin(&selection.channels, start));
         drop(log);
 
@@ -325,10 +326,10 @@ impl Log {
             Some(party) if party.ended_at().is_some() => {}
             Some(party) => {
                 let party = Arc::clone(party);
-                self.uncount(subscription.place());
-                self.part(&party, subscription.place());
+                self.uncount(subscription.counted_at());
+                self.part(&party, subscription.counted_at());
             }
-            None => self.uncount(subscription.place()),
+            None => self.uncount(subscription.counted_at()),
         }
         let gone = self.selections.leave(&subscription.selection);
         for &key in &subscription.selection.channels {
@@ -340,14 +341,14 @@ impl Log {
     }
 
     /// Counts a subscriber out that gets nothing from now on.
-    pub(super) fn uncount(&mut self, place: Place<'_>) {
-        let alone = place.selection.channels.len() == 1;
-        self.selections.uncount(place.selection);
-        for &key in &place.selection.channels {
+    pub(super) fn uncount(&mut self, at: CountedAt<'_>) {
+        let alone = at.selection.channels.len() == 1;
+        self.selections.uncount(at.selection);
+        for &key in &at.selection.channels {
             let Some(record) = self.records.get_mut(key) else { continue };
             // A close has counted out everyone who was there alone.
-            if !alone || record.closes == place.closes {
-                record.uncount(place.reader, alone);
+            if !alone || record.closes == at.closes {
+                record.uncount(at.reader, alone);
             }
         }
     }

@@ -223,9 +223,9 @@ fn a_key_is_forgotten_with_its_window_and_its_event() {
 
 #[test]
 fn an_event_with_a_key_leaves_the_store_though_its_channel_was_forgotten_first() {
-    let place = Place::Disk("not opened here".into());
+    let store = Store::Disk("not opened here".into());
     let mut log =
-        Log::new(Settings { place, max_channels: 1, dedupe_window: Duration::ZERO, ..Settings::default() });
+        Log::new(Settings { store, max_channels: 1, dedupe_window: Duration::ZERO, ..Settings::default() });
     let mut publish = |publication| {
         let (next, now) = (log.head + 1, Moment::now());
         let draft = log.prepare(publication, next, now, SystemTime::now()).unwrap();

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::arguments::Run;
 use super::{block_on, output, run};
-use crate::broker::{Keep, Limits, Place};
+use crate::broker::{Keep, Limits, Store};
 use crate::config::Config;
 use crate::proxy::Backend;
 use crate::route::{Auth, EventRoute};
@@ -75,12 +75,12 @@ fn publish(config: &Config) -> String {
 
 fn history(config: &Config) -> String {
     let history = &config.history;
-    let place = match &history.place {
-        Place::Memory => "in memory".into(),
-        Place::Disk(folder) => format!("on disk in {}", folder.display()),
+    let store = match &history.store {
+        Store::Memory => "in memory".into(),
+        Store::Disk(folder) => format!("on disk in {}", folder.display()),
     };
     let total = output::bytes(history.total_bytes as u64);
-    format!("{place}; of each channel {}; {total} in all", kept(&history.limits))
+    format!("{store}; of each channel {}; {total} in all", kept(&history.limits))
 }
 
 fn kept(limits: &Limits) -> String {

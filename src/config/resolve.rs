@@ -7,7 +7,7 @@ use super::file::{self, File};
 use super::mistake::{KeyPath, Mistake};
 use super::values::As;
 use super::{Admin, Config, Limits, Log};
-use crate::broker::{self, Place};
+use crate::broker::{self, Store};
 use crate::proxy::{self, Address};
 use crate::publish;
 use crate::route::{Auth, EventRoute, Pattern, Routes, Source, Template};
@@ -226,9 +226,9 @@ fn history(
         });
     }
     broker::Settings {
-        place: match file.store.0 {
-            super::values::StoreKind::Memory => Place::Memory,
-            super::values::StoreKind::Disk => Place::Disk(file.path.clone()),
+        store: match file.store.0 {
+            super::values::StoreKind::Memory => Store::Memory,
+            super::values::StoreKind::Disk => Store::Disk(file.path.clone()),
         },
         stored: file.durability.0 == super::values::Durability::Stored,
         limits,

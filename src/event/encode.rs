@@ -14,6 +14,9 @@ use super::Event;
 /// would see an empty message.
 pub const HEARTBEAT: &[u8] = b":\n";
 
+/// The same as a chunk (RFC 9112 7.1).
+pub const HEARTBEAT_CHUNK: &[u8] = b"2\r\n:\n\r\n";
+
 /// The bytes of one event, with the HTTP/1.1 chunk frame around them (RFC 9112 7.1).
 ///
 /// The frame is part of the allocation, so that a chunked client gets the bytes with one write,
@@ -28,17 +31,12 @@ pub struct Encoded {
 impl Encoded {
     /// Writes `event` with this `id`.
     pub fn new(event: &Event, id: &dyn Display) -> Self {
-        Self::frame(&block(event, Some(id)))
+        Self::of_block(&block(event, Some(id)))
     }
 
-    /// Takes the text of one event, as [`Encoded::new`] wrote it.
-    pub fn of_block(block: &str) -> Self {
-        Self::frame(block)
-    }
-
-    /// Puts a chunk frame around bytes that are an event stream's already. `block` is not empty:
+    /// Puts a chunk frame around the text of one event, as [`block`] writes it: it is never empty, as
     /// an empty chunk would end the body.
-    fn frame(block: &str) -> Self {
+    pub fn of_block(block: &str) -> Self {
         let size_line = format!("{:x}\r\n", block.len());
         let mut framed = Vec::with_capacity(size_line.len() + block.len() + 2);
         framed.extend_from_slice(size_line.as_bytes());

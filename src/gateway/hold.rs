@@ -13,11 +13,7 @@ use crate::body::Body;
 use crate::handoff::Handoff;
 use crate::listen::connection::Answer;
 use crate::proxy::Backend;
-use crate::subscribe::{Ask, End, Initial, MayStay, OnEnd, Recheck, head};
-
-/// The query parameters in which clients that cannot set headers say where they were, in the order
-/// in which they count (PROTOCOL 6.4).
-const LAST_EVENT_ID: [&str; 3] = ["last_event_id", "lastEventId", "lastEventID"];
+use crate::subscribe::{Ask, End, Initial, MayStay, OnEnd, Recheck, head, last_event_id};
 
 /// How long we wait before telling a backend again that a client is gone: it may just restart.
 const TELL_AGAIN: [Duration; 4] =
@@ -46,7 +42,7 @@ impl Gateway {
         if asked.method == Method::HEAD {
             return Answer::Response(head_only(&hold));
         }
-        hold.last_event_id = last_event_id(&asked);
+        hold.last_event_id = last_event_id(&asked.headers, asked.uri.query());
         hold.replay = handoff.replay.unwrap_or(hold.replay);
         hold.retry = handoff.retry.or(hold.retry);
         hold.keep_alive = handoff.keep_alive.or(hold.keep_alive);
@@ -148,19 +144,4 @@ fn head_only(hold: &Ask) -> Response<Body> {
         response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
     response
-}
-
-/// Where the client was. The header wins: a browser repeats the old query with each reconnect.
-pub(super) fn last_event_id(asked: &Asked) -> Option<String> {
-    let header =
-        asked.headers.get("last-event-id").map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
-    let query = || {
-        let query = asked.uri.query()?;
-        LAST_EVENT_ID.iter().find_map(|name| {
-            form_urlencoded::parse(query.as_bytes())
-                .find(|(key, _)| key == name)
-                .map(|(_, id)| id.into_owned())
-        })
-    };
-    header.or_else(query).filter(|id| !id.is_empty())
 }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
+use tokio::sync::Semaphore;
 
 use crate::body::Body;
 use crate::drain::Draining;
@@ -24,6 +25,9 @@ use crate::proxy::{Backend, Fault, Forwarded, RequestId, headers, tunnel};
 use crate::route::Routes;
 use crate::subscribe::Streams;
 
+/// The most tunnels at a time.
+pub const MOST_TUNNELS: usize = 4096;
+
 /// Answers requests.
 pub struct Gateway {
     /// The paths that outboard answers itself.
@@ -32,6 +36,8 @@ pub struct Gateway {
     pub backend: Arc<Backend>,
     /// The clients that are held.
     pub streams: Streams,
+    /// Room for tunnels, each of which holds two sockets for as long as it likes.
+    pub tunnels: Arc<Semaphore>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Whether there is to be no new stream any more.
@@ -101,13 +107,30 @@ impl Gateway {
         self.metrics.proxied.add_one();
         match self.backend.forward(request, &asked.peer, asked.id).await {
             Ok(Forwarded::Answer(answer)) => self.pass_back(answer, asked),
-            Ok(Forwarded::Upgrade(head, upstream)) => {
-                Answer::Takeover(Takeover(Box::new(move |socket, read_ahead| {
-                    tokio::spawn(tunnel::run(socket, read_ahead, head, upstream));
-                })))
-            }
+            Ok(Forwarded::Upgrade(head, upstream)) => self.tunnel(head, upstream, asked),
             Err(fault) => Answer::Response(self.fault(&fault, &asked)),
         }
+    }
+
+    /// Connects a client with the backend for whatever both have agreed on, until one of them ends it or
+    /// the drain begins.
+    fn tunnel(&self, head: Response<()>, upstream: tunnel::Upstream, asked: Box<Asked>) -> Answer {
+        let Ok(room) = Arc::clone(&self.tunnels).try_acquire_owned() else {
+            tracing::warn!(path = asked.uri.path(), request_id = %asked.id, "no room for another tunnel");
+            return Answer::Response(refuse::busy(&asked));
+        };
+        let mut draining = self.draining.clone();
+        Answer::Takeover(Takeover(Box::new(move |socket, read_ahead| {
+            tokio::spawn(async move {
+                let _room = room;
+                tokio::select! {
+                    end = tunnel::run(socket, read_ahead, head, upstream) => {
+                        tracing::debug!(?end, path = asked.uri.path(), request_id = %asked.id, "a tunnel ended");
+                    }
+                    () = draining.begun() => {}
+                }
+            });
+        })))
     }
 
     fn pass_back(&self, mut answer: Response<Body>, asked: Box<Asked>) -> Answer {

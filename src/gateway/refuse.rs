@@ -61,6 +61,12 @@ pub(super) fn fault(fault: &Fault, asked: &Asked) -> Response<Body> {
     page_for(fault.status(), title, text, asked)
 }
 
+/// A client for whom there is no room.
+pub(super) fn busy(asked: &Asked) -> Response<Body> {
+    let text = "Please try again in a moment.";
+    page_for(StatusCode::SERVICE_UNAVAILABLE, "The site is busy", text, asked)
+}
+
 /// A backend whose answer makes no sense.
 pub(super) fn bad_answer(asked: &Asked) -> Response<Body> {
     page_for(

@@ -127,8 +127,9 @@ impl Listener {
         let peer = Peer { address, local };
         // Answers are written whole: waiting for more to fill a packet would only delay them.
         let _ = stream.set_nodelay(true);
-        let _ = socket2::SockRef::from(&stream)
-            .set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(PROBE));
+        let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(
+            &socket2::TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY),
+        );
         tokio::spawn(async move {
             let answer = move |request| answer(request, peer);
             connection::serve(Socket::Tcp(stream), Bytes::new(), options, draining, answer).await;
@@ -137,10 +138,10 @@ impl Listener {
     }
 }
 
-/// A silent peer is asked whether it is still there after this long,
-const KEEP_ALIVE: Duration = Duration::from_secs(60);
-/// and then this often; the system gives up after nine times.
-const PROBE: Duration = Duration::from_secs(10);
+/// After how much silence the system asks a peer whether it is still there.
+const PROBE_AFTER: Duration = Duration::from_secs(60);
+/// How often it asks then; Linux gives up after nine probes (tcp(7), `tcp_keepalive_probes`).
+const PROBE_EVERY: Duration = Duration::from_secs(10);
 
 /// Room for so many connections at a time.
 ///

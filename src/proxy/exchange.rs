@@ -10,18 +10,18 @@ use super::answer_body::AnswerBody;
 use super::connect::connect;
 use super::fault::Fault;
 use super::link::{Link, Overdue};
-use super::pool::Place;
+use super::pool::Permit;
 use super::stream::Writing;
 use super::tunnel::Upstream;
 use super::upload::{self, Progress, State};
 use super::{Inside, Settings, headers};
 use crate::body::Body;
 
-/// A link in use, with the place it takes up. Dropped, it closes the connection.
+/// A link in use, with its permit. Dropped, it closes the connection.
 pub(super) struct Lease {
     pub(super) link: Box<Link>,
     pub(super) inside: Arc<Inside>,
-    place: Place,
+    permit: Permit,
 }
 
 /// An answer's head, and how its body will come.
@@ -38,7 +38,7 @@ impl Lease {
         if self.link.settle() {
             self.inside.pool.put(self.link);
         }
-        drop(self.place);
+        drop(self.permit);
     }
 
     /// Leaves the pool for good; the socket is all that is wanted.
@@ -57,7 +57,7 @@ pub(super) async fn exchange(
     request: Box<Request<Body>>,
     upgrade: bool,
 ) -> Result<Answered, Fault> {
-    let place = place(inside).await?;
+    let permit = permit(inside).await?;
     let (request, progress) = watch_upload(request);
 
     let repeatable = progress.is_none() && request.method().is_idempotent();
@@ -66,7 +66,7 @@ pub(super) async fn exchange(
         None => Again::Whole(request),
         Some(mut link) => {
             match attempt(inside, &mut link, request, writing, progress.as_deref(), upgrade).await {
-                Ok(answer) => return finish(inside, answer, link, place, progress),
+                Ok(answer) => return finish(inside, answer, link, permit, progress),
                 Err(Failed::Dead { unsent: Some(unsent), .. }) => Again::Whole(unsent),
                 Err(Failed::Dead { fault, .. }) => Again::from_wire(link.take_request()).ok_or(fault)?,
                 Err(Failed::Final(fault)) => return Err(fault),
@@ -74,14 +74,14 @@ pub(super) async fn exchange(
         }
     };
     // In a box of its own: most requests find a connection, and their futures shall be small.
-    Box::pin(afresh(inside, again, place, progress, upgrade)).await
+    Box::pin(afresh(inside, again, permit, progress, upgrade)).await
 }
 
 /// Sends a request over a new connection.
 async fn afresh(
     inside: &Arc<Inside>,
     again: Again,
-    place: Place,
+    permit: Permit,
     progress: Option<Arc<Progress>>,
     upgrade: bool,
 ) -> Result<Answered, Fault> {
@@ -92,7 +92,7 @@ async fn afresh(
     let settings = &inside.settings;
     let mut link = connect(&settings.address, &inside.name, settings.connect_timeout, &first_words).await?;
     match attempt(inside, &mut link, request, writing, progress.as_deref(), upgrade).await {
-        Ok(answer) => finish(inside, answer, link, place, progress),
+        Ok(answer) => finish(inside, answer, link, permit, progress),
         Err(Failed::Dead { fault, .. } | Failed::Final(fault)) => Err(fault),
     }
 }
@@ -125,9 +125,9 @@ enum Failed {
     Final(Fault),
 }
 
-async fn place(inside: &Inside) -> Result<Place, Fault> {
+async fn permit(inside: &Inside) -> Result<Permit, Fault> {
     let patience = inside.settings.connect_timeout;
-    inside.pool.place(patience).await.map_err(|_| Fault::Busy {
+    inside.pool.permit(patience).await.map_err(|_| Fault::Busy {
         backend: inside.name.clone(),
         limit: inside.settings.max_connections,
         waited: patience,
@@ -225,7 +225,7 @@ fn finish(
     inside: &Arc<Inside>,
     mut answer: Response<Incoming>,
     mut link: Box<Link>,
-    place: Place,
+    permit: Permit,
     progress: Option<Arc<Progress>>,
 ) -> Result<Answered, Fault> {
     link.disarm();
@@ -234,7 +234,7 @@ fn finish(
     }
     // hyper would write the next request as HTTP/1.0, and could not send it with a chunked body.
     let reusable = answer.version() == Version::HTTP_11 && answer.status() != StatusCode::SWITCHING_PROTOCOLS;
-    let lease = Lease { link, inside: inside.clone(), place };
+    let lease = Lease { link, inside: inside.clone(), permit };
     Ok(Answered { answer, lease, progress, reusable })
 }
 

@@ -28,7 +28,7 @@ mod upload;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 
 use self::exchange::exchange;
 use self::pool::Pool;
@@ -38,6 +38,7 @@ use crate::peer::Peer;
 
 pub use address::{Address, InvalidAddress};
 pub use fault::Fault;
+pub use headers::on_behalf_of;
 pub use request_id::RequestId;
 
 /// What the proxy is told about the backend.
@@ -168,11 +169,4 @@ impl Backend {
         let cause = "it switches to a protocol that was not asked for (101)".into();
         Fault::Nonsense { backend: self.inside.name.clone(), cause }
     }
-}
-
-/// The headers that a request of our own on behalf of `headers`' sender carries: its cookies, its
-/// `Authorization` and the like, cleaned as [`Backend::forward`] does, and what the backend is told of
-/// the client; nothing about a body, a range or a copy that the client may hold.
-pub fn on_behalf_of(headers: &HeaderMap, peer: &Peer, id: RequestId) -> HeaderMap {
-    headers::on_behalf_of(headers, peer, id)
 }

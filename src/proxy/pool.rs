@@ -12,10 +12,10 @@ use tokio::time::Instant;
 
 use super::link::Link;
 
-/// Connections that rest, and places for those that work.
+/// Connections that rest, and permits for those that work.
 pub(super) struct Pool {
     resting: Mutex<Resting>,
-    places: Semaphore,
+    permits: Semaphore,
     /// How long a link may rest.
     keep: Duration,
 }
@@ -29,28 +29,28 @@ struct Resting {
 }
 
 /// The right to use one connection; it goes back when dropped.
-pub(super) struct Place(Arc<Pool>);
+pub(super) struct Permit(Arc<Pool>);
 
-/// All places are taken.
+/// All permits are taken.
 pub(super) struct Full;
 
 impl Pool {
-    pub(super) fn new(places: usize, keep: Duration) -> Arc<Self> {
-        let places = Semaphore::new(places.min(Semaphore::MAX_PERMITS));
-        Arc::new(Self { resting: Mutex::default(), places, keep })
+    pub(super) fn new(permits: usize, keep: Duration) -> Arc<Self> {
+        let permits = Semaphore::new(permits.min(Semaphore::MAX_PERMITS));
+        Arc::new(Self { resting: Mutex::default(), permits, keep })
     }
 
-    /// Waits for a place, at most so long.
-    pub(super) async fn place(self: &Arc<Self>, patience: Duration) -> Result<Place, Full> {
-        let permit = match self.places.try_acquire() {
+    /// Waits for a permit, at most so long.
+    pub(super) async fn permit(self: &Arc<Self>, patience: Duration) -> Result<Permit, Full> {
+        let permit = match self.permits.try_acquire() {
             Ok(permit) => permit,
-            Err(_) => match tokio::time::timeout(patience, self.places.acquire()).await {
+            Err(_) => match tokio::time::timeout(patience, self.permits.acquire()).await {
                 Ok(Ok(permit)) => permit,
                 _ => return Err(Full),
             },
         };
         permit.forget();
-        Ok(Place(self.clone()))
+        Ok(Permit(self.clone()))
     }
 
     /// A link that rested and still lives. `thorough`: see [`Link::is_alive`].
@@ -105,8 +105,8 @@ async fn sweep(pool: std::sync::Weak<Pool>, keep: Duration) {
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.places.add_permits(1);
+        self.0.permits.add_permits(1);
     }
 }

@@ -18,8 +18,7 @@ use tokio::net::UnixStream;
 
 use super::replies::Replies;
 use super::{Api, stop_sending};
-use crate::admin::api::code;
-use crate::broker::{Publication, Receipt, Refused};
+use crate::broker::{Publishing, Receipt};
 use crate::drain::Draining;
 use crate::event::frame::{Decoder, Frame, FrameError};
 
@@ -74,12 +73,9 @@ struct InFlight {
 }
 
 enum Outcome {
-    Waiting(Promise),
+    Waiting(Publishing),
     Known(Answer),
 }
-
-/// A receipt to come.
-type Promise = Pin<Box<dyn Future<Output = Result<Receipt, Refused>> + Send>>;
 
 /// What a frame came to; without a receipt if it only set something.
 type Answer = Result<Option<Receipt>, FrameError>;
@@ -139,17 +135,8 @@ impl Conversation<'_> {
         if let Some(reply) = frame.reply {
             self.wants_replies = reply;
         }
-        let publishes = frame.event.is_some() || frame.close || !frame.disconnect.is_empty();
-        let outcome = if publishes {
-            let publication = Publication {
-                channels: frame.channels,
-                event: frame.event,
-                close: frame.close,
-                ttl: frame.ttl,
-                dedupe: frame.dedupe,
-                disconnect: frame.disconnect,
-            };
-            poll_once(Box::pin(self.api.broker.publish(publication)))
+        let outcome = if frame.publishes() {
+            poll_once(self.api.broker.publish(frame.into()))
         } else {
             Outcome::Known(Ok(None))
         };
@@ -231,7 +218,7 @@ async fn first_known(in_flight: &mut VecDeque<InFlight>) -> (Answer, bool) {
     future::poll_fn(|cx| {
         let Some(InFlight { outcome, is_wanted }) = in_flight.pop_front() else { return Poll::Pending };
         let outcome = match outcome {
-            Outcome::Waiting(promise) => poll(promise, cx),
+            Outcome::Waiting(publishing) => poll(publishing, cx),
             known => known,
         };
         match outcome {
@@ -246,17 +233,15 @@ async fn first_known(in_flight: &mut VecDeque<InFlight>) -> (Answer, bool) {
 }
 
 /// The log in memory has its receipts at once: they need not queue.
-fn poll_once(promise: Promise) -> Outcome {
-    poll(promise, &mut Context::from_waker(Waker::noop()))
+fn poll_once(publishing: Publishing) -> Outcome {
+    poll(publishing, &mut Context::from_waker(Waker::noop()))
 }
 
-fn poll(mut promise: Promise, cx: &mut Context<'_>) -> Outcome {
-    match promise.as_mut().poll(cx) {
+fn poll(mut publishing: Publishing, cx: &mut Context<'_>) -> Outcome {
+    match Pin::new(&mut publishing).poll(cx) {
         Poll::Ready(Ok(receipt)) => Outcome::Known(Ok(Some(receipt))),
-        Poll::Ready(Err(refused)) => {
-            Outcome::Known(Err(FrameError { code: code(&refused), text: refused.to_string() }))
-        }
-        Poll::Pending => Outcome::Waiting(promise),
+        Poll::Ready(Err(refused)) => Outcome::Known(Err(refused.into())),
+        Poll::Pending => Outcome::Waiting(publishing),
     }
 }
 
@@ -265,35 +250,33 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::broker::Level;
+    use crate::broker::{Level, Refused};
 
-    fn promised(receivers: usize) -> (oneshot::Sender<()>, Outcome) {
-        let (keep, kept) = oneshot::channel();
-        let receipt =
-            Receipt { id: None, receivers, level: Level::Stored, duplicate: false, disconnected: 0 };
-        let promise = Box::pin(async move {
-            kept.await.unwrap();
-            Ok(receipt)
-        });
-        (keep, poll_once(promise))
+    fn waiting() -> (oneshot::Sender<Result<Receipt, Refused>>, Outcome) {
+        let (answer, answered) = oneshot::channel();
+        (answer, poll_once(Publishing::Waiting(answered)))
+    }
+
+    fn receipt(receivers: usize) -> Result<Receipt, Refused> {
+        Ok(Receipt { id: None, receivers, level: Level::Stored, duplicate: false, disconnected: 0 })
     }
 
     #[tokio::test]
     async fn a_receipt_waits_for_those_before_it() {
-        let (keep_first, first) = promised(1);
-        let (keep_second, second) = promised(2);
+        let (answer_first, first) = waiting();
+        let (answer_second, second) = waiting();
         let outcomes = [first, second, Outcome::Known(Ok(None))];
         let mut in_flight: VecDeque<_> =
             outcomes.into_iter().map(|outcome| InFlight { outcome, is_wanted: true }).collect();
 
-        keep_second.send(()).unwrap();
+        answer_second.send(receipt(2)).unwrap();
         let too_early = future::poll_fn(|cx| {
             let known = std::pin::pin!(first_known(&mut in_flight)).poll(cx);
             Poll::Ready(known.is_ready())
         });
         assert!(!too_early.await);
 
-        keep_first.send(()).unwrap();
+        answer_first.send(receipt(1)).unwrap();
         let mut receivers = Vec::new();
         while !in_flight.is_empty() {
             let (answer, _) = first_known(&mut in_flight).await;

@@ -38,24 +38,24 @@ pub use socket::Settings;
 /// # Errors
 /// When the socket cannot be registered with the runtime; nothing has been served then.
 pub async fn serve(bound: Bound, api: Arc<Api>, mut draining: Draining) -> io::Result<()> {
-    let Bound { listener, place, max_publishers } = bound;
+    let Bound { listener, claim, max_publishers } = bound;
     let listener = UnixListener::from_std(listener)?;
-    let door = Publishers {
+    let publishers = Publishers {
         api,
         room: Arc::new(Semaphore::new(max_publishers)),
         draining: draining.clone(),
-        path: place.path().display().to_string(),
+        path: claim.path().display().to_string(),
     };
 
     tokio::select! {
         () = draining.begun() => {}
-        () = door.accept_all(&listener) => {}
+        () = publishers.accept_all(&listener) => {}
     }
     // Nobody can connect from here on; who did before may have sent something and left.
-    place.give_up();
-    door.accept_waiting(listener.into_std()?).await;
+    claim.give_up();
+    publishers.accept_waiting(listener.into_std()?).await;
     let everybody = u32::try_from(max_publishers).unwrap_or(u32::MAX);
-    let _ = door.room.acquire_many(everybody).await;
+    let _ = publishers.room.acquire_many(everybody).await;
     Ok(())
 }
 

@@ -6,7 +6,6 @@ use std::io;
 use bytes::{Buf, BytesMut};
 use tokio::net::UnixStream;
 
-use crate::admin::api::level;
 use crate::broker::Receipt;
 use crate::event::frame::FrameError;
 
@@ -55,7 +54,7 @@ impl Replies {
     pub(super) fn receipt(&mut self, receipt: &Receipt) {
         let Some(id) = &receipt.id else { return self.done() };
         let duplicate = if receipt.duplicate { " duplicate" } else { "" };
-        self.line(format_args!("ok {id} {} {}{duplicate}", receipt.receivers, level(receipt.level)));
+        self.line(format_args!("ok {id} {} {}{duplicate}", receipt.receivers, receipt.level.as_str()));
     }
 
     /// `error CODE TEXT`.

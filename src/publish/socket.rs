@@ -51,13 +51,13 @@ impl Default for Settings {
 #[derive(Debug)]
 pub struct Bound {
     pub(super) listener: UnixListener,
-    pub(super) place: Place,
+    pub(super) claim: Claim,
     pub(super) max_publishers: usize,
 }
 
 /// Our hold on the path: the file, as long as it is still ours, and the lock.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Claim {
     path: PathBuf,
     device: u64,
     inode: u64,
@@ -158,18 +158,18 @@ pub fn bind(settings: &Settings) -> Result<Bound, BindError> {
     rustix::fs::renameat_with(CWD, &made, CWD, path, RenameFlags::NOREPLACE)
         .map_err(|errno| cannot("put the socket at", path)(errno.into()))?;
 
-    let place = Place { path: path.clone(), device: metadata.dev(), inode: metadata.ino(), _lock: lock };
-    Ok(Bound { listener, place, max_publishers: settings.max_publishers })
+    let claim = Claim { path: path.clone(), device: metadata.dev(), inode: metadata.ino(), _lock: lock };
+    Ok(Bound { listener, claim, max_publishers: settings.max_publishers })
 }
 
 impl Bound {
     /// Where the socket is.
     pub fn path(&self) -> &Path {
-        &self.place.path
+        &self.claim.path
     }
 }
 
-impl Place {
+impl Claim {
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -184,7 +184,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Claim {
     fn drop(&mut self) {
         self.give_up();
     }

@@ -18,12 +18,9 @@ pub use pattern::{InvalidPattern, Pattern};
 pub use template::{InvalidTemplate, Template, Unfit};
 pub use variables::{Captures, InvalidVariable, Source, Variable, Variables};
 
-use crate::channel::Channel;
+use crate::channel::{Channel, MAX_PER_STREAM};
 use crate::replay::Replay;
 use crate::subject::Subject;
-
-/// The most channels on which one stream is held.
-pub const MAX_CHANNELS: usize = 32;
 
 /// A path that outboard answers with a subscription (`[[event_route]]`).
 #[derive(Clone, Debug)]
@@ -58,7 +55,7 @@ impl EventRoute {
     ///
     /// # Errors
     /// When a variable has no value, when the result is no channel name, or when there are more
-    /// than [`MAX_CHANNELS`].
+    /// than [`MAX_PER_STREAM`].
     pub fn channels(&self, variables: &Variables<'_>) -> Result<Vec<Channel>, Unfit> {
         let mut channels = Vec::new();
         for template in &self.channels {
@@ -66,7 +63,7 @@ impl EventRoute {
                 if channels.contains(&channel) {
                     continue;
                 }
-                if channels.len() == MAX_CHANNELS {
+                if channels.len() == MAX_PER_STREAM {
                     return Err(Unfit::TooMany);
                 }
                 channels.push(channel);

@@ -6,7 +6,7 @@ use std::fmt;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::variables::{InvalidVariable, Source, Variable, Variables};
-use crate::channel::{Channel, InvalidChannel};
+use crate::channel::{Channel, InvalidChannel, MAX_PER_STREAM};
 use crate::subject::Subject;
 
 /// What stays as it is when a value is put into a path or a query: RFC 3986's unreserved characters.
@@ -66,7 +66,7 @@ pub enum Unfit {
     #[error("`{0}` would lead out of its folder here")]
     Path(Box<str>),
     /// More channels than one stream can be held on.
-    #[error("a stream has at most {} channels", super::MAX_CHANNELS)]
+    #[error("a stream has at most {MAX_PER_STREAM} channels")]
     TooMany,
 }
 

@@ -30,19 +30,28 @@ pub(super) struct Ticket {
     pub(super) generation: u32,
 }
 
-/// The side of a fan-out thread that others hold.
+/// The side of a fan-out thread that others hold. Dropping it ends the thread.
 pub(super) struct Handle {
     pub(super) reader: ReaderId,
-    pub(super) commands: mpsc::Sender<Command>,
+    /// `None` only while it is being dropped.
+    pub(super) commands: Option<mpsc::Sender<Command>>,
     pub(super) waker: Arc<Waker>,
 }
 
 impl Handle {
     /// Asks; done soon, unless the thread has come to its end.
     pub(super) fn ask(&self, command: Command) {
-        if self.commands.send(command).is_ok() {
+        if self.commands.as_ref().is_some_and(|commands| commands.send(command).is_ok()) {
             wake(&self.waker);
         }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // Hung up first, so that the thread finds it when it wakes.
+        self.commands = None;
+        wake(&self.waker);
     }
 }
 

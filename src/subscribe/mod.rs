@@ -11,6 +11,7 @@ mod groups;
 mod handle;
 pub mod head;
 mod initial;
+mod last_event_id;
 mod pace;
 mod piece;
 mod slab;
@@ -31,6 +32,7 @@ use http_body::Body as _;
 
 pub use self::end::End;
 use self::handle::{Command, Handle, Ticket};
+pub use self::last_event_id::{PARAMETERS as LAST_EVENT_ID_PARAMETERS, last_event_id};
 use self::pace::Pace;
 use self::subscriber::{Extras, Held, Subscriber};
 use self::wheel::Tick;
@@ -240,9 +242,11 @@ impl Streams {
             workers.push(handle);
         }
         let workers: Arc<[Handle]> = workers.into();
-        let all = Arc::clone(&workers);
+        // Weak: the threads end with the last of those who can ask them for something.
+        let all = Arc::downgrade(&workers);
         runtime.spawn(async move {
             while let Some(ticket) = revoked.recv().await {
+                let Some(all) = all.upgrade() else { return };
                 if let Some(worker) = all.iter().find(|worker| worker.reader == ticket.reader) {
                     worker.ask(Command::End(ticket, End::Revoked));
                 }

@@ -16,7 +16,7 @@ use super::pace::Pace;
 use super::wheel::Tick;
 use super::{OnEnd, Recheck, Seat};
 use crate::broker::{Entry, Subscription};
-use crate::event::encode::{HEARTBEAT, LAST_CHUNK};
+use crate::event::encode::{HEARTBEAT, HEARTBEAT_CHUNK, LAST_CHUNK};
 
 /// A held client's socket, which never blocks.
 #[derive(Debug)]
@@ -263,15 +263,14 @@ impl Subscriber {
 
     /// Breaks the silence, so that nobody on the way takes the stream for dead.
     pub(super) fn beat(&mut self) -> Written {
-        const FRAMED: &[u8] = b"2\r\n:\n\r\n";
-        self.write_or_keep(Bytes::from_static(if self.framed { FRAMED } else { HEARTBEAT }))
+        self.write_or_keep(Bytes::from_static(if self.framed { HEARTBEAT_CHUNK } else { HEARTBEAT }))
     }
 
     /// Reads what the client says, which is nothing to us, until it says no more; whether it left.
     pub(super) fn hear(&mut self) -> Option<End> {
         let mut scrap = [0; 1024];
-        // A client that talks without end gets its next turn when others had theirs: the bound
-        // is far above what any sends in earnest.
+        // A client that talks without end is let go: it would have to be read again at once, for the
+        // system tells of a readable socket only once. The bound is far above what any sends in earnest.
         for _ in 0..64 {
             match self.socket.read(&mut scrap) {
                 Ok(0) => return Some(End::ClientLeft),

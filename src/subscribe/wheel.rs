@@ -7,7 +7,8 @@
 
 use std::time::{Duration, Instant};
 
-/// A moment, counted in [`TICK`]s since the wheel was made. Wraps after two years.
+/// A moment, counted in [`TICK`]s since the wheel was made: enough for two years, after which the
+/// clock stands still.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) struct Tick(u32);
 

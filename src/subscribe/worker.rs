@@ -6,7 +6,8 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
+use std::sync::mpsc::{self, TryRecvError};
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token, Waker};
@@ -73,7 +74,7 @@ impl Worker {
             now: Tick::default(),
             recheck,
         };
-        Ok((worker, Handle { reader, commands: sender, waker }))
+        Ok((worker, Handle { reader, commands: Some(sender), waker }))
     }
 
     /// Runs until asked to drain.
@@ -105,18 +106,19 @@ impl Worker {
 
     /// Does what was asked; whether that is to end.
     fn obey(&mut self) -> bool {
-        while let Ok(command) = self.commands.try_recv() {
-            match command {
-                Command::Adopt(subscriber) => self.adopt(*subscriber),
-                Command::End(ticket, end) => {
+        loop {
+            match self.commands.try_recv() {
+                Ok(Command::Adopt(subscriber)) => self.adopt(*subscriber),
+                Ok(Command::End(ticket, end)) => {
                     if self.subscribers.generation(ticket.slot) == Some(ticket.generation) {
                         self.end(ticket.slot, end);
                     }
                 }
-                Command::Drain => return true,
+                // Whoever could ask for anything is gone: that is a drain too.
+                Ok(Command::Drain) | Err(TryRecvError::Disconnected) => return true,
+                Err(TryRecvError::Empty) => return false,
             }
         }
-        false
     }
 
     fn adopt(&mut self, subscriber: Subscriber) {

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use outboard::broker::{Broker, Level, Place, Publication, Settings};
+use outboard::broker::{Broker, Level, Publication, Settings};
 use outboard::channel::Channel;
 use outboard::event::Event;
 
@@ -22,7 +22,7 @@ const FILE: &str = "log.redb";
 const MARK: &str = "log.mark";
 
 fn settings(folder: &Path) -> Settings {
-    Settings { place: Place::Disk(folder.into()), stored: true, ..Settings::default() }
+    Settings { store: outboard::broker::Store::Disk(folder.into()), stored: true, ..Settings::default() }
 }
 
 /// Ids and data of what a log holds on each channel.

@@ -4,13 +4,12 @@ use http::StatusCode;
 use http::request::Parts;
 use serde_json::json;
 
-use super::ask::Query;
+use super::Api;
 use super::json as answer;
 use super::problem::Problem;
-use super::{Api, code};
+use super::query::Query;
 use crate::broker::{Publication, Receipt};
 use crate::channel::Channel;
-use crate::event::frame::FrameError;
 use crate::listen::connection::Answer;
 use crate::subject::Subject;
 
@@ -52,7 +51,7 @@ impl Api {
     async fn publish(&self, publication: Publication) -> Result<Receipt, Problem> {
         self.broker.publish(publication).await.map_err(|refused| {
             self.metrics.refused.add_one();
-            Problem::Refused(FrameError { code: code(&refused), text: refused.to_string() })
+            Problem::Refused(refused.into())
         })
     }
 }

@@ -8,19 +8,16 @@ use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
 use super::Api;
-use super::ask::Query;
 use super::channels::unknown;
 use super::json;
 use super::problem::Problem;
+use super::query::Query;
 use crate::broker::Kept;
 use crate::channel::Channel;
 use crate::event::EventId;
 use crate::listen::connection::Answer;
 use crate::replay::Replay;
-use crate::subscribe::Ask;
-
-/// Where a client was, in the spellings that polyfills use; the header is before all of them.
-const LAST_EVENT_ID: [&str; 4] = ["last_event_id", "lastEventId", "lastEventID", "after"];
+use crate::subscribe::{Ask, LAST_EVENT_ID_PARAMETERS, last_event_id};
 
 /// An event as JSON.
 #[derive(Serialize)]
@@ -53,19 +50,15 @@ impl Api {
     }
 
     fn follow(&self, channel: Channel, head: &Parts) -> Result<Answer, Problem> {
-        let [a, b, c, after] = LAST_EVENT_ID;
-        let query = Query::of(&head.uri, &["replay", a, b, c, after])?;
+        let known = [&LAST_EVENT_ID_PARAMETERS[..], &["replay", "after"]].concat();
+        let query = Query::of(&head.uri, &known)?;
         let replay = match query.get("replay") {
             // Who looks on is not who the events were meant for: `unseen` would take them away.
             None => Replay::Live,
             Some(policy) => policy.parse().map_err(|invalid| Problem::bad_value("replay", invalid))?,
         };
-        let in_header =
-            head.headers.get("last-event-id").and_then(|id| std::str::from_utf8(id.as_bytes()).ok());
-        let last_event_id = in_header
-            .or_else(|| LAST_EVENT_ID.iter().find_map(|key| query.get(key)))
-            .filter(|id| !id.is_empty())
-            .map(str::to_owned);
+        let after = || query.get("after").filter(|id| !id.is_empty()).map(str::to_owned);
+        let last_event_id = last_event_id(&head.headers, head.uri.query()).or_else(after);
         Ok(self.streams.open(Ask { last_event_id, replay, ..Ask::new(vec![channel], head.version) }))
     }
 }

@@ -37,7 +37,7 @@ impl Api {
             Ok(Ok(())) => "ok".to_owned(),
             Ok(Err(fault)) => fault.to_string(),
             Err(_elapsed) => {
-                format!("backend {} has not accepted a connection within 5 seconds", site.name())
+                format!("backend {} has not accepted a connection within {PATIENCE:?}", site.name())
             }
         };
         let store = if self.broker.is_writable() { "ok" } else { "the log cannot be written" };

@@ -4,13 +4,13 @@
 //! `Sec-Fetch-*`, and a name that was rebound to this machine shows in `Host`. What a request
 //! publishes is committed before anything is awaited, so that a client that leaves takes nothing back.
 
-mod ask;
 mod channels;
 mod door;
 mod events;
 mod health;
 mod post;
 mod problem;
+mod query;
 mod request;
 
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use hyper::body::{Body as _, Incoming};
 use serde::Serialize;
 
 use crate::body::Body;
-use crate::broker::{Broker, Level, Refused};
+use crate::broker::Broker;
 use crate::channel::Channel;
 use crate::event::frame::Code;
 use crate::listen::connection::Answer;
@@ -50,7 +50,7 @@ pub struct Api {
 
 /// What an address of the API stands for.
 #[derive(Debug, Eq, PartialEq)]
-enum Place {
+enum Resource {
     Channels,
     Channel(Channel),
     Events(Channel),
@@ -95,24 +95,24 @@ impl Api {
         body: &mut Incoming,
         is_head: bool,
     ) -> Result<Answer, Problem> {
-        let place = Place::of(head.uri.path())?;
+        let resource = Resource::of(head.uri.path())?;
         let method = &head.method;
-        match place {
-            Place::Alive if method == Method::GET => Ok(json(StatusCode::OK, &health::ALIVE)),
-            Place::Ready if method == Method::GET => Ok(self.ready().await),
-            Place::Channels if method == Method::GET => self.channels(head),
-            Place::Channel(channel) if method == Method::GET => self.channel(&channel),
-            Place::Channel(channel) if method == Method::POST => self.post(channel, head, body).await,
-            Place::Channel(channel) if method == Method::DELETE => self.close(channel).await,
-            Place::Events(channel) if method == Method::GET => self.events(channel, head, is_head),
-            Place::Subject(subject) if method == Method::DELETE => self.disconnect(subject).await,
-            Place::Grants if method == Method::POST => Err(Problem::NoGrants),
-            place => Err(Problem::Method { allowed: place.methods() }),
+        match resource {
+            Resource::Alive if method == Method::GET => Ok(json(StatusCode::OK, &health::ALIVE)),
+            Resource::Ready if method == Method::GET => Ok(self.ready().await),
+            Resource::Channels if method == Method::GET => self.channels(head),
+            Resource::Channel(channel) if method == Method::GET => self.channel(&channel),
+            Resource::Channel(channel) if method == Method::POST => self.post(channel, head, body).await,
+            Resource::Channel(channel) if method == Method::DELETE => self.close(channel).await,
+            Resource::Events(channel) if method == Method::GET => self.events(channel, head, is_head),
+            Resource::Subject(subject) if method == Method::DELETE => self.disconnect(subject).await,
+            Resource::Grants if method == Method::POST => Err(Problem::NoGrants),
+            resource => Err(Problem::Method { allowed: resource.methods() }),
         }
     }
 }
 
-impl Place {
+impl Resource {
     fn of(path: &str) -> Result<Self, Problem> {
         let nowhere = || Problem::NotFound(format!("there is nothing at `{path}`: {KNOWN}"));
         let segments: Vec<_> = path.strip_prefix('/').ok_or_else(nowhere)?.split('/').collect();
@@ -192,20 +192,4 @@ fn refusal(problem: &Problem) -> Response<Body> {
         _ => {}
     }
     response
-}
-
-/// What a publisher is told when the log refuses.
-pub const fn code(refused: &Refused) -> Code {
-    match refused {
-        Refused::TooManyChannels(_) | Refused::Overloaded => Code::Overloaded,
-        Refused::Store(_) => Code::Store,
-    }
-}
-
-/// A level as replies name it.
-pub const fn level(level: Level) -> &'static str {
-    match level {
-        Level::Accepted => "accepted",
-        Level::Stored => "stored",
-    }
 }

@@ -8,12 +8,12 @@ use hyper::body::Incoming;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::ask::Query;
+use super::Api;
 use super::json;
 use super::problem::Problem;
+use super::query::Query;
 use super::request::{Language, read};
-use super::{Api, code, level};
-use crate::broker::{Publication, Receipt, Refused};
+use crate::broker::{Publishing, Receipt};
 use crate::channel::Channel;
 use crate::event::frame::{Code, Decoder, Frame, FrameError, MAX_KEY, is_key, unknown_name};
 use crate::event::{Event, EventId};
@@ -40,7 +40,7 @@ impl From<Receipt> for Published {
         Self {
             id: receipt.id,
             receivers: Some(receipt.receivers),
-            level: Some(level(receipt.level)),
+            level: Some(receipt.level.as_str()),
             duplicate: receipt.duplicate,
         }
     }
@@ -79,43 +79,36 @@ impl Api {
     async fn publish_all(&self, frames: Vec<Frame>) -> Result<Vec<Published>, Problem> {
         // All are submitted before the first receipt is awaited: a client that leaves meanwhile
         // takes nothing back, and a log on disk can take them in one go.
-        let promises: Vec<_> = frames.into_iter().map(|frame| self.submit(frame)).collect();
-        let count = promises.len();
+        let under_way: Vec<_> = frames.into_iter().map(|frame| self.submit(frame)).collect();
+        let count = under_way.len();
         let mut published = Vec::with_capacity(count);
-        for promise in promises {
-            let Some(promise) = promise else {
+        for publishing in under_way {
+            let Some(publishing) = publishing else {
                 published.push(Published::default());
                 continue;
             };
-            match promise.await {
+            match publishing.await {
                 Ok(receipt) => {
                     self.metrics.published.add(u64::from(receipt.id.is_some() && !receipt.duplicate));
                     published.push(receipt.into());
                 }
                 Err(refused) => {
                     self.metrics.refused.add_one();
-                    let mut text = refused.to_string();
+                    let mut error = FrameError::from(refused);
                     if count > 1 {
-                        text = format!("frame {} of {count}: {text}; the others stand", published.len() + 1);
+                        let number = published.len() + 1;
+                        error.text = format!("frame {number} of {count}: {}; the others stand", error.text);
                     }
-                    return Err(Problem::Refused(FrameError { code: code(&refused), text }));
+                    return Err(Problem::Refused(error));
                 }
             }
         }
         Ok(published)
     }
 
-    fn submit(&self, frame: Frame) -> Option<impl Future<Output = Result<Receipt, Refused>> + Send + use<>> {
-        let publishes = frame.event.is_some() || frame.close || !frame.disconnect.is_empty();
-        let publication = Publication {
-            channels: frame.channels,
-            event: frame.event,
-            close: frame.close,
-            ttl: frame.ttl,
-            dedupe: frame.dedupe,
-            disconnect: frame.disconnect,
-        };
-        publishes.then(|| self.broker.publish(publication))
+    /// `None` for a frame that only set something.
+    fn submit(&self, frame: Frame) -> Option<Publishing> {
+        frame.publishes().then(|| self.broker.publish(frame.into()))
     }
 }
 

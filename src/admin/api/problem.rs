@@ -1,5 +1,7 @@
 //! Why a request is refused, and with which status.
 
+use std::time::Duration;
+
 use http::StatusCode;
 
 use crate::event::InvalidEvent;
@@ -17,8 +19,8 @@ pub(super) enum Problem {
     Method { allowed: &'static str },
     #[error("{0}")]
     ContentType(String),
-    #[error("the body stopped coming: nothing arrived for 30 seconds")]
-    Stalled,
+    #[error("the body stopped coming: nothing arrived for {0:?}")]
+    Stalled(Duration),
     #[error("the body ended before its end: {0}")]
     CutOff(String),
     #[error("what changes things needs the header `Authorization: Bearer TOKEN` with the token from [admin]")]
@@ -56,7 +58,7 @@ impl Problem {
             Self::NotFound(_) => "not-found",
             Self::Method { .. } => "method-not-allowed",
             Self::ContentType(_) => "unsupported-type",
-            Self::Stalled => "timeout",
+            Self::Stalled(_) => "timeout",
             Self::CutOff(_) => Code::Incomplete.as_str(),
             Self::Unauthorized => "unauthorized",
             Self::NoGrants => Code::Forbidden.as_str(),
@@ -69,7 +71,7 @@ impl Problem {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::ContentType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Stalled => StatusCode::REQUEST_TIMEOUT,
+            Self::Stalled(_) => StatusCode::REQUEST_TIMEOUT,
             Self::CutOff(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::NoGrants => StatusCode::NOT_IMPLEMENTED,

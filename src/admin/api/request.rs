@@ -73,7 +73,7 @@ pub(super) async fn read(body: &mut Incoming, limit: usize) -> Result<Bytes, Pro
     let mut read = BytesMut::new();
     loop {
         let frame = match tokio::time::timeout(PATIENCE, body.frame()).await {
-            Err(_elapsed) => return Err(Problem::Stalled),
+            Err(_elapsed) => return Err(Problem::Stalled(PATIENCE)),
             Ok(None) => return Ok(read.freeze()),
             Ok(Some(Err(error))) => return Err(Problem::CutOff(error.to_string())),
             Ok(Some(Ok(frame))) => frame,

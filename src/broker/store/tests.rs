@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::broker::{
-    Broker, Level, OpenError, Place, Publication, Read, Receipt, Refused, Settings, Since, Subscribed, Wake,
+    Broker, Level, OpenError, Publication, Read, Receipt, Refused, Settings, Since, Store, Subscribed, Wake,
 };
 use crate::channel::Channel;
 use crate::event::Event;
@@ -17,7 +17,7 @@ impl Wake for Silent {
 }
 
 fn settings(folder: &Path) -> Settings {
-    Settings { place: Place::Disk(folder.into()), ..Settings::default() }
+    Settings { store: Store::Disk(folder.into()), ..Settings::default() }
 }
 
 fn open(settings: &Settings) -> Arc<Broker> {
@@ -193,7 +193,7 @@ fn accepted_events_of_a_process_that_was_killed_begin_a_new_epoch() {
     // The file as a kill would leave it: while it is open.
     let copy = tempfile::tempdir().unwrap();
     std::fs::copy(folder.path().join("log.redb"), copy.path().join("log.redb")).unwrap();
-    let killed = open(&Settings { place: Place::Disk(copy.path().into()), ..settings.clone() });
+    let killed = open(&Settings { store: Store::Disk(copy.path().into()), ..settings.clone() });
 
     assert_ne!(killed.epoch(), &epoch);
     assert!(resume(&killed, &["a"], Some(&id), Replay::Live).0, "a gap is told");

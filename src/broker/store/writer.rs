@@ -27,7 +27,7 @@ pub(in crate::broker) enum Job {
     /// To be acknowledged, and seen, once it is on disk.
     Publish(Publication, oneshot::Sender<Outcome>, OwnedSemaphorePermit),
     /// Acknowledged and seen already.
-    Keep(Option<StoredEvent>, Vec<(Channel, Row)>),
+    Keep(Option<StoredEvent>, Vec<(Channel, Row)>, OwnedSemaphorePermit),
     /// The last one: write what is left and close the file.
     Close,
 }
@@ -192,7 +192,7 @@ impl Thread {
         batch.head = log.head;
         for job in jobs {
             match job {
-                Job::Keep(event, rows) => {
+                Job::Keep(event, rows, _room) => {
                     batch.events.extend(event);
                     batch.rows.extend(rows);
                 }
@@ -293,7 +293,7 @@ impl Step {
     fn add(&mut self, job: Job) {
         match &job {
             Job::Publish(publication, ..) => self.bytes += publication.size(),
-            Job::Keep(event, _) => self.bytes += event.as_ref().map_or(0, |event| event.block.len()),
+            Job::Keep(event, ..) => self.bytes += event.as_ref().map_or(0, |event| event.block.len()),
             Job::Close => self.closes = true,
         }
         self.jobs.push(job);

@@ -62,6 +62,13 @@ pub struct Frame {
     pub reply: Option<bool>,
 }
 
+impl Frame {
+    /// Whether it asks for more than a setting of its connection.
+    pub fn publishes(&self) -> bool {
+        self.event.is_some() || self.close || !self.disconnect.is_empty()
+    }
+}
+
 /// Why nothing of a frame was published.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{code} {text}")]

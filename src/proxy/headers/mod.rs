@@ -17,8 +17,8 @@ use smallvec::SmallVec;
 pub(super) use answer::{check_framing, pass_answer, pass_switch};
 pub use answer::{is_event_stream, own_stream};
 pub use check::{Refusal, check_request};
-pub use request::{asks_for_events, own_target};
-pub(super) use request::{on_behalf_of, pass_request};
+pub(super) use request::pass_request;
+pub use request::{asks_for_events, on_behalf_of, own_target};
 
 /// Header names that leave a map.
 type Names = SmallVec<[HeaderName; 8]>;

@@ -62,9 +62,10 @@ pub(crate) fn pass_request<B: http_body::Body>(
     websocket
 }
 
-/// The headers of a request of our own on behalf of the client that sent `headers`: who it is and what
-/// it likes, but nothing that belongs to its own request's body or to a copy it may hold.
-pub(crate) fn on_behalf_of(headers: &HeaderMap, peer: &Peer, id: RequestId) -> HeaderMap {
+/// The headers of a request of our own on behalf of the client that sent `headers`: its cookies, its
+/// `Authorization` and the like, cleaned as [`Backend::forward`](crate::proxy::Backend::forward) does,
+/// and what the backend is told of the client; nothing about a body, a range or a copy that it may hold.
+pub fn on_behalf_of(headers: &HeaderMap, peer: &Peer, id: RequestId) -> HeaderMap {
     const NOT_OURS: [HeaderName; 14] = [
         header::ACCEPT_ENCODING,
         header::CONTENT_ENCODING,
