@@ -105,6 +105,9 @@ impl Listener {
             match self.listener.accept().await {
                 Ok((stream, address)) => {
                     self.spawn(stream, address, permit, options, draining.clone(), answer.clone());
+                    // The new connection goes first: in a storm of them, each else waits with its
+                    // buffers for all to be accepted, and memory once taken hardly goes back.
+                    tokio::task::yield_now().await;
                 }
                 Err(error) => pause_after(&error, self.address).await,
             }
