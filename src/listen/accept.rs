@@ -133,9 +133,20 @@ impl Listener {
         let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(
             &socket2::TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY),
         );
+        let mut drain = draining.clone();
         tokio::spawn(async move {
-            let answer = move |request| answer(request, peer);
-            connection::serve(Socket::Tcp(stream), Bytes::new(), options, draining, answer).await;
+            // Until it has said something it costs next to nothing; hyper would set up its buffers.
+            // Looked at and not waited for: a fresh socket may be called readable when it is not.
+            let mut first = [0];
+            let speaks = tokio::select! {
+                speaks = tokio::time::timeout(options.header_timeout, stream.peek(&mut first)) => speaks.is_ok(),
+                () = drain.begun() => false,
+            };
+            if speaks {
+                let answer = move |request| answer(request, peer);
+                let socket = Socket::Tcp(stream);
+                Box::pin(connection::serve(socket, Bytes::new(), options, draining, answer)).await;
+            }
             drop(permit);
         });
     }
