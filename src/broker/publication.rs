@@ -81,7 +81,7 @@ pub enum Refused {
     #[error("there are {0} channels, which is the most allowed; let some expire or be closed")]
     TooManyChannels(usize),
     /// The store does not take anything at present; what the system said.
-    #[error("the log cannot be written, so nothing was published: {0}")]
+    #[error("the log cannot be written, so this was not taken; try again, with a dedupe key: {0}")]
     Store(String),
     /// Publishers are faster than the disk.
     #[error("too much waits to be written already; publish more slowly")]
