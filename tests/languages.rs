@@ -11,7 +11,11 @@ use std::process::{Command, Output};
 use support::folder::{self, SOCKET};
 use support::{Apache, Backend, Outboard, Reply, Request, readme};
 
-const AWKWARD: &str = "50\n\n你好: \"quoted\" \\n $HOME %s\n: not a comment";
+const AWKWARD: &str =
+    "50\n\n你好: \"quoted\" \\n $HOME %s\n: not a comment\r\rchannel: victim\rdata: INJECTED\r\nclose:";
+/// The same as a page reads it: each kind of line end is one.
+const AS_READ: &str =
+    "50\n\n你好: \"quoted\" \\n $HOME %s\n: not a comment\n\nchannel: victim\ndata: INJECTED\nclose:";
 
 /// Runs the README's lines for `language`, then `call`, which publishes `AWKWARD` from the
 /// environment and prints the reply.
@@ -29,7 +33,12 @@ fn publishes(language: &str, file: &str, call: &str, program: &[&str]) {
     let reply = Reply::parse(String::from_utf8_lossy(&done.stdout).trim_end());
     assert_eq!((reply.receivers, reply.level.as_str(), reply.duplicate), (0, "accepted", false));
     let mut replayed = kept(&outboard, "job-42");
-    assert_eq!(replayed.pop().as_deref(), Some(AWKWARD));
+    assert_eq!(replayed.pop().as_deref(), Some(AS_READ));
+    let channels = Request::get("/channels").send_to_socket(&outboard.socket());
+    assert!(
+        !String::from_utf8_lossy(&channels.body).contains("victim"),
+        "{language} lets data pose as a field"
+    );
 
     // Reading the reply is what makes a refusal visible: a name with a space is refused.
     let refused = run(program, &script, "not a name");
@@ -118,7 +127,7 @@ fn what_cfml_sends_is_published() {
     assert!(curl("wrong").contains(" 40"), "the token is asked for");
     let answer = curl("s3cret-s3cret-s3cret");
     assert!(answer.starts_with("{\"id\":") && answer.ends_with(" 200"), "{answer}");
-    assert_eq!(kept(&outboard, "job-42"), [AWKWARD]);
+    assert_eq!(kept(&outboard, "job-42"), [AS_READ]);
 }
 
 #[test]

@@ -249,8 +249,10 @@ fn check_length(path: &Path, temporary: &Path) -> Result<(), BindError> {
 }
 
 fn make_folder(folder: &Path, group: Option<u32>) -> Result<(), BindError> {
-    if folder.is_dir() {
-        return Ok(());
+    if let Ok(found) = fs::metadata(folder)
+        && found.is_dir()
+    {
+        return let_in(folder, &found, group);
     }
     DirBuilder::new()
         .recursive(true)
@@ -263,6 +265,20 @@ fn make_folder(folder: &Path, group: Option<u32>) -> Result<(), BindError> {
     }
     // Again, for what the umask has taken away.
     fs::set_permissions(folder, fs::Permissions::from_mode(0o750)).map_err(cannot("set the mode of", folder))
+}
+
+/// Gives a folder that is there to the socket's group, if it is ours and shut to others: without that
+/// the group could not reach the socket. A folder that others may enter is not ours to change.
+fn let_in(folder: &Path, found: &fs::Metadata, group: Option<u32>) -> Result<(), BindError> {
+    let is_ours = found.uid() == rustix::process::geteuid().as_raw();
+    let is_shut = found.mode() & 0o001 == 0;
+    match group {
+        Some(group) if is_ours && is_shut && found.gid() != group => {
+            std::os::unix::fs::chown(folder, None, Some(group))
+                .map_err(cannot("give its group (which this user must be a member of) to", folder))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn lock(path: &Path) -> Result<File, BindError> {

@@ -27,6 +27,26 @@ fn the_socket_and_its_folder_are_made_with_their_modes() {
 }
 
 #[test]
+fn a_folder_that_is_there_and_shut_lets_the_group_in_and_an_open_one_stays_as_it_is() {
+    let temp = tempfile::tempdir().unwrap();
+    // Only root can give a folder away; for anybody else there is nothing to be shown here.
+    if std::os::unix::fs::chown(temp.path(), None, Some(12345)).is_err() {
+        return;
+    }
+    let group_of = |mode, name: &str| {
+        let folder = temp.path().join(name);
+        fs::create_dir(&folder).unwrap();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).unwrap();
+        let path = folder.join("publish.sock");
+        drop(bind(&Settings { group: Some("12345".into()), ..settings(&path) }).unwrap());
+        fs::metadata(&folder).unwrap().gid()
+    };
+
+    assert_eq!(group_of(0o750, "shut"), 12345);
+    assert_ne!(group_of(0o755, "open"), 12345);
+}
+
+#[test]
 fn the_file_is_removed_at_the_end_and_the_path_can_be_had_again() {
     let temp = tempfile::tempdir().unwrap();
     let path = temp.path().join("publish.sock");
