@@ -400,3 +400,27 @@ fn an_outboard_that_crashed_is_followed_by_one_that_takes_its_socket_and_tells_o
     assert_eq!(stream.next().name, "outboard.gap");
     assert_eq!(stream.data(), "after");
 }
+
+#[test]
+fn a_client_that_takes_the_place_of_one_that_just_left_gets_everything_once() {
+    let route =
+        "[[event_route]]\npath = \"/all\"\nchannels = [\"news\"]\nauth = \"none\"\nreplay = \"all\"\n";
+    let (_backend, outboard) = with_news(route);
+    let frames: String = (0..300).map(|n| format!("data: {n} {}\n\n", "x".repeat(200))).collect();
+    outboard.frames(format!("channel: news\n{frames}"));
+
+    let address = outboard.address().to_owned();
+    let open = || support::outboard::subscribe(&address, "/all", None);
+    let come_and_go = || {
+        for _ in 0..40 {
+            // Gone while much still waits for it, so that its turn comes when it is gone.
+            let gone: Vec<_> = (0..4).map(|_| open()).collect();
+            drop(gone);
+            let mut stream = open();
+            for n in 0..300 {
+                assert_eq!(stream.data().split(' ').next(), Some(n.to_string().as_str()));
+            }
+        }
+    };
+    std::thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(come_and_go))));
+}

@@ -9,7 +9,7 @@ use super::head;
 use super::pace::write_paced;
 use super::piece::{pieces, write_pieces};
 use super::subscriber::{State, Written};
-use super::worker::Worker;
+use super::worker::{Worker, line_up};
 use crate::broker::{Entry, Gap, Key, News, Read};
 use crate::event::encode;
 
@@ -27,7 +27,9 @@ impl Worker {
         let News { entries, head, closed, disconnected } = log.news(self.seen);
         for slot in turn {
             let Some(subscriber) = self.subscribers.get_mut(slot) else { continue };
-            if subscriber.state != State::Behind {
+            // A place in line outlives its subscriber, and the next one in the slot has its own.
+            let is_its_turn = std::mem::take(&mut subscriber.is_in_line);
+            if !is_its_turn || subscriber.state != State::Behind {
                 continue;
             }
             // A channel that was closed just now ends its streams there, not at what came after.
@@ -78,7 +80,7 @@ impl Worker {
                         subscriber.subscription.cursor = seen;
                         subscriber.set_ends_at(place);
                         subscriber.state = State::Behind;
-                        self.behind.push_back(member);
+                        line_up(&mut self.behind, subscriber, member);
                     }
                     // What was opened again before it subscribed does not concern it.
                     _ if subscriber.subscription.cursor <= place => subscriber.set_ends_at(place),
@@ -125,7 +127,7 @@ impl Worker {
         if subscriber.state == State::Live {
             subscriber.subscription.cursor = self.seen;
             subscriber.state = State::Behind;
-            self.behind.push_back(slot);
+            line_up(&mut self.behind, subscriber, slot);
         }
     }
 

@@ -76,6 +76,8 @@ pub(super) struct Subscriber {
     socket: Held,
     pub(super) subscription: Subscription,
     pub(super) state: State,
+    /// Whether it is in line to read. The line may also hold its slot for one that was there before.
+    pub(super) is_in_line: bool,
     /// Whether its bytes go in HTTP/1.1 chunks.
     framed: bool,
     /// What is left of bytes of which the socket has taken a part.
@@ -136,6 +138,7 @@ impl Subscriber {
             socket,
             subscription,
             state: State::Behind,
+            is_in_line: false,
             framed,
             unsent: Some(opening).filter(|opening| !opening.is_empty()).map(Box::new),
             group: 0,

@@ -164,7 +164,7 @@ impl Worker {
             Written::All => {
                 subscriber.state = then;
                 if then == State::Behind {
-                    self.behind.push_back(slot);
+                    line_up(&mut self.behind, subscriber, slot);
                 }
             }
         }
@@ -200,5 +200,13 @@ impl Worker {
         for slot in self.subscribers.slots() {
             self.end(slot, End::Drained);
         }
+    }
+}
+
+/// Puts a subscriber in line to read, once: who stood there twice would be read for twice from the same
+/// place, and get everything twice.
+pub(super) fn line_up(behind: &mut VecDeque<u32>, subscriber: &mut Subscriber, slot: u32) {
+    if !std::mem::replace(&mut subscriber.is_in_line, true) {
+        behind.push_back(slot);
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use redb::{
     Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition,
@@ -32,6 +32,9 @@ const FORMAT: u64 = 1;
 const STEP: &str = "step";
 /// The file's name.
 const FILE: &str = "log.redb";
+/// How long a disk that fails while the log is opened is left alone before each further try.
+const PAUSES: [Duration; 3] =
+    [Duration::from_millis(100), Duration::from_millis(300), Duration::from_secs(1)];
 /// redb's page cache, in bytes: the store is written, hardly ever read.
 const CACHE: usize = 16 << 20;
 
@@ -161,7 +164,7 @@ impl Disk {
         // Copy-on-write needs room for what it replaces, and numbers and names take some.
         let most = (settings.total_bytes as u64).saturating_mul(4).max(64 << 20);
         for last in [false, true] {
-            match Self::read(&path, most, settings) {
+            match Self::read_patiently(&path, most, settings) {
                 Ok(opened) => return Ok(opened),
                 Err(Fault::InUse(_)) => return Err(OpenError::InUse(path)),
                 Err(Fault::Newer(found)) => return Err(OpenError::Newer { path, found }),
@@ -179,6 +182,21 @@ impl Disk {
             }
         }
         unreachable!("the second try returns")
+    }
+
+    /// Reads the log; again, if the disk has a moment of weakness, for without its log the whole site
+    /// would be down.
+    fn read_patiently(path: &Path, most: u64, settings: &Settings) -> Result<(Self, Log), Fault> {
+        for pause in PAUSES {
+            match Self::read(path, most, settings) {
+                Err(Fault::Io(error)) => {
+                    tracing::warn!(path = %path.display(), %error, "the log cannot be opened; trying again");
+                    std::thread::sleep(pause);
+                }
+                done => return done,
+            }
+        }
+        Self::read(path, most, settings)
     }
 
     fn read(path: &Path, most: u64, settings: &Settings) -> Result<(Self, Log), Fault> {
