@@ -18,7 +18,7 @@ use tokio::net::UnixStream;
 
 use super::replies::Replies;
 use super::{Api, stop_sending};
-use crate::broker::{Publishing, Receipt};
+use crate::broker::{Broker, Publishing, Receipt};
 use crate::drain::Draining;
 use crate::event::frame::{Decoder, Frame, FrameError};
 
@@ -87,7 +87,6 @@ impl Conversation<'_> {
             // A publisher that always has more to say shares its thread with the others.
             tokio::task::coop::consume_budget().await;
             self.replies.write(&self.stream);
-            self.api.broker.room().await;
             let reads = self.decoder.is_some() && self.in_flight.len() < MOST_IN_FLIGHT;
             if self.decoder.is_none() && self.in_flight.is_empty() {
                 return;
@@ -102,7 +101,8 @@ impl Conversation<'_> {
                 (answer, is_wanted) = first_known(&mut self.in_flight), if !self.in_flight.is_empty() => {
                     self.answer(answer, is_wanted);
                 }
-                ready = self.stream.readable(), if reads => match ready {
+                // Nothing more is read while the log has too much to write; replies and the drain go on.
+                ready = readable_with_room(&self.api.broker, &self.stream), if reads => match ready {
                     Ok(()) => self.read(),
                     Err(_) => self.end(),
                 },
@@ -243,6 +243,12 @@ fn poll(mut publishing: Publishing, cx: &mut Context<'_>) -> Outcome {
         Poll::Ready(Err(refused)) => Outcome::Known(Err(refused.into())),
         Poll::Pending => Outcome::Waiting(publishing),
     }
+}
+
+/// Waits until there is room for what the publisher sends next, and then for that.
+async fn readable_with_room(broker: &Broker, stream: &UnixStream) -> io::Result<()> {
+    broker.room().await;
+    stream.readable().await
 }
 
 #[cfg(test)]

@@ -68,7 +68,6 @@ impl Worker {
 
     /// Streams on a closed channel alone end at the place where it was closed.
     fn mark_closed(&mut self, closed: &[(Key, u64)]) {
-        let seen = self.seen;
         for &(key, place) in closed {
             for member in self.members_on(key) {
                 let Some(subscriber) = self.subscribers.get_mut(member) else { continue };
@@ -77,10 +76,8 @@ impl Worker {
                 }
                 match subscriber.state {
                     State::Live => {
-                        subscriber.subscription.cursor = seen;
                         subscriber.set_ends_at(place);
-                        subscriber.state = State::Behind;
-                        line_up(&mut self.behind, subscriber, member);
+                        self.fall_behind(member);
                     }
                     // What was opened again before it subscribed does not concern it.
                     _ if subscriber.subscription.cursor <= place => subscriber.set_ends_at(place),
