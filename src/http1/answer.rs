@@ -4,6 +4,7 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
+use bytes::Bytes;
 use http::{Method, StatusCode, Version};
 
 use super::Length;
@@ -32,7 +33,7 @@ impl AnswerHead {
     ///
     /// # Errors
     /// When they are none of an answer; in words that end a sentence.
-    pub fn parse(bytes: Vec<u8>) -> Result<Self, String> {
+    pub fn parse(bytes: Bytes) -> Result<Self, String> {
         let mut room = [const { MaybeUninit::uninit() }; MAX_LINES];
         let mut answer = httparse::Response::new(&mut []);
         let config = httparse::ParserConfig::default();
@@ -127,7 +128,7 @@ mod tests {
 
     fn head(lines: &[&str]) -> AnswerHead {
         let text = format!("HTTP/1.1 200 Fine so far\r\n{}\r\n\r\n", lines.join("\r\n"));
-        AnswerHead::parse(text.into_bytes()).unwrap()
+        AnswerHead::parse(text.into()).unwrap()
     }
 
     #[test]
@@ -157,7 +158,8 @@ mod tests {
             assert!(head(lines).length(&Method::GET).is_err(), "{lines:?}");
         }
         let old =
-            AnswerHead::parse(b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec()).unwrap();
+            AnswerHead::parse(Bytes::from_static(b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"))
+                .unwrap();
         assert!(old.length(&Method::GET).is_err());
     }
 
@@ -165,7 +167,7 @@ mod tests {
     fn a_reason_is_kept_or_missing() {
         assert_eq!(head(&["A: b"]).reason(), b"Fine so far");
         for text in ["HTTP/1.1 200 \r\n\r\n", "HTTP/1.1 200\r\n\r\n", "HTTP/1.0 200 \nA: b\n\n"] {
-            assert_eq!(AnswerHead::parse(text.as_bytes().to_vec()).unwrap().reason(), b"", "{text:?}");
+            assert_eq!(AnswerHead::parse(text.into()).unwrap().reason(), b"", "{text:?}");
         }
     }
 
@@ -176,7 +178,7 @@ mod tests {
             ("HTTP/1.1 099 X\r\n\r\n", "its status is 99"),
             ("HTTP/1.1 200 OK\r\nA : b\r\n\r\n", "its head cannot be read (invalid header name)"),
         ] {
-            assert_eq!(AnswerHead::parse(text.as_bytes().to_vec()).unwrap_err(), told, "{text:?}");
+            assert_eq!(AnswerHead::parse(text.into()).unwrap_err(), told, "{text:?}");
         }
     }
 }

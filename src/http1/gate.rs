@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     fn check_bytes(bytes: &[u8]) -> Result<Length, Refusal> {
-        check(&RequestHead::parse(bytes.to_vec())?)
+        check(&RequestHead::parse(bytes::Bytes::copy_from_slice(bytes))?)
     }
 
     fn check_get(version: &str, target: &str, lines: &[&str]) -> Result<Length, Refusal> {

@@ -3,6 +3,7 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
 use super::field::Field;
@@ -16,7 +17,7 @@ const MAX_LINES: usize = 128;
 pub struct Head<S> {
     /// What the first line says.
     pub start: S,
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Bytes,
     pub(super) lines: Vec<Line>,
 }
 
@@ -108,7 +109,7 @@ impl RequestHead {
     ///
     /// # Errors
     /// When they are none of a request.
-    pub fn parse(bytes: Vec<u8>) -> Result<Self, Refusal> {
+    pub fn parse(bytes: Bytes) -> Result<Self, Refusal> {
         let mut room = [const { MaybeUninit::uninit() }; MAX_LINES];
         let mut request = httparse::Request::new(&mut []);
         let parsed = request.parse_with_uninit_headers(&bytes, &mut room).map_err(Refusal::of)?;
@@ -231,7 +232,7 @@ mod tests {
     use super::*;
 
     fn head(text: &str) -> RequestHead {
-        RequestHead::parse(text.as_bytes().to_vec()).unwrap()
+        RequestHead::parse(Bytes::copy_from_slice(text.as_bytes())).unwrap()
     }
 
     #[test]

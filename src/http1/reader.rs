@@ -5,7 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::Frame;
 use tokio::io::{AsyncRead, ReadBuf};
@@ -21,6 +21,10 @@ pub(super) const MAX_HEAD: usize = 64 << 10;
 /// How much is read at once.
 const READ: usize = 64 << 10;
 
+/// How large a buffer may be that a connection keeps from one message to the next, in bytes: enough for
+/// most heads, and next to nothing for a connection that waits.
+const KEPT: usize = 4 << 10;
+
 thread_local! {
     // Read into first, so that a connection keeps only as many bytes as it was sent: most wait, and
     // wait with none.
@@ -30,7 +34,7 @@ thread_local! {
 /// What has come from a socket and was not used yet.
 #[derive(Debug, Default)]
 pub struct Reader {
-    input: Vec<u8>,
+    input: BytesMut,
     /// Where the line of a head begins that is being looked at.
     line: usize,
     /// How far it was looked at.
@@ -53,8 +57,8 @@ pub enum ReadError {
 
 impl Reader {
     /// Begins with what somebody has read already.
-    pub fn new(read_ahead: Vec<u8>) -> Self {
-        Self { input: read_ahead, line: 0, searched: 0 }
+    pub fn new(read_ahead: Bytes) -> Self {
+        Self { input: read_ahead.into(), line: 0, searched: 0 }
     }
 
     /// Whether everything that has come was used.
@@ -73,9 +77,8 @@ impl Reader {
     }
 
     /// All that was not used.
-    pub fn take_rest(&mut self) -> Vec<u8> {
-        (self.line, self.searched) = (0, 0);
-        std::mem::take(&mut self.input)
+    pub fn take_rest(&mut self) -> Bytes {
+        self.take(self.input.len())
     }
 
     /// Reads what has come; 0 at the end.
@@ -124,7 +127,7 @@ impl Reader {
     }
 
     /// The bytes of a head with the empty line at its end. With `strict`, each line must end in CRLF.
-    fn take_head(&mut self, strict: bool) -> Result<Option<Vec<u8>>, Refusal> {
+    fn take_head(&mut self, strict: bool) -> Result<Option<Bytes>, Refusal> {
         while let Some(offset) = memchr::memchr(b'\n', &self.input[self.searched..]) {
             let end = self.searched + offset;
             let line = &self.input[self.line..end];
@@ -148,10 +151,13 @@ impl Reader {
     }
 
     /// The next `size` bytes, of which there must be as many.
-    fn take(&mut self, size: usize) -> Vec<u8> {
-        let rest = self.input.split_off(size);
+    fn take(&mut self, size: usize) -> Bytes {
         (self.line, self.searched) = (0, 0);
-        std::mem::replace(&mut self.input, rest)
+        if size == self.input.len() && size > KEPT {
+            return std::mem::take(&mut self.input).freeze();
+        }
+        // What is left shares the buffer, which is used again once the other part is gone.
+        self.input.split_to(size).freeze()
     }
 }
 
@@ -238,14 +244,14 @@ impl BodyReader {
                 reader.take(size)
             }
             State::Chunked(_) => match self.decode(reader) {
-                Ok(data) => data,
+                Ok(data) => data.into(),
                 Err(bad) => return Some(Err(bad.into())),
             },
         };
         match data.is_empty() {
             // The end of the chunks; there may be trailers.
             true => self.next(reader),
-            false => Some(Ok(Frame::data(data.into()))),
+            false => Some(Ok(Frame::data(data))),
         }
     }
 
@@ -266,7 +272,7 @@ mod tests {
     use super::*;
 
     fn reader(text: &str) -> Reader {
-        Reader::new(text.as_bytes().to_vec())
+        Reader::new(Bytes::copy_from_slice(text.as_bytes()))
     }
 
     /// All that a body gives of what has come, trailers as lines.
@@ -289,7 +295,7 @@ mod tests {
         assert_eq!(reader.request().unwrap().unwrap().path(), "/a");
         assert_eq!(reader.request().unwrap().unwrap().path(), "/b");
         assert!(reader.request().unwrap().is_none());
-        assert_eq!(reader.take_rest(), b"GET /c");
+        assert_eq!(reader.take_rest(), &b"GET /c"[..]);
     }
 
     #[test]
@@ -299,13 +305,13 @@ mod tests {
         let mut heads = Vec::new();
 
         for byte in text.bytes() {
-            reader.input.push(byte);
+            reader.input.extend_from_slice(&[byte]);
             heads.extend(reader.request().unwrap());
         }
 
         assert_eq!(heads.len(), 1);
         assert_eq!(heads[0].values(super::super::Field::Host).next(), Some(&b"x"[..]));
-        assert_eq!(reader.take_rest(), b"rest");
+        assert_eq!(reader.take_rest(), &b"rest"[..]);
     }
 
     #[test]
@@ -332,12 +338,12 @@ mod tests {
     fn a_body_ends_where_its_framing_says() {
         let mut exact = reader("abcdeGET");
         assert_eq!(body(Length::Exactly(5), &mut exact), ("abcde".into(), true));
-        assert_eq!(exact.take_rest(), b"GET");
+        assert_eq!(exact.take_rest(), &b"GET"[..]);
         assert_eq!(body(Length::Exactly(5), &mut reader("abc")), ("abc".into(), false));
 
         let mut chunks = reader("3\r\nabc\r\n2\r\nde\r\n0\r\nA: b\r\n\r\nGET");
         assert_eq!(body(Length::Chunked, &mut chunks), ("abcde{\"a\": \"b\"}".into(), true));
-        assert_eq!(chunks.take_rest(), b"GET");
+        assert_eq!(chunks.take_rest(), &b"GET"[..]);
 
         assert_eq!(body(Length::UntilClose, &mut reader("abc")), ("abc".into(), false));
         assert_eq!(body(Length::NONE, &mut reader("abc")), (String::new(), true));

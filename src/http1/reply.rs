@@ -53,7 +53,9 @@ impl Terms {
 impl Reply {
     /// An answer without lines. An empty `reason` becomes the usual one.
     pub fn new(status: StatusCode, reason: &[u8], body: Body) -> Self {
-        let mut lines = Vec::with_capacity(512);
+        // Lines and body are written in one piece if the body is here already.
+        let room = body.size_hint().exact().map_or(0, |length| length.min(16 << 10) as usize);
+        let mut lines = Vec::with_capacity(512 + room);
         lines.put_slice(b"HTTP/1.1 ");
         lines.put_slice(status.as_str().as_bytes());
         lines.put_u8(b' ');
@@ -197,7 +199,7 @@ mod tests {
     use crate::socket::Socket;
 
     fn terms(request: &str) -> Terms {
-        Terms::of(&RequestHead::parse(format!("{request}\r\n\r\n").into_bytes()).unwrap())
+        Terms::of(&RequestHead::parse(format!("{request}\r\n\r\n").into()).unwrap())
     }
 
     /// What goes over the wire, and whether the connection ends.

@@ -68,7 +68,8 @@ pub struct Writer {
     framing: Framing,
     state: State,
     waits: Waits,
-    moved: Instant,
+    /// When the body last got on; unknown until it has.
+    moved: Option<Instant>,
 }
 
 /// How far the body is.
@@ -83,24 +84,16 @@ impl Writer {
     /// A message of which nothing was written. `head` ends with the empty line.
     pub fn new(head: Vec<u8>, body: Body, framing: Framing) -> Self {
         let state = if framing == Framing::None { State::Gathered } else { State::Open };
-        let mut writer = Self {
-            out: head,
-            at: 0,
-            taken: 0,
-            body,
-            framing,
-            state,
-            waits: Waits::Socket,
-            moved: Instant::now(),
-        };
+        let mut writer =
+            Self { out: head, at: 0, taken: 0, body, framing, state, waits: Waits::Socket, moved: None };
         if framing == Framing::Exactly(0) && writer.body.is_end_stream() {
             writer.state = State::Gathered;
         }
         writer
     }
 
-    /// For whom it waits, and since when.
-    pub fn waits(&self) -> (Waits, Instant) {
+    /// For whom it waits, and since when, if not from the beginning.
+    pub fn waits(&self) -> (Waits, Option<Instant>) {
         (self.waits, self.moved)
     }
 
@@ -152,12 +145,12 @@ impl Writer {
             match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Pending => {
                     if self.waits != Waits::Body {
-                        (self.waits, self.moved) = (Waits::Body, Instant::now());
+                        (self.waits, self.moved) = (Waits::Body, Some(Instant::now()));
                     }
                     return false;
                 }
                 Poll::Ready(Some(Ok(frame))) => {
-                    self.moved = Instant::now();
+                    self.moved = Some(Instant::now());
                     if let Err(error) = self.put(frame) {
                         self.state = State::Broken(error);
                     }
@@ -189,7 +182,7 @@ impl Writer {
             self.at += size;
             self.taken += size as u64;
             if self.at < self.out.len() {
-                self.moved = Instant::now();
+                self.moved = Some(Instant::now());
             }
         }
         match std::mem::replace(&mut self.state, State::Gathered) {

@@ -68,7 +68,7 @@ where
 {
     let mut heard = draining.clone();
     let mut connection = Connection {
-        wire: Arc::new(Mutex::new(Wire::new(socket, read_ahead.into()))),
+        wire: Arc::new(Mutex::new(Wire::new(socket, read_ahead))),
         options,
         draining,
         drain: pin!(heard.begun()),
@@ -215,7 +215,7 @@ impl<D: Future> Connection<'_, D> {
 
     fn give_away(self, takeover: Takeover) {
         if let Some((socket, read_ahead)) = lock(&self.wire).take() {
-            (takeover.0)(socket, read_ahead.into());
+            (takeover.0)(socket, read_ahead);
         }
     }
 

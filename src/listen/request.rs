@@ -60,7 +60,7 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(socket: Socket, read_ahead: Vec<u8>) -> Self {
+    pub(super) fn new(socket: Socket, read_ahead: Bytes) -> Self {
         let body = BodyReader::new(Length::NONE);
         let (reader, socket) = (Reader::new(read_ahead), Some(socket));
         Self { socket, reader, body, number: 0, go_on: b"", ended: false }
@@ -138,7 +138,7 @@ impl Wire {
     }
 
     /// The socket, and what was read ahead.
-    pub(super) fn take(&mut self) -> Option<(Socket, Vec<u8>)> {
+    pub(super) fn take(&mut self) -> Option<(Socket, Bytes)> {
         let socket = self.socket.take()?;
         Some((socket, self.reader.take_rest()))
     }

@@ -214,7 +214,8 @@ impl Clock<'_> {
                 (_, since) => (false, since),
             };
             let Settings { answer_timeout, idle_timeout, .. } = *self.settings;
-            let deadline = since + if waits_for_client { idle_timeout } else { answer_timeout };
+            let deadline =
+                since.unwrap_or(self.begun) + if waits_for_client { idle_timeout } else { answer_timeout };
             if deadline > Instant::now() {
                 link.arm_until(deadline);
                 continue;

@@ -65,6 +65,6 @@ impl Link {
     /// The socket, with what was read ahead.
     pub(super) fn into_upstream(mut self: Box<Self>) -> Upstream {
         let read_ahead = self.reader.take_rest();
-        Upstream::new(self.socket, read_ahead.into())
+        Upstream::new(self.socket, read_ahead)
     }
 }

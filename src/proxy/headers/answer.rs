@@ -97,7 +97,7 @@ mod tests {
 
     fn head(lines: &[&str]) -> AnswerHead {
         let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
-        AnswerHead::parse(format!("HTTP/1.1 200 OK\r\n{lines}\r\n").into_bytes()).unwrap()
+        AnswerHead::parse(format!("HTTP/1.1 200 OK\r\n{lines}\r\n").into()).unwrap()
     }
 
     /// A map of the lines of a message's head.

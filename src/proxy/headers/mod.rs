@@ -85,7 +85,7 @@ mod tests {
     /// The head of a request with these lines.
     pub(super) fn request(version: &str, target: &str, lines: &[&str]) -> RequestHead {
         let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
-        RequestHead::parse(format!("GET {target} HTTP/{version}\r\n{lines}\r\n").into_bytes()).unwrap()
+        RequestHead::parse(format!("GET {target} HTTP/{version}\r\n{lines}\r\n").into()).unwrap()
     }
 
     #[test]
