@@ -73,7 +73,7 @@ pub struct Running {
     streams: Streams,
     public: Vec<JoinHandle<()>>,
     publishing: JoinHandle<()>,
-    /// All of them are free when no public connection is with hyper any more.
+    /// All of them are free when there is no public connection any more, but for those that are held.
     connections: Arc<Semaphore>,
     max_connections: usize,
     clock: JoinHandle<()>,

@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use crate::body::Body;
 use crate::drain::Draining;
 use crate::handoff;
-use crate::http1::{Field, Length, RequestHead};
+use crate::http1::{Field, Length, RequestHead, gate};
 use crate::listen::Request;
 use crate::listen::connection::{Answer, Takeover};
 use crate::metrics::Metrics;
@@ -81,6 +81,9 @@ impl Gateway {
     pub async fn answer(self: Arc<Self>, request: Request, peer: Peer) -> Answer {
         let Request { head, length, body } = request;
         let asked = Asked { head: Arc::new(head), peer, id: RequestId::generate() };
+        if let Err(refusal) = gate::check_host(&asked.head) {
+            return Answer::Response(refuse::host(refusal, &asked));
+        }
         if matches!(*asked.method(), Method::CONNECT | Method::TRACE) {
             return Answer::Response(refuse::method(&asked));
         }

@@ -6,8 +6,14 @@ use http::{Response, StatusCode};
 use super::Asked;
 use crate::body::Body;
 use crate::http1::Field;
+use crate::http1::gate::Refusal;
 use crate::proxy::Fault;
 use crate::proxy::page::error_page;
+
+/// A request that is for no host, or for several.
+pub(super) fn host(refusal: Refusal, asked: &Asked) -> Response<Body> {
+    page_for(refusal.status(), "The request cannot be understood", &format!("{refusal}."), asked)
+}
 
 /// A method that has no business here (RFC 9110 9.3.6, 9.3.8).
 pub(super) fn method(asked: &Asked) -> Response<Body> {

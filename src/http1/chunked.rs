@@ -187,7 +187,9 @@ mod tests {
     use super::*;
 
     /// The data, the trailers, and what came behind.
-    fn decode(input: &[u8], piece: usize) -> Result<(Vec<u8>, Option<HeaderMap>, Vec<u8>), BadChunk> {
+    type Decoded = (Vec<u8>, Option<HeaderMap>, Vec<u8>);
+
+    fn decode(input: &[u8], piece: usize) -> Result<Decoded, BadChunk> {
         let (mut decoder, mut data, mut rest) = (Decoder::default(), Vec::new(), Vec::new());
         for piece in input.chunks(piece) {
             let read = decoder.decode(piece, &mut data)?;

@@ -72,16 +72,15 @@ impl Refusal {
     }
 }
 
-/// Checks a request's head before it is routed, authorized or passed on; how long its body is.
+/// Checks a request's head before anybody acts on it; how long its body is.
 ///
 /// # Errors
-/// When a server behind us could understand the request otherwise than we do.
+/// When another server could understand the request otherwise than we do.
 pub fn check(head: &RequestHead) -> Result<Length, Refusal> {
     check_target(head)?;
     let mut seen = Seen::default();
     for line in head.lines() {
         match line.field {
-            Field::Host => seen.host(line.value)?,
             Field::ContentLength => seen.length(line.value)?,
             Field::TransferEncoding => seen.coding(line.value, head.start.version)?,
             Field::Connection => check_connection(line.value)?,
@@ -91,9 +90,6 @@ pub fn check(head: &RequestHead) -> Result<Length, Refusal> {
             _ => {}
         }
     }
-    if !seen.host && head.start.version != Version::HTTP_10 {
-        return Err(Refusal::NoHost);
-    }
     match (seen.chunked, seen.length) {
         (true, Some(_)) => Err(Refusal::ContentLength),
         (true, None) => Ok(Length::Chunked),
@@ -101,22 +97,30 @@ pub fn check(head: &RequestHead) -> Result<Length, Refusal> {
     }
 }
 
+/// Checks that a request is for one host, before it is passed on to a server that may have several.
+///
+/// # Errors
+/// When that server could take it for another one's.
+pub fn check_host(head: &RequestHead) -> Result<(), Refusal> {
+    let mut hosts = head.values(Field::Host);
+    let Some(host) = hosts.next() else {
+        return if head.start.version == Version::HTTP_10 { Ok(()) } else { Err(Refusal::NoHost) };
+    };
+    match hosts.next() {
+        Some(_) => Err(Refusal::SeveralHosts),
+        None if is_host(host) => Ok(()),
+        None => Err(Refusal::Host),
+    }
+}
+
 /// What there may be only one of.
 #[derive(Default)]
 struct Seen {
-    host: bool,
     chunked: bool,
     length: Option<u64>,
 }
 
 impl Seen {
-    fn host(&mut self, value: &[u8]) -> Result<(), Refusal> {
-        if std::mem::replace(&mut self.host, true) {
-            return Err(Refusal::SeveralHosts);
-        }
-        if is_host(value) { Ok(()) } else { Err(Refusal::Host) }
-    }
-
     fn length(&mut self, value: &[u8]) -> Result<(), Refusal> {
         let padded = value.starts_with(b"0") && value.len() > 1;
         let length = number(value).filter(|_| !padded).ok_or(Refusal::ContentLength)?;
@@ -192,7 +196,9 @@ mod tests {
     use super::*;
 
     fn check_bytes(bytes: &[u8]) -> Result<Length, Refusal> {
-        check(&RequestHead::parse(bytes::Bytes::copy_from_slice(bytes))?)
+        let head = RequestHead::parse(bytes::Bytes::copy_from_slice(bytes))?;
+        let length = check(&head)?;
+        check_host(&head).map(|()| length)
     }
 
     fn check_get(version: &str, target: &str, lines: &[&str]) -> Result<Length, Refusal> {

@@ -272,3 +272,6 @@ async fn linger(mut socket: Socket) {
     // Whether the client is gone, silent or still talking: it had its chance.
     let _ = tokio::time::timeout(PATIENCE, read_to_end).await;
 }
+
+#[cfg(test)]
+mod tests;

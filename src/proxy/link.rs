@@ -63,7 +63,7 @@ impl Link {
     }
 
     /// The socket, with what was read ahead.
-    pub(super) fn into_upstream(mut self: Box<Self>) -> Upstream {
+    pub(super) fn into_upstream(mut self) -> Upstream {
         let read_ahead = self.reader.take_rest();
         Upstream::new(self.socket, read_ahead)
     }

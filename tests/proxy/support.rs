@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use outboard::drain;
+use outboard::http1::gate;
 use outboard::listen::Request;
 use outboard::listen::connection::{self, Answer, Options, Takeover};
 use outboard::peer::Peer;
@@ -199,6 +200,9 @@ async fn answer(
 ) -> Answer {
     let id = RequestId::generate();
     let Request { head, length, body } = request;
+    if let Err(refusal) = gate::check_host(&head) {
+        return Answer::Response(page::error_page(refusal.status(), "Refused", "Mend it", id, None));
+    }
     match backend.forward(&head, length, body, peer, id).await {
         Ok(Forwarded::Answer(answer)) if answer.is_plain() => Answer::Reply(answer.into_reply()),
         Ok(Forwarded::Answer(answer)) => {

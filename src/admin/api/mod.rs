@@ -67,7 +67,7 @@ impl Api {
         let request = match request.into_http() {
             Ok(request) => request,
             Err(unreadable) => {
-                return Answer::Response(refusal(&Problem::NotFound(unreadable.to_string())));
+                return Answer::Response(refusal(&Problem::refused(Code::BadValue, unreadable.to_string())));
             }
         };
         let (mut head, body) = request.into_parts();
