@@ -206,6 +206,10 @@ impl Log {
 
     /// The channels' keys; those that do not exist yet are made, all or none.
     pub(super) fn keys_of(&mut self, channels: &[Channel]) -> Result<SmallVec<[Key; 1]>, Refused> {
+        let known: Option<SmallVec<_>> = channels.iter().map(|channel| self.key(channel)).collect();
+        if let Some(keys) = known {
+            return Ok(keys);
+        }
         let new = channels.iter().filter(|channel| !self.names.contains_key(*channel)).count();
         while self.records.len() + new > self.settings.max_channels {
             if !self.forget_longest_idle() {

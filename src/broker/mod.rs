@@ -146,11 +146,7 @@ impl Broker {
     fn with(log: Log, stored: bool, writer: Option<Writer>) -> Self {
         Self {
             epoch: log.epoch.clone(),
-            shared: Arc::new(Shared {
-                log: Mutex::new(log),
-                bells: RwLock::default(),
-                round: Round::new(),
-            }),
+            shared: Arc::new(Shared { log: Mutex::new(log), bells: RwLock::default(), round: Round::new() }),
             stored,
             writer,
             room: Arc::new(Semaphore::new(ROOM as usize)),

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::Slow;
 use super::end::End;
 use super::groups::GroupId;
@@ -136,33 +138,25 @@ impl Worker {
 
     /// Writes what is new to everyone who is live.
     fn fan_out(&mut self, entries: &[Arc<Entry>]) {
-        let mut touched: Vec<(GroupId, Vec<u32>)> = Vec::new();
-        let mut index = std::collections::HashMap::new();
+        let mut concerned: Vec<(GroupId, usize)> = Vec::with_capacity(entries.len());
         for (number, entry) in entries.iter().enumerate() {
             for &channel in &entry.channels {
-                for &group in self.groups.on(channel) {
-                    let at = *index.entry(group).or_insert_with(|| {
-                        touched.push((group, Vec::new()));
-                        touched.len() - 1
-                    });
-                    let numbers = &mut touched[at].1;
-                    // An entry on two of its channels is one event.
-                    if numbers.last() != Some(&(number as u32)) {
-                        numbers.push(number as u32);
-                    }
-                }
+                concerned.extend(self.groups.on(channel).iter().map(|&group| (group, number)));
             }
         }
-        for (group, numbers) in touched {
-            let entries: Vec<_> = numbers.iter().map(|&number| &entries[number as usize]).collect();
-            self.write_to_group(group, &entries);
+        concerned.sort_unstable();
+        // An entry on two channels of a group is one event.
+        concerned.dedup();
+        for concerned in concerned.chunk_by(|(one, _), (other, _)| one == other) {
+            let entries: SmallVec<[_; 8]> = concerned.iter().map(|&(_, number)| &entries[number]).collect();
+            self.write_to_group(concerned[0].0, &entries);
         }
     }
 
     fn write_to_group(&mut self, group: GroupId, entries: &[&Arc<Entry>]) {
         let Some(group) = self.groups.get(group) else { return };
         let limited = !group.selection.rates.is_empty();
-        let members = group.members.clone();
+        let members: SmallVec<[u32; 8]> = SmallVec::from_slice(&group.members);
         if limited {
             members.into_iter().for_each(|member| self.fall_behind(member));
             return;
@@ -233,7 +227,7 @@ impl Worker {
     fn tell(&mut self, slot: u32, gap: &Gap) {
         let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
         let event = head::gap_event(gap);
-        let bytes = encode::frame(event.as_bytes(), subscriber.is_framed());
+        let bytes = encode::chunk_if(subscriber.is_chunked(), event.as_bytes());
         let written = subscriber.write_or_keep(bytes);
         self.after_catching_up(slot, written, State::Behind);
     }
