@@ -25,5 +25,6 @@ pub mod proxy;
 pub mod publish;
 pub mod replay;
 pub mod route;
+pub mod slots;
 pub mod subject;
 pub mod subscribe;

@@ -20,10 +20,10 @@ use super::recent::Recent;
 use super::restore::Changes;
 use super::selection::Selections;
 use super::settings::{Settings, Store};
-use super::slots::{Key, Slots};
 use crate::channel::Channel;
 use crate::event::encode::Encoded;
 use crate::event::{Epoch, Event, EventId, Position};
+use crate::slots::{Key, Slots};
 use crate::subject::Subject;
 
 /// Channels without past and subscribers that are still known, so that a client that was there is
@@ -117,7 +117,7 @@ impl Log {
             settings,
             head: 0,
             names: BTreeMap::new(),
-            records: Slots::new(),
+            records: Slots::default(),
             idle: VecDeque::new(),
             forgotten: 0,
             selections: Selections::new(),

@@ -25,7 +25,6 @@ mod recent;
 mod restore;
 mod selection;
 mod settings;
-mod slots;
 mod store;
 mod subscription;
 mod sync;
@@ -47,7 +46,6 @@ pub use publication::{ChannelState, Kept, Level, Publication, Receipt, Refused};
 pub use reader::{MOST_READERS, News, ReaderId};
 pub use selection::Selection;
 pub use settings::{Keep, Limits, Rate, Rule, Settings, Store};
-pub use slots::Key;
 pub use store::OpenError;
 pub use subscription::{Gap, Read, Reason, Since, Subscribed, Subscription};
 

@@ -14,7 +14,6 @@ mod initial;
 mod last_event_id;
 mod pace;
 mod piece;
-mod slab;
 mod subscriber;
 mod wheel;
 mod worker;

@@ -17,6 +17,10 @@ use super::wheel::Tick;
 use super::{OnEnd, Recheck, Seat};
 use crate::broker::{Entry, Subscription};
 use crate::event::encode::{LAST_CHUNK, heartbeat};
+use crate::slots::Key;
+
+/// Where its thread keeps a client; never means a later one.
+pub(super) type Slot = Key;
 
 /// A held client's socket, which never blocks.
 #[derive(Debug)]
@@ -76,14 +80,14 @@ pub(super) struct Subscriber {
     socket: Held,
     pub(super) subscription: Subscription,
     pub(super) state: State,
-    /// Whether it is in line to read. The line may also hold its slot for one that was there before.
+    /// Whether it is in line to read.
     pub(super) is_in_line: bool,
     /// Whether its bytes go in HTTP/1.1 chunks.
     chunked: bool,
     /// What is left of bytes of which the socket has taken a part.
     unsent: Option<Box<Bytes>>,
-    pub(super) group: GroupId,
-    pub(super) place_in_group: u32,
+    /// Its group, and its place there; none before it is held.
+    pub(super) group: Option<(GroupId, u32)>,
     /// Silence after which a comment is sent.
     pub(super) keep_alive: Duration,
     /// When the socket last took something.
@@ -141,8 +145,7 @@ impl Subscriber {
             is_in_line: false,
             chunked,
             unsent: Some(opening).filter(|opening| !opening.is_empty()).map(Box::new),
-            group: 0,
-            place_in_group: 0,
+            group: None,
             keep_alive,
             last_write: Tick::default(),
             timer: Tick::NEVER,

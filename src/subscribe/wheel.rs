@@ -26,18 +26,18 @@ impl Tick {
     }
 }
 
-/// Deadlines by the number of whoever waits for them.
+/// Deadlines of whoever waits for them.
 #[derive(Debug)]
-pub(super) struct Wheel {
+pub(super) struct Wheel<T> {
     start: Instant,
     hand: Tick,
-    slots: Vec<Vec<(Tick, u32)>>,
+    slots: Vec<Vec<(Tick, T)>>,
     waiting: usize,
     /// Nothing lies in the slots between the hand and this one, once the hand has not passed it.
     next: Tick,
 }
 
-impl Wheel {
+impl<T: Copy> Wheel<T> {
     pub(super) fn new(now: Instant) -> Self {
         Self { start: now, hand: Tick(0), slots: vec![Vec::new(); SLOTS], waiting: 0, next: Tick::NEVER }
     }
@@ -49,7 +49,7 @@ impl Wheel {
     }
 
     /// Lets `who` be called at `due`, or with the next tick if that is past; the tick it is.
-    pub(super) fn set(&mut self, due: Tick, who: u32) -> Tick {
+    pub(super) fn set(&mut self, due: Tick, who: T) -> Tick {
         let due = due.max(Tick(self.hand.0 + 1));
         self.slots[due.0 as usize % SLOTS].push((due, who));
         self.waiting += 1;
@@ -58,7 +58,7 @@ impl Wheel {
     }
 
     /// Moves the hand to `now` and calls those that are due, with the tick they were set for.
-    pub(super) fn advance(&mut self, now: Tick, due: &mut Vec<(Tick, u32)>) {
+    pub(super) fn advance(&mut self, now: Tick, due: &mut Vec<(Tick, T)>) {
         let passed = (now.0.saturating_sub(self.hand.0) as usize).min(SLOTS);
         for step in 1..=passed {
             let slot = &mut self.slots[(self.hand.0 as usize + step) % SLOTS];
@@ -89,7 +89,7 @@ impl Wheel {
 mod tests {
     use super::*;
 
-    fn run(wheel: &mut Wheel, to: u32) -> Vec<u32> {
+    fn run(wheel: &mut Wheel<u32>, to: u32) -> Vec<u32> {
         let mut due = Vec::new();
         wheel.advance(Tick(to), &mut due);
         due.into_iter().map(|(_, who)| who).collect()
@@ -116,7 +116,7 @@ mod tests {
     fn it_is_idle_until_the_soonest_is_due_or_may_be() {
         let start = Instant::now();
         let mut wheel = Wheel::new(start);
-        let idle = |wheel: &mut Wheel| wheel.idle(start).map(|idle| idle.as_millis() / TICK.as_millis());
+        let idle = |wheel: &mut Wheel<u32>| wheel.idle(start).map(|idle| idle.as_millis() / TICK.as_millis());
 
         wheel.set(Tick(40), 1);
         wheel.set(Tick(30), 2);
