@@ -140,7 +140,7 @@ impl Log {
         self.settings = Settings { store, stored, ..settings.clone() };
         for key in self.all_keys() {
             if let Some(record) = self.records.get_mut(key) {
-                record.terms = self.settings.of(&record.name);
+                record.set_terms(self.settings.of(&record.name));
             }
         }
     }
