@@ -26,6 +26,7 @@ pub mod proxy;
 pub mod publish;
 pub mod replay;
 pub mod route;
+pub mod slots;
 pub mod socket;
 pub mod subject;
 pub mod subscribe;

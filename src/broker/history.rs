@@ -32,6 +32,8 @@ pub(super) struct Record {
     pub(super) in_heap: bool,
     /// Whether it waits among the idle to be forgotten.
     pub(super) idle: bool,
+    /// Before this no event is too old: most publishes need not look at the oldest one, which lies far off.
+    fresh_until: Moment,
     /// The soonest that an event's own `ttl` ends.
     next_ttl: Option<Moment>,
     rare: Option<Box<Rare>>,
@@ -81,12 +83,24 @@ impl Record {
             closed: false,
             in_heap: false,
             idle: false,
+            fresh_until: Moment::NEVER,
             next_ttl: None,
             rare: None,
             closes: 0,
             selections: SmallVec::new(),
             counts: SmallVec::new(),
         }
+    }
+
+    /// Takes on other terms.
+    pub(super) fn set_terms(&mut self, terms: Terms) {
+        self.terms = terms;
+        self.look_at_oldest();
+    }
+
+    fn look_at_oldest(&mut self) {
+        let max_age = self.terms.limits.max_age;
+        self.fresh_until = self.events.front().map_or(Moment::NEVER, |oldest| oldest.born + max_age);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -173,6 +187,7 @@ impl Record {
             }
         }
         self.remember(entry);
+        self.fresh_until = self.fresh_until.min(entry.born + self.terms.limits.max_age);
         self.bytes += entry.encoded.len();
         self.events.push_back(Arc::clone(entry));
         self.trim(now, gone);
@@ -218,11 +233,14 @@ impl Record {
         while let Some(oldest) = self.events.front() {
             let fits = self.events.len() <= limits.max_events
                 && self.bytes <= limits.max_bytes
-                && now.since(oldest.born) < limits.max_age;
+                && (now < self.fresh_until || now.since(oldest.born) < limits.max_age);
             if fits {
                 break;
             }
             self.drop_oldest(gone);
+        }
+        if self.fresh_until <= now {
+            self.look_at_oldest();
         }
         if self.next_ttl.is_some_and(|next| next <= now) {
             self.expire(now, gone);

@@ -20,10 +20,10 @@ use super::recent::Recent;
 use super::restore::Changes;
 use super::selection::Selections;
 use super::settings::{Settings, Store};
-use super::slots::{Key, Slots};
 use crate::channel::Channel;
 use crate::event::encode::Encoded;
 use crate::event::{Epoch, Event, EventId, Position};
+use crate::slots::{Key, Slots};
 use crate::subject::Subject;
 
 /// Channels without past and subscribers that are still known, so that a client that was there is
@@ -117,7 +117,7 @@ impl Log {
             settings,
             head: 0,
             names: BTreeMap::new(),
-            records: Slots::new(),
+            records: Slots::default(),
             idle: VecDeque::new(),
             forgotten: 0,
             selections: Selections::new(),
@@ -140,7 +140,7 @@ impl Log {
         self.settings = Settings { store, stored, ..settings.clone() };
         for key in self.all_keys() {
             if let Some(record) = self.records.get_mut(key) {
-                record.terms = self.settings.of(&record.name);
+                record.set_terms(self.settings.of(&record.name));
             }
         }
     }
@@ -206,6 +206,10 @@ impl Log {
 
     /// The channels' keys; those that do not exist yet are made, all or none.
     pub(super) fn keys_of(&mut self, channels: &[Channel]) -> Result<SmallVec<[Key; 1]>, Refused> {
+        let known: Option<SmallVec<_>> = channels.iter().map(|channel| self.key(channel)).collect();
+        if let Some(keys) = known {
+            return Ok(keys);
+        }
         let new = channels.iter().filter(|channel| !self.names.contains_key(*channel)).count();
         while self.records.len() + new > self.settings.max_channels {
             if !self.forget_longest_idle() {

@@ -15,6 +15,9 @@ pub(super) struct Moment(u64);
 const START: u64 = 1 << 44;
 
 impl Moment {
+    /// After all others.
+    pub(super) const NEVER: Self = Self(u64::MAX);
+
     /// Now.
     pub(super) fn now() -> Self {
         static FIRST: OnceLock<Instant> = OnceLock::new();

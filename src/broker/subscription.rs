@@ -13,10 +13,10 @@ use super::publication::Refused;
 use super::reader::ReaderId;
 use super::selection::Selection;
 use super::settings::Keep;
-use super::slots::Key;
 use crate::channel::Channel;
 use crate::event::Position;
 use crate::replay::Replay;
+use crate::slots::Key;
 use crate::subject::Subject;
 
 /// Where a client wants to begin.

@@ -136,7 +136,7 @@ pub(super) fn opening(version: Version, more: &HeaderMap, retry: Duration, gap: 
         let _ = write!(first, "{}", gap_event(gap));
     }
     let mut opening = head(version, more);
-    opening.put_slice(&encode::frame(first.as_bytes(), has_chunks(version)));
+    opening.put_slice(&encode::chunk_if(has_chunks(version), first.as_bytes()));
     opening.freeze()
 }
 

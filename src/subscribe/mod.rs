@@ -14,7 +14,6 @@ mod initial;
 mod last_event_id;
 mod pace;
 mod piece;
-mod slab;
 mod subscriber;
 mod wheel;
 mod worker;
@@ -26,12 +25,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, Version};
 use http_body::Body as _;
+use tokio::sync::Semaphore;
 
 pub use self::end::End;
 use self::handle::{Command, Handle, Ticket};
+use self::initial::Manner;
 pub use self::last_event_id::{PARAMETERS as LAST_EVENT_ID_PARAMETERS, last_event_id};
 use self::pace::Pace;
 use self::subscriber::{Extras, Held, Subscriber};
@@ -40,6 +40,7 @@ use self::worker::Worker;
 use crate::body::Body;
 use crate::broker::{Broker, Since, Subscribed};
 use crate::channel::Channel;
+use crate::drain::{Drain, Draining, drain};
 use crate::listen::connection::{Answer, Takeover};
 use crate::metrics::Metrics;
 use crate::replay::Replay;
@@ -200,7 +201,14 @@ struct Inner {
     /// Which thread gets the next client.
     turn: AtomicUsize,
     seats: Arc<AtomicUsize>,
+    drain: Drain,
+    draining: Draining,
+    /// Each client whose backend still writes its initial events has one of them.
+    beginning: Arc<Semaphore>,
 }
+
+/// More than there can be clients.
+const ALL_BEGINNING: u32 = u32::MAX >> 3;
 
 /// A place among the clients; free again when dropped.
 #[derive(Debug)]
@@ -253,7 +261,10 @@ impl Streams {
             }
         });
         let (turn, seats) = (AtomicUsize::new(0), Arc::default());
-        Ok(Self(Arc::new(Inner { broker, settings, metrics, workers, turn, seats })))
+        let (drain, draining) = drain();
+        let beginning = Arc::new(Semaphore::new(ALL_BEGINNING as usize));
+        let inner = Inner { broker, settings, metrics, workers, turn, seats, drain, draining, beginning };
+        Ok(Self(Arc::new(inner)))
     }
 
     /// How many clients are held.
@@ -261,9 +272,16 @@ impl Streams {
         self.0.seats.load(Ordering::Relaxed)
     }
 
-    /// Ends all streams, so that their clients come back, to whoever answers then.
+    /// Ends all streams, so that their clients come back, to whoever answers then. To be called in a
+    /// tokio runtime.
     pub fn drain(&self) {
-        self.0.workers.iter().for_each(|worker| worker.ask(Command::Drain));
+        self.0.drain.start();
+        let streams = self.clone();
+        tokio::spawn(async move {
+            // The threads end with it, so those that still hear their backend are handed over first.
+            let _ = streams.0.beginning.acquire_many(ALL_BEGINNING).await;
+            streams.0.workers.iter().for_each(|worker| worker.ask(Command::Drain));
+        });
     }
 
     /// The answer for a client that cannot be served just now, but soon.
@@ -303,7 +321,7 @@ impl Streams {
 
         let retry = ask.retry.unwrap_or_else(|| head::jittered(inner.settings.retry));
         let opening = head::opening(ask.version, &ask.headers, retry, gap.as_ref());
-        let framed = head::has_chunks(ask.version);
+        let chunked = head::has_chunks(ask.version);
         let extras = Extras {
             recheck: ask.recheck.map(|recheck| (recheck, Tick::NEVER)),
             on_end: ask.on_end,
@@ -312,7 +330,7 @@ impl Streams {
         };
         let keep_alive = ask.keep_alive.unwrap_or(inner.settings.keep_alive);
         let new = move |socket, opening| {
-            Box::new(Subscriber::new(socket, subscription, framed, opening, keep_alive, extras, seat))
+            Box::new(Subscriber::new(socket, subscription, chunked, opening, keep_alive, extras, seat))
         };
 
         let streams = self.clone();
@@ -320,13 +338,17 @@ impl Streams {
         Answer::Takeover(Takeover(Box::new(move |socket, _read_ahead| match initial {
             None => streams.adopt(turn, socket, |held| new(held, opening)),
             Some(Initial(body)) => {
-                let stall = streams.0.settings.stall;
+                let manner = Manner { chunked, stall: streams.0.settings.stall, pause: keep_alive };
+                // None is left once the drain is under way; then there is nothing to wait for either.
+                let beginning = Arc::clone(&streams.0.beginning).try_acquire_owned();
                 tokio::spawn(async move {
                     let mut socket = socket;
-                    match initial::write(&mut socket, &opening, body, framed, stall, keep_alive).await {
-                        Ok(()) => streams.adopt(turn, socket, |held| new(held, Bytes::new())),
+                    let draining = streams.0.draining.clone();
+                    match initial::write(&mut socket, opening, body, manner, draining).await {
+                        Ok(unsent) => streams.adopt(turn, socket, |held| new(held, unsent)),
                         Err(error) => tracing::debug!(%error, "the client left during its initial events"),
                     }
+                    drop(beginning);
                 });
             }
         })))
