@@ -12,7 +12,7 @@ use redb::{
 
 use super::file::Bounded;
 use super::mark::{self, Mark, Seen};
-use super::record::{Damaged, StoredEvent};
+use super::record::{Damaged, StoredEvent, StoredKey};
 use super::{Batch, Row};
 use crate::broker::log::Log;
 use crate::broker::settings::Settings;
@@ -23,11 +23,14 @@ use crate::event::Epoch;
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 /// The events, by their numbers.
 const EVENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("events");
+/// What is known of events with a `dedupe` key, by their numbers, for as long as the key is.
+const KEYS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("keys");
 /// The channels that need more than their events to be known.
 const CHANNELS: TableDefinition<'_, &str, (bool, u64, u64)> = TableDefinition::new("channels");
 
-/// The format this version writes. A higher one is somebody else's.
-const FORMAT: u64 = 1;
+/// The format this version writes. A higher one is somebody else's. Format 1 had the keys in the rows of
+/// their events, which stayed for as long as the keys.
+const FORMAT: u64 = 2;
 /// Under which the number of the last step stands in [`META`].
 const STEP: &str = "step";
 /// The file's name.
@@ -236,13 +239,15 @@ impl Disk {
         let setup = self.database()?.begin_write()?;
         let (epoch, step) = {
             let mut meta = setup.open_table(META)?;
-            setup.open_table(EVENTS)?;
+            let events = setup.open_table(EVENTS)?;
+            let mut keys = setup.open_table(KEYS)?;
             setup.open_table(CHANNELS)?;
-            let format = read_number(&meta, "format")?;
-            if let Some(newer) = format.filter(|&format| format > FORMAT) {
-                return Err(Fault::Newer(newer));
+            match read_number(&meta, "format")? {
+                Some(newer) if newer > FORMAT => return Err(Fault::Newer(newer)),
+                Some(1) => take_out_keys(&events, &mut keys)?,
+                _ => {}
             }
-            let epoch = meta.get("epoch")?.map(|word| String::from_utf8_lossy(word.value()).into_owned());
+            let epoch = meta.get("epoch")?.map(|word| read_epoch(word.value())).transpose()?;
             let step = read_number(&meta, STEP)?.unwrap_or(0);
             let is_of_this_log = |seen: &&Seen| epoch.as_deref().map(mark::word) == Some(seen.epoch);
             if let Some(seen) = before.filter(is_of_this_log).filter(|seen| seen.step > step) {
@@ -277,9 +282,25 @@ impl Disk {
             })
             .collect::<Result<Vec<_>, Fault>>()?;
         log.restore_channels(&rows, read_number(&meta, "forgotten")?.unwrap_or(0));
-        for event in read.open_table(EVENTS)?.iter()? {
+        let (events, keys) = (read.open_table(EVENTS)?, read.open_table(KEYS)?);
+        let mut keys = keys.iter()?.map(stored_key);
+        let mut key = keys.next().transpose()?;
+        for event in events.iter()? {
             let (sequence, bytes) = event?;
-            log.restore(StoredEvent::decode(sequence.value(), bytes.value())?);
+            let mut event = StoredEvent::decode(sequence.value(), bytes.value())?;
+            while let Some(older) = key.take_if(|key| key.sequence < event.sequence) {
+                log.restore_key(older);
+                key = keys.next().transpose()?;
+            }
+            if let Some(its) = key.take_if(|key| key.sequence == event.sequence) {
+                event.dedupe = Some(its.dedupe);
+                key = keys.next().transpose()?;
+            }
+            log.restore(event)?;
+        }
+        while let Some(left) = key.take() {
+            log.restore_key(left);
+            key = keys.next().transpose()?;
         }
         log.finish_restoring(&rows, read_number(&meta, "head")?.unwrap_or(0));
         Ok(log)
@@ -310,11 +331,18 @@ impl Disk {
         let step = self.database()?.begin_write()?;
         {
             let mut events = step.open_table(EVENTS)?;
+            let mut keys = step.open_table(KEYS)?;
             for event in &batch.events {
                 events.insert(event.sequence, &event.encode()[..])?;
+                if let Some(key) = event.key() {
+                    keys.insert(event.sequence, &key.encode()[..])?;
+                }
             }
             for dead in &batch.dead {
                 events.remove(dead)?;
+            }
+            for dead in &batch.dead_keys {
+                keys.remove(dead)?;
             }
             if !batch.rows.is_empty() || !batch.forgotten_channels.is_empty() {
                 let mut channels = step.open_table(CHANNELS)?;
@@ -359,6 +387,7 @@ impl Disk {
                     )));
                 }
                 step.open_table(EVENTS)?.retain_in(head + 1.., |_, _| false)?;
+                step.open_table(KEYS)?.retain_in(head + 1.., |_, _| false)?;
                 meta.insert("head", &head.to_le_bytes()[..])?;
                 meta.insert(STEP, &(number + 1).to_le_bytes()[..])?;
                 number + 1
@@ -399,6 +428,32 @@ fn read_number(
     bytes
         .map(|bytes| Some(u64::from_le_bytes(bytes)))
         .map_err(|_| Fault::Damaged(format!("`{key}` is no number")))
+}
+
+fn read_epoch(bytes: &[u8]) -> Result<String, Fault> {
+    let word = std::str::from_utf8(bytes).ok().filter(|word| Epoch::is_word(word));
+    word.map(Into::into).ok_or_else(|| Fault::Damaged("`epoch` is no word".into()))
+}
+
+fn stored_key(
+    row: Result<(redb::AccessGuard<'_, u64>, redb::AccessGuard<'_, &[u8]>), StorageError>,
+) -> Result<StoredKey, Fault> {
+    let (sequence, bytes) = row?;
+    Ok(StoredKey::decode(sequence.value(), bytes.value())?)
+}
+
+/// Gives the keys of a store of format 1 rows of their own. The events' rows keep them too, until they go.
+fn take_out_keys(
+    events: &impl ReadableTable<u64, &'static [u8]>,
+    keys: &mut redb::Table<'_, u64, &'static [u8]>,
+) -> Result<(), Fault> {
+    for event in events.iter()? {
+        let (sequence, bytes) = event?;
+        if let Some(key) = StoredEvent::decode(sequence.value(), bytes.value())?.key() {
+            keys.insert(key.sequence, &key.encode()[..])?;
+        }
+    }
+    Ok(())
 }
 
 /// Gives a damaged file another name, under which it can be looked at.

@@ -2,6 +2,9 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::StoredEvent;
 
 use crate::broker::{
     Broker, Level, OpenError, Publication, Read, Receipt, Refused, Settings, Since, Store, Subscribed, Wake,
@@ -178,6 +181,77 @@ fn dead_events_leave_the_disk_and_the_file_stays_small() {
 }
 
 #[test]
+fn keyed_events_leave_the_disk_as_others_do_and_their_keys_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = crate::broker::Limits { max_events: 10, ..Settings::default().limits };
+    let settings = Settings { limits, total_bytes: 1 << 20, ..settings(folder.path()) };
+    let broker = open(&settings);
+    let keyed = |number: usize| {
+        let mut publication =
+            Publication { dedupe: Some(format!("key {number}").into()), ..news(&["a"], &"x".repeat(4000)) };
+        publication.event.as_mut().unwrap().set_id(&format!("own-{number}")).unwrap();
+        publication
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for step in 0..20 {
+        let waiting: Vec<_> = (0..1000).map(|n| broker.publish(keyed(step * 1000 + n))).collect();
+        waiting.into_iter().for_each(|waiting| drop(runtime.block_on(waiting).unwrap()));
+    }
+    drop(broker);
+
+    let size = std::fs::metadata(folder.path().join("log.redb")).unwrap().len();
+    assert!(size < 32 << 20, "80 MB went through, and the file has {size} bytes");
+    let broker = open(&settings);
+    for number in [0, 7, 9_999, 19_999] {
+        let again = publish(&broker, keyed(number)).unwrap();
+        assert!(again.duplicate, "{number}");
+        assert_eq!(again.id.unwrap().to_string(), format!("own-{number}"));
+    }
+    assert_eq!(broker.channel(&channels(&["a"])[0]).unwrap().events, 10);
+}
+
+#[test]
+fn a_forgotten_key_leaves_the_disk_and_is_not_known_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = crate::broker::Limits { max_events: 1, ..Settings::default().limits };
+    let brief = Settings { limits, dedupe_window: Duration::ZERO, ..settings(folder.path()) };
+    let keyed = || Publication { dedupe: Some("k".into()), ..news(&["a"], "x") };
+    let broker = open(&brief);
+    publish(&broker, keyed()).unwrap();
+    publish(&broker, news(&["a"], "y")).unwrap();
+    broker.sweep();
+    // What has left is taken off the disk with the last step.
+    drop(broker);
+
+    let broker = open(&Settings { dedupe_window: Duration::from_secs(120), ..brief });
+
+    assert!(!publish(&broker, keyed()).unwrap().duplicate);
+}
+
+#[test]
+fn keys_that_outlive_their_events_are_bounded_by_their_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = crate::broker::Limits { max_events: 1, ..Settings::default().limits };
+    let settings = Settings { limits, total_bytes: 1 << 20, ..settings(folder.path()) };
+    let broker = open(&settings);
+    let key = |number: usize| format!("{number:0>250}");
+    let keyed = |number| Publication { dedupe: Some(key(number).into()), ..news(&["a"], "x") };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    // 16 MiB are 44,384 of these.
+    for step in 0..60 {
+        let waiting: Vec<_> = (0..1000).map(|n| broker.publish(keyed(step * 1000 + n))).collect();
+        waiting.into_iter().for_each(|waiting| drop(runtime.block_on(waiting).unwrap()));
+    }
+
+    assert!(publish(&broker, keyed(59_999)).unwrap().duplicate);
+    assert!(publish(&broker, keyed(17_000)).unwrap().duplicate);
+    assert!(!publish(&broker, keyed(15_000)).unwrap().duplicate, "the oldest are forgotten early");
+    drop(broker);
+    let size = std::fs::metadata(folder.path().join("log.redb")).unwrap().len();
+    assert!(size <= 64 << 20, "the file has {size} bytes");
+}
+
+#[test]
 fn accepted_events_of_a_process_that_was_killed_begin_a_new_epoch() {
     let folder = tempfile::tempdir().unwrap();
     let settings = Settings { stored: false, ..settings(folder.path()) };
@@ -230,4 +304,63 @@ fn a_damaged_log_is_set_aside_and_a_new_one_begins() {
     assert_eq!(aside.len(), 1);
     let kept = std::fs::read(&aside[0]).unwrap();
     assert!(kept[at..at + 7] == bytes[at..at + 7], "what is left can still be looked at");
+}
+
+/// Changes a store as nobody does who knows what belongs there: with sums that are right.
+fn write_into(folder: &Path, write: impl FnOnce(&redb::WriteTransaction)) {
+    let database = redb::Database::open(folder.join("log.redb")).unwrap();
+    let step = database.begin_write().unwrap();
+    write(&step);
+    step.commit().unwrap();
+}
+
+fn set_aside(folder: &Path) -> usize {
+    let names = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name());
+    names.filter(|name| name.to_string_lossy().contains(".damaged-")).count()
+}
+
+#[test]
+fn an_epoch_that_is_no_word_is_damage_and_never_part_of_an_id() {
+    for word in [&b"abc\xff\xfe"[..], b"", b"a-b", b"a b"] {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings(folder.path());
+        drop(open(&settings));
+        write_into(folder.path(), |step| {
+            let meta = redb::TableDefinition::<&str, &[u8]>::new("meta");
+            step.open_table(meta).unwrap().insert("epoch", word).unwrap();
+        });
+
+        let broker = open(&settings);
+
+        assert_eq!(set_aside(folder.path()), 1, "{word:?}");
+        assert_eq!(broker.epoch().as_str().len(), 12);
+    }
+}
+
+#[test]
+fn an_event_whose_text_is_no_text_is_damage_and_never_an_empty_event() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path());
+    let broker = open(&settings);
+    publish(&broker, news(&["a"], "one")).unwrap();
+    drop(broker);
+    let event = StoredEvent {
+        sequence: 1,
+        channels: channels(&["a"]),
+        handed: 0,
+        time: SystemTime::now(),
+        expires: None,
+        has_own_id: false,
+        dedupe: None,
+        block: "id: x-1\ndata: ".bytes().chain([0xff, 0xfe, b'\n', b'\n']).collect(),
+    };
+    write_into(folder.path(), |step| {
+        let events = redb::TableDefinition::<u64, &[u8]>::new("events");
+        step.open_table(events).unwrap().insert(1, &event.encode()[..]).unwrap();
+    });
+
+    let broker = open(&settings);
+
+    assert_eq!(set_aside(folder.path()), 1);
+    assert!(broker.channel(&channels(&["a"])[0]).is_none());
 }
