@@ -25,3 +25,4 @@ mod readback;
 mod results;
 mod rig;
 mod shim;
+mod starting;

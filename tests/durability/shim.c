@@ -6,6 +6,8 @@
  *   OUTBOARD_SHIM_TIMES   how many fail from there on; 0 for all
  *   OUTBOARD_SHIM_ERROR   EIO, ENOSPC, SHORT (half of it is written, and so it says),
  *                         TORN (half of it is written, then EIO)
+ *   OUTBOARD_SHIM_WHILE   a file: all calls fail as long as it is there, whatever AT says
+ *   OUTBOARD_SHIM_READS   if set, reads count and fail as well
  *   OUTBOARD_SHIM_LOG     gets a line for each call that failed
  *   OUTBOARD_SHIM_NOSYNC  if set, syncs do nothing and say that they did
  */
@@ -65,13 +67,24 @@ static void note(long number, const char *call)
     }
 }
 
+static int is_turned_off(long number, long at, long times)
+{
+    const char *file = getenv("OUTBOARD_SHIM_WHILE");
+    if (file)
+        return access(file, F_OK) != 0;
+    return at == 0 || number < at || (times != 0 && number >= at + times);
+}
+
 /* Whether this call is one that fails; errno is set then. */
 static int fails(const char *call)
 {
+    int before = errno;
     long at = setting("OUTBOARD_SHIM_AT"), times = setting("OUTBOARD_SHIM_TIMES");
     long number = atomic_fetch_add(&calls, 1) + 1;
-    if (at == 0 || number < at || (times != 0 && number >= at + times))
+    if (is_turned_off(number, at, times)) {
+        errno = before;
         return 0;
+    }
     note(number, call);
     const char *error = getenv("OUTBOARD_SHIM_ERROR");
     errno = error && strcmp(error, "ENOSPC") == 0 ? ENOSPC : EIO;
@@ -119,6 +132,23 @@ ssize_t pwrite64(int fd, const void *bytes, size_t count, off64_t offset)
 #define CALL(n) real(fd, bytes, n, offset)
     WRITE(CALL);
 #undef CALL
+}
+
+static int read_fails(int fd, const char *name)
+{
+    return getenv("OUTBOARD_SHIM_READS") && is_ours(fd) && fails(name);
+}
+
+ssize_t pread(int fd, void *bytes, size_t count, off_t offset)
+{
+    REAL("pread", ssize_t, int, void *, size_t, off_t);
+    return read_fails(fd, "pread") ? -1 : real(fd, bytes, count, offset);
+}
+
+ssize_t pread64(int fd, void *bytes, size_t count, off64_t offset)
+{
+    REAL("pread64", ssize_t, int, void *, size_t, off64_t);
+    return read_fails(fd, "pread64") ? -1 : real(fd, bytes, count, offset);
 }
 
 static int syncs(int fd, const char *name, int (*real)(int))

@@ -33,6 +33,8 @@ const CHANNELS: TableDefinition<'_, &str, (bool, u64, u64)> = TableDefinition::n
 const FORMAT: u64 = 2;
 /// Under which the number of the last step stands in [`META`].
 const STEP: &str = "step";
+/// The least bound of the file's size, in bytes.
+const LEAST_BOUND: u64 = 64 << 20;
 /// The file's name.
 const FILE: &str = "log.redb";
 /// How long a disk that fails while the log is opened is left alone before each further try.
@@ -69,10 +71,31 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// Whether it is the disk that fails, which may be well again, and not what somebody has set up.
+    pub(in crate::broker) fn may_pass(&self) -> bool {
+        let Self::Io { cause, .. } = self else { return false };
+        let is_loop = cause.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+        let is_set_up_so = matches!(
+            cause.kind(),
+            io::ErrorKind::PermissionDenied
+                | io::ErrorKind::NotADirectory
+                | io::ErrorKind::AlreadyExists
+                | io::ErrorKind::IsADirectory
+                | io::ErrorKind::InvalidInput
+                | io::ErrorKind::InvalidFilename
+        );
+        !is_loop && !is_set_up_so
+    }
+}
+
 fn hint(cause: &io::Error) -> &'static str {
     match cause.kind() {
         io::ErrorKind::PermissionDenied => "; the folder must belong to the user outboard runs as",
-        io::ErrorKind::NotADirectory => "; `path` in [history] names a folder",
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => "; `path` in [history] names a folder",
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "; after an error of the disk the system mounts it so: look into its log, repair it and mount it anew"
+        }
         io::ErrorKind::StorageFull => "; make room, or let `path` in [history] lead elsewhere",
         _ => "",
     }
@@ -155,19 +178,47 @@ pub(in crate::broker) struct Disk {
     epoch: [u8; 12],
     /// Without one, damage to the last step goes unnoticed.
     mark: Option<Mark>,
+    /// The file, while it is made.
+    empty: Option<fs::File>,
 }
 
 impl Disk {
+    /// Opens the store; again, if the disk has a moment of weakness.
+    pub(in crate::broker) fn open_patiently(
+        folder: &Path,
+        settings: &Settings,
+    ) -> Result<(Self, Log), OpenError> {
+        for pause in PAUSES {
+            match Self::open(folder, settings) {
+                Err(error) if error.may_pass() => {
+                    tracing::warn!(%error, "trying again");
+                    std::thread::sleep(pause);
+                }
+                done => return done,
+            }
+        }
+        Self::open(folder, settings)
+    }
+
     /// Opens the store in `folder`, or makes one, and reads the log from it. A damaged file is set
     /// aside, and a new log with a new epoch takes its place.
     pub(in crate::broker) fn open(folder: &Path, settings: &Settings) -> Result<(Self, Log), OpenError> {
+        // Copy-on-write needs room for what it replaces, and numbers and names take some.
+        let most = (settings.total_bytes as u64).saturating_mul(4).max(LEAST_BOUND);
+        Self::open_bounded(folder, settings, most)
+    }
+
+    /// The same, with a file of at most so many bytes.
+    pub(in crate::broker) fn open_bounded(
+        folder: &Path,
+        settings: &Settings,
+        most: u64,
+    ) -> Result<(Self, Log), OpenError> {
         let path = folder.join(FILE);
         let io = |cause| OpenError::Io { path: path.clone(), cause };
         fs::create_dir_all(folder).map_err(io)?;
-        // Copy-on-write needs room for what it replaces, and numbers and names take some.
-        let most = (settings.total_bytes as u64).saturating_mul(4).max(64 << 20);
         for last in [false, true] {
-            match Self::read_patiently(&path, most, settings) {
+            match Self::read(&path, most, settings) {
                 Ok(opened) => return Ok(opened),
                 Err(Fault::InUse(_)) => return Err(OpenError::InUse(path)),
                 Err(Fault::Newer(found)) => return Err(OpenError::Newer { path, found }),
@@ -187,44 +238,37 @@ impl Disk {
         unreachable!("the second try returns")
     }
 
-    /// Reads the log; again, if the disk has a moment of weakness, for without its log the whole site
-    /// would be down.
-    fn read_patiently(path: &Path, most: u64, settings: &Settings) -> Result<(Self, Log), Fault> {
-        for pause in PAUSES {
-            match Self::read(path, most, settings) {
-                Err(Fault::Io(error)) => {
-                    tracing::warn!(path = %path.display(), %error, "the log cannot be opened; trying again");
-                    std::thread::sleep(pause);
-                }
-                done => return done,
-            }
-        }
-        Self::read(path, most, settings)
-    }
-
     fn read(path: &Path, most: u64, settings: &Settings) -> Result<(Self, Log), Fault> {
         let before = mark::read(&path.with_extension("mark"));
         if let Some(newer) = before.as_ref().map(|before| before.format).filter(|&format| format > FORMAT) {
             return Err(Fault::Newer(newer));
         }
         let (path, stored) = (path.to_owned(), settings.stored);
-        let mut disk = Self { path, most, stored, database: None, step: 0, epoch: [0; 12], mark: None };
+        let mut disk =
+            Self { path, most, stored, database: None, step: 0, epoch: [0; 12], mark: None, empty: None };
         // redb checks what it reads, but not everything it reads: a file that somebody else has
         // changed may trip it.
         let opened = catch_unwind(AssertUnwindSafe(|| {
             disk.connect()?;
             disk.load(settings, before.as_ref())
         }));
+        let opened = opened.unwrap_or_else(|_| Err(Fault::Damaged("its structure is broken".into())));
+        // Half a new store would be taken for a damaged one next time, and set aside, with each try.
+        let empty = disk.empty.take();
         match opened {
-            Ok(Ok(log)) => Ok((disk, log)),
-            Ok(Err(fault)) => Err(fault),
-            Err(_) => Err(Fault::Damaged("its structure is broken".into())),
+            Ok(log) => Ok((disk, log)),
+            Err(fault) => {
+                drop(disk);
+                let _ = empty.map(|file| file.set_len(0));
+                Err(fault)
+            }
         }
     }
 
     fn connect(&mut self) -> Result<&mut Database, Fault> {
         let file =
             Bounded::open(&self.path, self.most).map_err(|error| Fault::from(StorageError::Io(error)))?;
+        self.empty = file.if_empty();
         let mut database = Builder::new().set_cache_size(CACHE).create_with_backend(file)?;
         // Every page against its checksum: what a crash left is mended, what somebody changed found.
         database.check_integrity()?;
@@ -395,6 +439,8 @@ impl Disk {
             step.commit()?;
             Ok(number)
         }));
+        // A handle that is kept would keep the lock.
+        self.empty = None;
         let opened = opened.unwrap_or_else(|_| Err(Fault::Damaged("its structure is broken".into())));
         opened.map(|number| self.took(number)).inspect_err(|_| self.database = None)
     }

@@ -35,6 +35,12 @@ impl Bounded {
             Err(TryLockError::Error(error)) => Err(error),
         }
     }
+
+    /// Another handle to the same file, under the same lock, if there is nothing in it yet.
+    pub(super) fn if_empty(&self) -> Option<File> {
+        let is_empty = self.file.metadata().is_ok_and(|file| file.len() == 0);
+        if is_empty { self.file.try_clone().ok() } else { None }
+    }
 }
 
 /// Has the system forget what it holds of the file in memory, so that it is read from the disk.

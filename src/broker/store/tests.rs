@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 use super::StoredEvent;
 
 use crate::broker::{
-    Broker, Level, OpenError, Publication, Read, Receipt, Refused, Settings, Since, Store, Subscribed, Wake,
+    Broker, Level, OpenError, Publication, Read, Reason, Receipt, Refused, Settings, Since, Store,
+    Subscribed, Wake,
 };
 use crate::channel::Channel;
 use crate::event::Event;
@@ -363,4 +364,115 @@ fn an_event_whose_text_is_no_text_is_damage_and_never_an_empty_event() {
 
     assert_eq!(set_aside(folder.path()), 1);
     assert!(broker.channel(&channels(&["a"])[0]).is_none());
+}
+
+/// Puts something in the place of the log that cannot be opened, as a disk that is ill.
+fn block(folder: &Path) {
+    std::fs::rename(folder.join("log.redb"), folder.join("kept")).unwrap();
+    drop(std::os::unix::net::UnixListener::bind(folder.join("log.redb")).unwrap());
+}
+
+fn unblock(folder: &Path) {
+    std::fs::rename(folder.join("kept"), folder.join("log.redb")).unwrap();
+}
+
+#[test]
+fn who_waits_for_the_log_is_put_where_it_was_before_anything_is_published() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path());
+    let broker = open(&settings);
+    let ids: Vec<_> = ["1", "2", "3"]
+        .map(|data| publish(&broker, news(&["a"], data)).unwrap().id.unwrap().to_string())
+        .into();
+    publish(&broker, Publication { close: true, ..news(&["done"], "last") }).unwrap();
+    let head = broker.head().to_string();
+    drop(broker);
+    block(folder.path());
+
+    let broker = open(&settings);
+
+    assert!(matches!(publish(&broker, news(&["a"], "too early")), Err(Refused::Store(_))));
+    assert!(!broker.is_writable());
+    let wait = |name, id, replay| {
+        let since = Since { last_event_id: id, replay };
+        broker.wait_for_log(&channels(&[name]), since, None, 0).expect("there is no log yet")
+    };
+    let since = Since { last_event_id: None, replay: Replay::Live };
+    assert!(matches!(broker.subscribe(&channels(&["a"]), since, None, 0), Err(Refused::Store(_))));
+    let resumed = wait("a", Some(&*ids[0]), Replay::Live);
+    let live = wait("a", None, Replay::Live);
+    let stranger = wait("a", Some("otherepoch00-2"), Replay::Live);
+    let over = wait("done", Some(&*head), Replay::Live);
+    drop(wait("a", None, Replay::All));
+    unblock(folder.path());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut opened = [resumed, live, stranger].map(|waiting| match runtime.block_on(waiting).unwrap() {
+        Subscribed::Open(subscription, gap) => (subscription, gap.map(|gap| gap.reason)),
+        Subscribed::Over => panic!("it is not over"),
+    });
+
+    assert!(matches!(runtime.block_on(over).unwrap(), Subscribed::Over));
+    let fourth = publish(&broker, news(&["a"], "4")).unwrap();
+    assert_eq!(fourth.receivers, 3, "who has left does not count");
+    assert_eq!(fourth.id.unwrap().to_string(), ids[0].replace("-1", "-5"));
+    let all = opened.each_mut().map(|(subscription, gap)| {
+        let Read::Next { entries, .. } = broker.reading(0).read(subscription, u64::MAX, 100) else {
+            panic!()
+        };
+        let data = entries.iter().map(|entry| entry.encoded.event().data().unwrap().to_owned());
+        (*gap, data.collect::<Vec<_>>().join(" "))
+    });
+    assert_eq!(all, [(None, "2 3 4".into()), (None, "4".into()), (Some(Reason::Epoch), "1 2 3 4".into())]);
+}
+
+#[test]
+fn a_log_that_never_comes_is_given_up_at_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path());
+    drop(open(&settings));
+    block(folder.path());
+    let broker = open(&settings);
+    let since = Since { last_event_id: None, replay: Replay::Live };
+    let waiting = broker.wait_for_log(&channels(&["a"]), since, None, 0).unwrap();
+
+    broker.close();
+
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    assert!(runtime.block_on(waiting).is_err());
+    assert!(broker.wait_for_log(&channels(&["a"]), since, None, 0).is_none());
+}
+
+#[test]
+fn other_limits_hold_for_a_log_that_came_after_they_did() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path());
+    drop(open(&settings));
+    block(folder.path());
+    let broker = open(&settings);
+    let limits = crate::broker::Limits { max_events: 1, ..settings.limits };
+
+    broker.reconfigure(&Settings { limits, ..settings });
+    unblock(folder.path());
+    while publish(&broker, news(&["a"], "1")).is_err() {
+        std::thread::yield_now();
+    }
+    publish(&broker, news(&["a"], "2")).unwrap();
+
+    assert_eq!(resume(&broker, &["a"], None, Replay::All).1, ["2"]);
+}
+
+#[test]
+fn what_somebody_has_set_up_wrongly_ends_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let linked = folder.path().join("linked");
+    std::fs::create_dir(&linked).unwrap();
+    std::os::unix::fs::symlink(&file, linked.join("log.redb")).unwrap();
+
+    for wrong in [file.clone(), file.join("below"), linked] {
+        let opened = Broker::open(&settings(&wrong));
+
+        assert!(matches!(opened, Err(OpenError::Io { .. })), "{}", wrong.display());
+    }
 }
