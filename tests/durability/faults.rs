@@ -180,7 +180,7 @@ fn with_failing_disk(at: usize, times: usize, error: Error) -> Outcome {
 }
 
 /// Waits until it listens, or has ended.
-fn is_up(process: &mut Process) -> bool {
+pub(crate) fn is_up(process: &mut Process) -> bool {
     let patience = Instant::now() + DEADLINE;
     while Instant::now() < patience {
         if process.log().contains("taking events") {
@@ -194,7 +194,8 @@ fn is_up(process: &mut Process) -> bool {
     panic!("it neither starts nor ends:\n{}", process.log())
 }
 
-fn failures(log: &Path) -> usize {
+/// How many calls have failed.
+pub(crate) fn failures(log: &Path) -> usize {
     std::fs::read_to_string(log).map_or(0, |text| text.lines().count())
 }
 

@@ -12,6 +12,7 @@ mod checker;
 mod support;
 
 mod client;
+mod closing;
 mod damage;
 mod dice;
 mod faults;

@@ -38,6 +38,10 @@ pub(crate) enum Error {
     Short,
     /// Half of it is written, then an error.
     Torn,
+    /// The process dies instead.
+    Kill,
+    /// It happens, and then the process dies.
+    Killed,
 }
 
 impl Error {
@@ -47,6 +51,8 @@ impl Error {
             Self::NoSpace => "ENOSPC",
             Self::Short => "SHORT",
             Self::Torn => "TORN",
+            Self::Kill => "KILL",
+            Self::Killed => "KILLED",
         }
     }
 }

@@ -11,6 +11,7 @@
 //! - after a failed write or sync the file is closed and opened anew before it is trusted again.
 
 pub(super) mod disk;
+mod fault;
 mod file;
 mod mark;
 mod record;
@@ -20,7 +21,7 @@ pub(super) mod writer;
 
 use crate::channel::Channel;
 
-pub use disk::OpenError;
+pub use fault::OpenError;
 pub(super) use record::{Damaged, StoredEvent, StoredKey};
 
 /// What is kept of a channel beside its events.

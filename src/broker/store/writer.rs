@@ -10,7 +10,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::disk::{Disk, Fault};
+use super::disk::Disk;
+use super::fault::Fault;
 use super::{Batch, Row, StoredEvent};
 use crate::broker::Shared;
 use crate::broker::log::Draft;
