@@ -299,7 +299,7 @@ impl Log {
             self.remember(entry.sequence, entry.channels.clone(), dedupe.clone(), now);
         }
         self.recent.push(Arc::clone(entry));
-        self.trim_total(&mut gone);
+        self.trim_total(self.settings.total_bytes, &mut gone);
         self.note_gone(gone);
     }
 
@@ -313,6 +313,7 @@ impl Log {
             self.lingering += entry.dedupe.as_ref().map_or(0, |key| bytes_of_key(key, &entry.channels));
             if let Some(changes) = &mut self.changes {
                 changes.dead.push((entry.sequence, entry.channels.clone()));
+                changes.dead_bytes = changes.dead_bytes.saturating_add(entry.encoded.len());
             }
         }
         self.gone = gone;
@@ -363,9 +364,18 @@ impl Log {
         readers
     }
 
-    /// Lets the oldest events of all go until their bytes are within the bound.
-    fn trim_total(&mut self, gone: &mut Vec<Arc<Entry>>) {
-        while self.total > self.settings.total_bytes {
+    /// Lets the oldest events of all go, a quarter of all bytes; how many went.
+    pub(super) fn shed(&mut self) -> usize {
+        let before = self.total;
+        let mut gone = std::mem::take(&mut self.gone);
+        self.trim_total(before - before / 4, &mut gone);
+        self.note_gone(gone);
+        before - self.total
+    }
+
+    /// Lets the oldest events of all go until their bytes are within a bound.
+    fn trim_total(&mut self, bound: usize, gone: &mut Vec<Arc<Entry>>) {
+        while self.total > bound {
             let Some(Reverse((sequence, key))) = self.oldest.pop() else { return };
             let Some(record) = self.records.get_mut(key) else { continue };
             record.in_heap = false;

@@ -20,6 +20,8 @@ use crate::event::{EventId, Position};
 pub(super) struct Changes {
     /// Events that no channel holds any more, and the channels that did.
     pub(super) dead: Vec<(u64, SmallVec<[Key; 1]>)>,
+    /// How many bytes these had.
+    pub(super) dead_bytes: usize,
     /// Events whose `dedupe` keys are forgotten.
     pub(super) dead_keys: Vec<u64>,
     /// Channels of which more is known than their events tell.
@@ -61,10 +63,15 @@ impl Log {
         self.changes.as_ref().map_or(0, |changes| changes.dead.len() + changes.dead_keys.len())
     }
 
+    /// How many bytes those events had.
+    pub(super) fn dead_bytes(&self) -> usize {
+        self.changes.as_ref().map_or(0, |changes| changes.dead_bytes)
+    }
+
     /// Moves what the store has to be told into a batch.
     pub(super) fn take_changes(&mut self, batch: &mut Batch) {
         let Some(changes) = &mut self.changes else { return };
-        let Changes { dead, dead_keys, mut dirty, forgotten } = std::mem::take(changes);
+        let Changes { dead, dead_bytes: _, dead_keys, mut dirty, forgotten } = std::mem::take(changes);
         batch.dead_keys = dead_keys;
         for (sequence, channels) in dead {
             batch.dead.push(sequence);
@@ -89,6 +96,8 @@ impl Log {
         let dirty: Vec<_> = batch.rows.iter().filter_map(|(name, _)| self.key(name)).collect();
         let Some(changes) = &mut self.changes else { return };
         changes.dead.extend(batch.dead.into_iter().map(|sequence| (sequence, SmallVec::new())));
+        // How many bytes they had is not known any more: they are taken off at the next occasion.
+        changes.dead_bytes = usize::MAX;
         changes.dead_keys.extend(batch.dead_keys);
         changes.dirty.extend(dirty);
         changes.forgotten.extend(batch.forgotten_channels);

@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
@@ -33,7 +35,7 @@ pub(super) const FORMAT: u64 = 2;
 /// Under which the number of the last step stands in [`META`].
 const STEP: &str = "step";
 /// The least bound of the file's size, in bytes.
-const LEAST_BOUND: u64 = 64 << 20;
+const LEAST_BOUND: u64 = 144 << 20;
 /// The file's name.
 const FILE: &str = "log.redb";
 /// How long a disk that fails while the log is opened is left alone before each further try.
@@ -47,6 +49,8 @@ const CACHE: usize = 16 << 20;
 pub(in crate::broker) struct Disk {
     path: PathBuf,
     most: u64,
+    /// Whether what is done now makes room, or is needed for it.
+    makes_room: Arc<AtomicBool>,
     /// Whether whatever is acknowledged is on disk.
     stored: bool,
     database: Option<Database>,
@@ -81,8 +85,10 @@ impl Disk {
     /// Opens the store in `folder`, or makes one, and reads the log from it. A damaged file is set
     /// aside, and a new log with a new epoch takes its place.
     pub(in crate::broker) fn open(folder: &Path, settings: &Settings) -> Result<(Self, Log), OpenError> {
-        // Copy-on-write needs room for what it replaces, and numbers and names take some.
-        let most = (settings.total_bytes as u64).saturating_mul(4).max(LEAST_BOUND);
+        // Half of it is for events: four times what they have, for numbers and names take some room, pages
+        // are larger than what is in them, and what is replaced stays until the step is done; and a bit, for
+        // a file of 2^n MiB of pages is a bit larger than that.
+        let most = (settings.total_bytes as u64).saturating_mul(9).max(LEAST_BOUND);
         Self::open_bounded(folder, settings, most)
     }
 
@@ -122,8 +128,17 @@ impl Disk {
             return Err(Fault::Newer(newer));
         }
         let (path, stored) = (path.to_owned(), settings.stored);
-        let mut disk =
-            Self { path, most, stored, database: None, step: 0, epoch: [0; 12], mark: None, empty: None };
+        let mut disk = Self {
+            path,
+            most,
+            makes_room: Arc::new(AtomicBool::new(true)),
+            stored,
+            database: None,
+            step: 0,
+            epoch: [0; 12],
+            mark: None,
+            empty: None,
+        };
         // redb checks what it reads, but not everything it reads: a file that somebody else has
         // changed may trip it.
         let opened = catch_unwind(AssertUnwindSafe(|| {
@@ -133,6 +148,7 @@ impl Disk {
         let opened = opened.unwrap_or_else(|_| Err(Fault::Damaged("its structure is broken".into())));
         // Half a new store would be taken for a damaged one next time, and set aside, with each try.
         let empty = disk.empty.take();
+        disk.makes_room.store(false, Ordering::Relaxed);
         match opened {
             Ok(log) => Ok((disk, log)),
             Err(fault) => {
@@ -144,8 +160,8 @@ impl Disk {
     }
 
     fn connect(&mut self) -> Result<&mut Database, Fault> {
-        let file =
-            Bounded::open(&self.path, self.most).map_err(|error| Fault::from(StorageError::Io(error)))?;
+        let file = Bounded::open(&self.path, self.most, &self.makes_room)
+            .map_err(|error| Fault::from(StorageError::Io(error)))?;
         self.empty = file.if_empty();
         let mut database = Builder::new().set_cache_size(CACHE).create_with_backend(file)?;
         // Every page against its checksum: what a crash left is mended, what somebody changed found.
@@ -249,6 +265,26 @@ impl Disk {
         written
     }
 
+    /// Writes a batch that only takes away, for which the file may become larger than for others.
+    pub(in crate::broker) fn make_room(&mut self, batch: &Batch) -> Result<(), Fault> {
+        self.makes_room.store(true, Ordering::Relaxed);
+        let made = self.write(batch).and_then(|()| self.shrink());
+        self.makes_room.store(false, Ordering::Relaxed);
+        made.inspect_err(|_| self.database = None)
+    }
+
+    /// Brings a file back under the bound that holds for events. Not without need: room within the file is
+    /// what the next steps use.
+    fn shrink(&mut self) -> Result<(), Fault> {
+        let length = fs::metadata(&self.path).map_err(Fault::Io)?.len();
+        if length > self.most / 2
+            && let Some(database) = &mut self.database
+        {
+            database.compact()?;
+        }
+        Ok(())
+    }
+
     fn try_write(&self, batch: &Batch) -> Result<(), Fault> {
         let step = self.database()?.begin_write()?;
         {
@@ -290,6 +326,7 @@ impl Disk {
     /// acknowledged: everything after `head`.
     pub(in crate::broker) fn reopen(&mut self, head: u64) -> Result<(), Fault> {
         self.database = None;
+        self.makes_room.store(true, Ordering::Relaxed);
         let (all_stored, last) = (self.stored, self.step);
         let opened = catch_unwind(AssertUnwindSafe(|| {
             let database = self.connect()?;
@@ -319,6 +356,7 @@ impl Disk {
         }));
         // A handle that is kept would keep the lock.
         self.empty = None;
+        self.makes_room.store(false, Ordering::Relaxed);
         let opened = opened.unwrap_or_else(|_| Err(Fault::Damaged("its structure is broken".into())));
         opened.map(|number| self.took(number)).inspect_err(|_| self.database = None)
     }

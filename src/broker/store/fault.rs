@@ -79,6 +79,14 @@ pub(in crate::broker) enum Fault {
     Damaged(String),
 }
 
+impl Fault {
+    /// Whether it is the bound of the file that is reached, and not the end of the disk: that has a number.
+    pub(in crate::broker) fn is_bound(&self) -> bool {
+        matches!(self, Self::Io(error)
+            if error.kind() == io::ErrorKind::StorageFull && error.raw_os_error().is_none())
+    }
+}
+
 impl From<StorageError> for Fault {
     fn from(error: StorageError) -> Self {
         match error {

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::StoredEvent;
+use super::disk::Disk;
 
 use crate::broker::{
     Broker, Level, OpenError, Publication, Read, Reason, Receipt, Refused, Settings, Since, Store,
@@ -475,4 +476,90 @@ fn what_somebody_has_set_up_wrongly_ends_the_start() {
 
         assert!(matches!(opened, Err(OpenError::Io { .. })), "{}", wrong.display());
     }
+}
+
+/// Numbers that look as if there were no rule behind them.
+fn mixed(number: usize) -> usize {
+    number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40
+}
+
+fn file_size(folder: &Path) -> u64 {
+    std::fs::metadata(folder.join("log.redb")).unwrap().len()
+}
+
+#[test]
+fn several_times_the_bound_goes_through_a_file_that_stays_under_it() {
+    let folder = tempfile::tempdir().unwrap();
+    // A history that is always full, and the same part of the bound as the smallest that is configured.
+    let settings = Settings { total_bytes: 4 << 20, ..settings(folder.path()) };
+    const BOUND: u64 = 18 << 20;
+    let (disk, log) = Disk::open_bounded(folder.path(), &settings, 2 * BOUND).unwrap();
+    let broker = Broker::with_disk(disk, log, true).unwrap();
+    broker.add_reader(Arc::new(Silent));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (mut through, mut largest, mut number) = (0, 0, 0);
+
+    while through < 100 << 20 {
+        let waiting: Vec<_> = (0..100)
+            .map(|_| {
+                number += 1;
+                // From a few bytes to the largest event there may be, on some of many channels.
+                let size = if mixed(number).is_multiple_of(20) { 256 << 10 } else { mixed(number) % 3000 };
+                through += size;
+                broker.publish(news(&[&format!("c{}", mixed(number) % 50)], &"x".repeat(size)))
+            })
+            .collect();
+        waiting.into_iter().for_each(|waiting| drop(runtime.block_on(waiting).expect("publishes go on")));
+        largest = largest.max(file_size(folder.path()));
+    }
+
+    assert!(largest <= BOUND, "{largest}");
+    assert!(largest > 4 << 20, "the history is in it: {largest}");
+    let held = |broker: &Broker| -> Vec<_> {
+        let channels = broker.channels(None, None, 100);
+        channels.iter().map(|state| (state.channel.clone(), state.events, state.bytes)).collect()
+    };
+    let before = held(&broker);
+    drop(broker);
+    assert_eq!(held(&open(&settings)), before);
+}
+
+#[test]
+fn a_history_that_does_not_fit_in_the_file_is_shortened_and_publishes_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path());
+    const MOST: u64 = 8 << 20;
+    let (disk, log) = Disk::open_bounded(folder.path(), &settings, MOST).unwrap();
+    let broker = Broker::with_disk(disk, log, true).unwrap();
+    broker.add_reader(Arc::new(Silent));
+    let event =
+        |number: usize| news(&[&format!("c{}", number % 20)], &format!("{number} {}", "x".repeat(4000)));
+    let mut refused = Vec::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+
+    // 6 MB, into a file that may have 4 MiB, and 8 while it makes room; the history may have 256.
+    for step in 0..60 {
+        let waiting: Vec<_> = (25 * step..25 * step + 25).map(|n| (n, broker.publish(event(n)))).collect();
+        for (number, waiting) in waiting {
+            let (mut outcome, begun) = (runtime.block_on(waiting), Instant::now());
+            while let Err(error) = outcome {
+                refused.push(error.to_string());
+                assert!(begun.elapsed() < Duration::from_secs(20), "it takes nothing again: {error}");
+                outcome = publish(&broker, event(number));
+            }
+        }
+        assert!(file_size(folder.path()) <= MOST);
+    }
+
+    assert!(refused[0].contains("the log's file has reached its bound of 4 MiB"), "{}", refused[0]);
+    drop(broker);
+    let broker = open(&settings);
+    let states = broker.channels(None, None, 100);
+    let held: usize = states.iter().map(|state| state.events).sum();
+    assert!(held > 200 && held < 1100, "{held}");
+    assert_eq!(states.len(), 20);
+    let kept = broker.history(&channels(&["c19"])[0], None, 1000).unwrap();
+    assert!(kept.iter().any(|kept| kept.event.data().unwrap().starts_with("1499 ")));
+    let first = format!("{}-1", broker.epoch().as_str());
+    assert!(resume(&broker, &["c0"], Some(&first), Replay::Live).0, "who wants what has gone is told");
 }
