@@ -141,3 +141,46 @@ fn a_store_of_format_1_is_taken_over_with_its_events_keys_and_closes() {
     }
     assert_eq!(fs::read_dir(rig.store()).unwrap().count(), 2, "nothing is set aside");
 }
+
+#[test]
+fn a_copy_of_the_file_and_its_mark_is_a_backup_and_the_file_alone_beside_a_later_mark_is_set_aside() {
+    let rig = Rig::new(Store::Disk("stored"));
+    let names = ["log.redb", "log.mark"];
+    let copy = |from: &std::path::Path, to: &std::path::Path, names: &[&str]| {
+        fs::create_dir_all(to).unwrap();
+        for name in names {
+            fs::copy(from.join(name), to.join(name)).unwrap();
+        }
+    };
+    let publish =
+        |data: &str| publish_one(&rig.socket(), &format!("channel: news\ndata: {data}\n\n")).unwrap();
+    let held = || -> Vec<String> {
+        readback::entries(&rig.socket(), "news").into_iter().map(|(_, data)| data).collect()
+    };
+    let (backup, later) = (rig.file("backup"), rig.file("later"));
+    let mut process = rig.start();
+    publish("one");
+    process.signal(rustix::process::Signal::TERM);
+    process.wait();
+    copy(rig.store(), &backup, &names);
+    let mut process = rig.start();
+    publish("two");
+    process.kill();
+    copy(rig.store(), &later, &names);
+
+    // The file alone would give out the number of `two` again.
+    copy(&backup, rig.store(), &names[..1]);
+    let mut process = rig.start();
+    assert!(held().is_empty());
+    assert!(process.log().contains("it was set aside"), "{}", process.log());
+    process.kill();
+
+    copy(&backup, rig.store(), &names);
+    let mut process = rig.start();
+    assert_eq!(held(), ["one"]);
+    process.kill();
+
+    copy(&later, rig.store(), &names);
+    let _process = rig.start();
+    assert_eq!(held(), ["one", "two"]);
+}
