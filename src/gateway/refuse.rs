@@ -1,27 +1,18 @@
 //! What a client is told that gets neither an answer of the backend nor a stream.
 
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 
 use super::Asked;
 use crate::body::Body;
-use crate::proxy::headers::Refusal;
+use crate::http1::Field;
+use crate::proxy::Fault;
 use crate::proxy::page::error_page;
-use crate::proxy::{Fault, RequestId};
-
-/// A request that a server behind us could understand otherwise than we do. The connection is not
-/// used any more: where the next request on it begins is anybody's guess.
-pub(super) fn malformed(refusal: &Refusal, headers: &HeaderMap) -> Response<Body> {
-    let text = format!("{refusal}.");
-    let mut response = page(refusal.status(), "The request cannot be understood", &text, headers);
-    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    response
-}
 
 /// A method that has no business here (RFC 9110 9.3.6, 9.3.8).
-pub(super) fn method(headers: &HeaderMap) -> Response<Body> {
+pub(super) fn method(asked: &Asked) -> Response<Body> {
     let text = "CONNECT and TRACE are not served here.";
-    let mut response = page(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", text, headers);
+    let mut response = page_for(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", text, asked);
     let allowed = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
     response.headers_mut().insert(header::ALLOW, allowed);
     response
@@ -30,7 +21,7 @@ pub(super) fn method(headers: &HeaderMap) -> Response<Body> {
 /// Anything but reading, on an event route.
 pub(super) fn only_get(asked: &Asked) -> Response<Body> {
     let text = "An event stream is opened with GET.";
-    let mut response = page(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", text, &asked.headers);
+    let mut response = page_for(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", text, asked);
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
     response
 }
@@ -77,10 +68,6 @@ pub(super) fn bad_answer(asked: &Asked) -> Response<Body> {
     )
 }
 
-fn page(status: StatusCode, title: &str, text: &str, headers: &HeaderMap) -> Response<Body> {
-    error_page(status, title, text, RequestId::generate(), headers.get(header::ACCEPT))
-}
-
 fn page_for(status: StatusCode, title: &str, text: &str, asked: &Asked) -> Response<Body> {
-    error_page(status, title, text, asked.id, asked.headers.get(header::ACCEPT))
+    error_page(status, title, text, asked.id, asked.head.values(Field::Accept).next())
 }

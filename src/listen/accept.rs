@@ -8,15 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::Request;
-use hyper::body::Incoming;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::connection::{self, Answer, Options};
-use super::socket::Socket;
+use super::request::Request;
 use crate::drain::Draining;
 use crate::peer::Peer;
+use crate::socket::Socket;
 
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +70,7 @@ pub fn bind(address: SocketAddr) -> Result<Listener, BindError> {
 
 impl Listener {
     /// Serves each connection in a task of its own until the drain begins. Those at work then
-    /// finish by themselves; each holds a permit of `connections` while it is with hyper.
+    /// finish by themselves; each holds a permit of `connections` until it ends or is taken over.
     pub async fn serve<S, F>(
         self,
         connections: Arc<Semaphore>,
@@ -79,7 +78,7 @@ impl Listener {
         mut draining: Draining,
         answer: S,
     ) where
-        S: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + Unpin + 'static,
+        S: Fn(Request, Peer) -> F + Clone + Send + Sync + Unpin + 'static,
         F: Future<Output = Answer> + Send + 'static,
     {
         let heard = draining.clone();
@@ -96,7 +95,7 @@ impl Listener {
         draining: Draining,
         answer: S,
     ) where
-        S: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + Unpin + 'static,
+        S: Fn(Request, Peer) -> F + Clone + Send + Sync + Unpin + 'static,
         F: Future<Output = Answer> + Send + 'static,
     {
         let mut room = Room::new(connections);
@@ -123,7 +122,7 @@ impl Listener {
         draining: Draining,
         answer: S,
     ) where
-        S: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + Unpin + 'static,
+        S: Fn(Request, Peer) -> F + Clone + Send + Sync + Unpin + 'static,
         F: Future<Output = Answer> + Send + 'static,
     {
         let local = stream.local_addr().unwrap_or(self.address);
@@ -133,20 +132,9 @@ impl Listener {
         let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(
             &socket2::TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY),
         );
-        let mut drain = draining.clone();
+        let answer = move |request| answer(request, peer);
         tokio::spawn(async move {
-            // Until it has said something it costs next to nothing; hyper would set up its buffers.
-            // Looked at and not waited for: a fresh socket may be called readable when it is not.
-            let mut first = [0];
-            let speaks = tokio::select! {
-                speaks = tokio::time::timeout(options.header_timeout, stream.peek(&mut first)) => speaks.is_ok(),
-                () = drain.begun() => false,
-            };
-            if speaks {
-                let answer = move |request| answer(request, peer);
-                let socket = Socket::Tcp(stream);
-                Box::pin(connection::serve(socket, Bytes::new(), options, draining, answer)).await;
-            }
+            connection::serve(Socket::Tcp(stream), Bytes::new(), options, draining, answer).await;
             drop(permit);
         });
     }

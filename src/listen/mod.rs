@@ -2,7 +2,7 @@
 
 pub mod accept;
 pub mod connection;
-mod socket;
+mod request;
 
 pub use accept::{BindError, Listener, bind};
-pub use socket::Socket;
+pub use request::Request;

@@ -22,9 +22,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::admin::Door;
 use crate::drain::{self, Draining};
-use crate::listen::Socket;
 use crate::listen::accept::{Room, pause_after};
 use crate::listen::connection::{self, Options};
+use crate::socket::Socket;
 
 use sniff::Language;
 use socket::Bound;

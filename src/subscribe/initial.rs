@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::body::Body;
 use crate::event::encode;
-use crate::listen::Socket;
+use crate::socket::Socket;
 
 /// Writes a stream's opening and the body of the answer that handed the client over. The last event
 /// in it ends there, whatever the backend wrote, so that the next one stands alone. A backend that

@@ -42,10 +42,10 @@ use self::worker::Worker;
 use crate::body::Body;
 use crate::broker::{Broker, Gap, Since, Subscribed, Subscription, Waiting};
 use crate::channel::Channel;
-use crate::listen::Socket;
 use crate::listen::connection::{Answer, Takeover};
 use crate::metrics::Metrics;
 use crate::replay::Replay;
+use crate::socket::Socket;
 use crate::subject::Subject;
 
 /// What becomes of a client that cannot keep up and falls off the end of the history.

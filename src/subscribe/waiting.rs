@@ -17,8 +17,9 @@ use super::{Initial, MayStay, Newcomer, Recheck, Streams, head, initial};
 use crate::body::Body;
 use crate::broker::{Refused, Subscribed, Waiting};
 use crate::event::encode;
-use crate::listen::Socket;
+
 use crate::listen::connection::{Answer, Takeover};
+use crate::socket::Socket;
 
 impl Streams {
     /// The answer for a client that waits for the log.

@@ -120,7 +120,7 @@ async fn an_answer_that_is_none_is_a_502_that_says_why() {
             "not asked for",
         ),
         (&format!("HTTP/1.1 200 OK\r\nX: {large}\r\n\r\n"), "its head is longer than"),
-        (&format!("HTTP/1.1 200 OK\r\n{many}\r\n"), "its head is longer than"),
+        (&format!("HTTP/1.1 200 OK\r\n{many}\r\n"), "its head has more than"),
     ] {
         let (page, fault) = answered(answer).await;
 

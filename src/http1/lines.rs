@@ -1,0 +1,103 @@
+//! Header lines that are written.
+
+use bytes::BufMut;
+use http::HeaderMap;
+
+use super::head::Header;
+
+/// Header lines as they go over the wire, each with its end.
+#[derive(Clone, Debug, Default)]
+pub struct Lines(Vec<u8>);
+
+impl Lines {
+    /// None yet, with room for so many bytes.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
+    }
+
+    /// Lines that follow the first one of a message, which is written already.
+    pub fn after(first: Vec<u8>) -> Self {
+        Self(first)
+    }
+
+    /// The lines of a map, with names as people know them: some old clients compare the case.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let mut lines = Self::default();
+        for (name, value) in headers {
+            lines.add(&title_case(name.as_str()), value.as_bytes());
+        }
+        lines
+    }
+
+    /// Adds a line. Whatever would end it early, or could be taken for that, becomes a blank: a value
+    /// of ours may hold what others said.
+    pub fn add(&mut self, name: &str, value: &[u8]) {
+        self.0.put_slice(name.as_bytes());
+        self.0.put_slice(b": ");
+        let start = self.0.len();
+        self.0.put_slice(value);
+        for byte in &mut self.0[start..] {
+            if matches!(byte, b'\r' | b'\n' | 0) {
+                *byte = b' ';
+            }
+        }
+        self.0.put_slice(b"\r\n");
+    }
+
+    /// Adds a line as it came.
+    pub fn copy(&mut self, header: Header<'_>) {
+        self.0.put_slice(header.name);
+        self.0.put_slice(b": ");
+        self.0.put_slice(header.value);
+        self.0.put_slice(b"\r\n");
+    }
+
+    /// Adds all of `other`.
+    pub fn append(&mut self, other: &Self) {
+        self.0.extend_from_slice(&other.0);
+    }
+
+    /// The bytes with the empty line behind them.
+    pub fn into_head(mut self) -> Vec<u8> {
+        self.0.extend_from_slice(b"\r\n");
+        self.0
+    }
+
+    /// The bytes so far.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// `content-type` as `Content-Type`.
+pub fn title_case(name: &str) -> String {
+    let mut upper = true;
+    let case = |c: char| {
+        let cased = if upper { c.to_ascii_uppercase() } else { c };
+        upper = c == '-';
+        cased
+    };
+    name.chars().map(case).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_value_ends_its_line() {
+        let mut lines = Lines::default();
+
+        lines.add("X-A", b"1\r\nX-B: 2\0\n");
+
+        assert_eq!(lines.as_bytes(), b"X-A: 1  X-B: 2  \r\n");
+    }
+
+    #[test]
+    fn names_of_a_map_are_written_as_people_know_them() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-accel-buffering", http::HeaderValue::from_static("no"));
+
+        assert_eq!(Lines::of(&headers).as_bytes(), b"X-Accel-Buffering: no\r\n");
+    }
+}
