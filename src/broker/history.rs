@@ -200,12 +200,16 @@ impl Record {
             rare.own_ids.entry(id.clone()).or_default().push_back(entry.sequence);
         }
         if let Some(key) = &entry.dedupe {
-            let first = First { sequence: entry.sequence, own_id: entry.own_id.clone() };
-            self.rare.get_or_insert_default().dedupe.insert(key.clone(), first);
+            self.remember_key(key, First { sequence: entry.sequence, own_id: entry.own_id.clone() });
         }
         if let Some(expires) = entry.expires {
             self.next_ttl = Some(self.next_ttl.map_or(expires, |next| next.min(expires)));
         }
+    }
+
+    /// Remembers the first event published with a key.
+    pub(super) fn remember_key(&mut self, dedupe: &str, first: First) {
+        self.rare.get_or_insert_default().dedupe.insert(dedupe.into(), first);
     }
 
     /// Lets go of what is kept beside an event that leaves. Its `dedupe` key stays until

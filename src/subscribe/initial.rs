@@ -87,7 +87,7 @@ pub(super) async fn write(
 }
 
 /// Takes what it has written off the front of `bytes`, even if it does not come to its end.
-async fn write_in_time(socket: &mut Socket, bytes: &mut Bytes, stall: Duration) -> io::Result<()> {
+pub(super) async fn write_in_time(socket: &mut Socket, bytes: &mut Bytes, stall: Duration) -> io::Result<()> {
     let write = socket.write_all_buf(bytes);
     tokio::time::timeout(stall, write).await.map_err(|_| io::ErrorKind::TimedOut)?
 }
