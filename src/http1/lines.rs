@@ -1,8 +1,8 @@
 //! Header lines that are written.
 
-use bytes::BufMut;
 use http::HeaderMap;
 
+use super::field::Field;
 use super::head::Header;
 
 /// Header lines as they go over the wire, each with its end.
@@ -32,24 +32,33 @@ impl Lines {
     /// Adds a line. Whatever would end it early, or could be taken for that, becomes a blank: a value
     /// of ours may hold what others said.
     pub fn add(&mut self, name: &str, value: &[u8]) {
-        self.0.put_slice(name.as_bytes());
-        self.0.put_slice(b": ");
-        let start = self.0.len();
-        self.0.put_slice(value);
-        for byte in &mut self.0[start..] {
+        let start = self.0.len() + name.len() + 2;
+        self.put(name, value);
+        for byte in &mut self.0[start..start + value.len()] {
             if matches!(byte, b'\r' | b'\n' | 0) {
                 *byte = b' ';
             }
         }
-        self.0.put_slice(b"\r\n");
+    }
+
+    /// Adds a line whose value cannot end it: it came in a line, or is of our own making.
+    pub fn put(&mut self, name: &str, value: &[u8]) {
+        self.copy(Header { field: Field::Other, name: name.as_bytes(), value });
     }
 
     /// Adds a line as it came.
     pub fn copy(&mut self, header: Header<'_>) {
-        self.0.put_slice(header.name);
-        self.0.put_slice(b": ");
-        self.0.put_slice(header.value);
-        self.0.put_slice(b"\r\n");
+        let Header { name, value, .. } = header;
+        self.0.reserve(name.len() + value.len() + 4);
+        self.0.extend_from_slice(name);
+        self.0.extend_from_slice(b": ");
+        self.0.extend_from_slice(value);
+        self.0.extend_from_slice(b"\r\n");
+    }
+
+    /// Adds lines that are written already, each with its end.
+    pub fn put_all(&mut self, lines: &str) {
+        self.0.extend_from_slice(lines.as_bytes());
     }
 
     /// Adds all of `other`.

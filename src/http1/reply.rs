@@ -53,9 +53,7 @@ impl Terms {
 impl Reply {
     /// An answer without lines. An empty `reason` becomes the usual one.
     pub fn new(status: StatusCode, reason: &[u8], body: Body) -> Self {
-        // Lines and body are written in one piece if the body is here already.
-        let room = body.size_hint().exact().map_or(0, |length| length.min(16 << 10) as usize);
-        let mut lines = Vec::with_capacity(512 + room);
+        let mut lines = Vec::with_capacity(512);
         lines.put_slice(b"HTTP/1.1 ");
         lines.put_slice(status.as_str().as_bytes());
         lines.put_u8(b' ');
@@ -88,12 +86,12 @@ impl Reply {
     }
 
     /// Makes it a message on the wire, for a request with these `terms`; whether the connection ends
-    /// with it, as it does when `close` asks for that.
-    pub fn into_writer(mut self, terms: Terms, close: bool) -> (Writer, bool) {
+    /// with it, as it does when `close` asks for that. `room` is what it is written from.
+    pub fn into_writer(mut self, terms: Terms, close: bool, mut room: Vec<u8>) -> (Writer, bool) {
         let framing = self.framing(terms);
         match framing {
             Framing::Exactly(length) => self.say_length(length),
-            Framing::Chunked { .. } => self.lines.add("Transfer-Encoding", b"chunked"),
+            Framing::Chunked { .. } => self.lines.put("Transfer-Encoding", b"chunked"),
             Framing::None if self.has_length(terms) => {
                 if let Some(length) = self.length {
                     self.say_length(length);
@@ -102,15 +100,18 @@ impl Reply {
             Framing::None | Framing::UntilClose => {}
         }
         if !self.dated {
-            self.lines.add("Date", &date());
+            self.lines.put("Date", &date());
         }
         let close = close || self.close || !terms.keeps_alive || framing == Framing::UntilClose;
         if close {
-            self.lines.add("Connection", b"close");
+            self.lines.put("Connection", b"close");
         } else if terms.version == Version::HTTP_10 {
-            self.lines.add("Connection", b"keep-alive");
+            self.lines.put("Connection", b"keep-alive");
         }
-        (Writer::new(self.lines.into_head(), self.body, framing), close)
+        room.clear();
+        room.extend_from_slice(self.lines.as_bytes());
+        room.extend_from_slice(b"\r\n");
+        (Writer::new(room, self.body, framing), close)
     }
 
     /// How the end of the body is told (RFC 9112 section 6).
@@ -149,7 +150,7 @@ impl Reply {
                 break;
             }
         }
-        self.lines.add("Content-Length", &digits[at..]);
+        self.lines.put("Content-Length", &digits[at..]);
     }
 }
 
@@ -206,7 +207,7 @@ mod tests {
     async fn written(reply: impl Into<Reply>, request: &str) -> (String, bool) {
         let (ours, mut theirs) = tokio::net::UnixStream::pair().unwrap();
         let mut socket = Socket::Unix(ours);
-        let (mut writer, close) = reply.into().into_writer(terms(request), false);
+        let (mut writer, close) = reply.into().into_writer(terms(request), false, Vec::new());
         std::future::poll_fn(|cx| writer.poll(cx, &mut socket)).await.unwrap();
         drop(socket);
         let mut text = String::new();

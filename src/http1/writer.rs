@@ -16,6 +16,9 @@ use crate::socket::Socket;
 /// How many bytes are gathered before they are written.
 const GATHER: usize = 64 << 10;
 
+/// How large a buffer may be that is kept for another message, in bytes.
+const KEPT: usize = 4 << 10;
+
 /// How the end of a body is told (RFC 9112 section 6).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Framing {
@@ -110,6 +113,12 @@ impl Writer {
     /// Whether only the end of the connection tells the end of the body.
     pub fn ends_with_connection(&self) -> bool {
         self.framing == Framing::UntilClose
+    }
+
+    /// Takes the buffer back, for another message; one that has grown large is not worth keeping.
+    pub fn take_room(&mut self) -> Vec<u8> {
+        let room = std::mem::take(&mut self.out);
+        if room.capacity() > KEPT { Vec::new() } else { room }
     }
 
     /// Makes it ready to be written to another socket from its beginning, if it is all here still.

@@ -73,14 +73,12 @@ where
         draining,
         drain: pin!(heard.begun()),
         clock: pin!(sleep(options.header_timeout)),
+        room: Vec::new(),
     };
     while let Some((head, length)) = connection.next().await {
         let terms = Terms::of(&head);
         let request = connection.wire().begin(head, length, &connection.wire);
-        // In a box of its own, for its room would else be a part of every waiting connection.
-        let mut answering = Box::pin(answer(request));
-        let answered = connection.while_there(answering.as_mut()).await;
-        drop(answering);
+        let answered = connection.while_there(pin!(answer(request))).await;
         let reply = match answered {
             None => return drop(lock(&connection.wire).take()),
             Some(Answer::Takeover(takeover)) => return connection.give_away(takeover),
@@ -102,6 +100,8 @@ struct Connection<'a, D> {
     drain: Pin<&'a mut D>,
     /// For the head that is awaited, or for a client that takes nothing.
     clock: Pin<&'a mut Sleep>,
+    /// What the last answer was written from, to be used again.
+    room: Vec<u8>,
 }
 
 /// What becomes of a connection after an answer.
@@ -163,9 +163,10 @@ impl<D: Future> Connection<'_, D> {
     async fn write(&mut self, reply: Reply, terms: Terms) -> After {
         // What is left of a request would be taken for the next one's beginning.
         let close = !self.wire().is_body_read() || self.draining.has_begun();
-        let (mut writer, close) = reply.into_writer(terms, close);
+        let (mut writer, close) = reply.into_writer(terms, close, std::mem::take(&mut self.room));
         let mut stalled_at = None;
         let written = future::poll_fn(|cx| self.poll_write(cx, &mut writer, &mut stalled_at)).await;
+        self.room = writer.take_room();
         match written {
             Ok(()) if close => After::Close,
             // It may have been given up on while its answer was written.

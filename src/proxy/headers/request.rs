@@ -131,7 +131,7 @@ impl<'a> Host<'a> {
 
     fn say_ahead(&self, lines: &mut Lines) {
         if self.is_said {
-            lines.add("Host", self.name);
+            lines.put("Host", self.name);
         }
     }
 }
@@ -193,14 +193,14 @@ fn add_ours(lines: &mut Lines, host: &[u8], peer: &Peer, id: RequestId, received
     let mut text: SmallVec<[u8; 128]> = SmallVec::new();
     // Writing to memory does not fail.
     let _ = write!(text, "{ip}");
-    lines.add("X-Forwarded-For", &text);
-    lines.add("X-Forwarded-Proto", b"http");
-    lines.add("X-Forwarded-Host", host);
+    lines.put("X-Forwarded-For", &text);
+    lines.put("X-Forwarded-Host", host);
     write_forwarded(&mut text, ip, host);
-    lines.add("Forwarded", &text);
-    lines.add("X-Request-Id", &id.text());
-    lines.add("Outboard", env!("CARGO_PKG_VERSION").as_bytes());
-    lines.add("Via", via(received).as_bytes());
+    lines.put("Forwarded", &text);
+    lines.put("X-Request-Id", &id.text());
+    // Nothing but HTTP comes in yet, so this is the same for all.
+    lines.put_all(concat!("X-Forwarded-Proto: http\r\nOutboard: ", env!("CARGO_PKG_VERSION"), "\r\n"));
+    lines.put("Via", via(received).as_bytes());
 }
 
 /// Writes the value of `Forwarded` (RFC 7239 section 4): whatever is no token stands in quotes. `text`
