@@ -17,6 +17,8 @@ mod bell;
 mod entry;
 mod history;
 mod log;
+#[cfg(test)]
+mod model;
 mod moment;
 mod party;
 mod publication;
@@ -36,7 +38,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::task::{Context, Poll};
-use std::time::SystemTime;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -174,7 +175,7 @@ impl Broker {
         publication: Publication,
         behind: Option<(&Writer, OwnedSemaphorePermit)>,
     ) -> Result<Receipt, Refused> {
-        let (now, time) = (Moment::now(), SystemTime::now());
+        let (now, time) = (Moment::now(), moment::time());
         let mut log = self.shared.lock();
         let next = log.head + 1;
         let draft = log.prepare(publication, next, now, time)?;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -14,7 +14,7 @@ use super::disk::{Disk, Fault};
 use super::{Batch, Row, StoredEvent};
 use crate::broker::Shared;
 use crate::broker::log::Draft;
-use crate::broker::moment::Moment;
+use crate::broker::moment::{self, Moment};
 use crate::broker::publication::{Level, Publication, Receipt, Refused};
 use crate::channel::Channel;
 use crate::event::EventId;
@@ -67,7 +67,9 @@ impl Writer {
             last: 0,
             lossy: false,
         };
-        let thread = std::thread::Builder::new().name("log-writer".into()).spawn(move || thread.run())?;
+        let thread = std::thread::Builder::new()
+            .name("log-writer".into())
+            .spawn(moment::on_the_same_clock(move || thread.run()))?;
         Ok(Self { jobs, thread: Mutex::new(Some(thread)), writable })
     }
 
@@ -183,12 +185,13 @@ impl Thread {
 
     /// Checks and numbers what is to be published, as if all before it were in the log already.
     fn prepare(&self, jobs: Vec<Job>) -> (Batch, Vec<(Draft, oneshot::Sender<Outcome>)>) {
-        let (now, time) = (Moment::now(), SystemTime::now());
+        let (now, time) = (Moment::now(), moment::time());
         let mut batch = Batch::default();
         let mut drafts = Vec::with_capacity(jobs.len());
         let mut keys: HashMap<(Channel, Box<str>), EventId> = HashMap::new();
         let mut log = self.shared.lock();
         let mut next = log.head + 1;
+        let mut ends_some = false;
         batch.head = log.head;
         for job in jobs {
             match job {
@@ -207,7 +210,12 @@ impl Thread {
                     match draft {
                         Err(refused) => drop(answer.send(Err(refused))),
                         Ok(draft) => {
-                            if let Some(event) = log.stored(&draft) {
+                            if let Some(mut event) = log.stored(&draft) {
+                                // Those who are there now may be gone before it is published; then it
+                                // is better seen twice than by nobody.
+                                if ends_some {
+                                    event.handed = 0;
+                                }
                                 if let Some(key) = dedupe {
                                     let id = log.id_of(&draft);
                                     let names = event.channels.iter().cloned();
@@ -218,6 +226,7 @@ impl Thread {
                                 next += 1;
                             }
                             log.rows_after(&draft, &mut batch.rows);
+                            ends_some |= draft.close || !draft.disconnect.is_empty();
                             drafts.push((draft, answer));
                         }
                     }
