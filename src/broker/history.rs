@@ -23,6 +23,8 @@ pub(super) struct Record {
     /// The number of the newest event that has left the history although somebody may want it: a
     /// client that was at an earlier place has a gap.
     pub(super) trimmed: u64,
+    /// In which order they left.
+    pub(super) left: Left,
     /// Every event up to here was handed to some subscriber, or is gone.
     pub(super) seen: u64,
     /// The number of the newest event that was ever published here.
@@ -41,6 +43,46 @@ pub(super) struct Record {
     pub(super) selections: SmallVec<[SelectionId; 1]>,
     /// Who listens, by reader.
     counts: SmallVec<[Count; 2]>,
+}
+
+/// The events that have left a history, as far as they matter: of those that have left since some moment,
+/// the newest.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    /// How many there have been.
+    count: u64,
+    /// Each that is newer than all that left after it, with the count then. Events leave in their order
+    /// but for those with a `ttl`, so this is one, or a few.
+    newest: SmallVec<[(u64, u64); 1]>,
+}
+
+/// The most that are told apart; beyond, the oldest two count as the newer of them, and as having left
+/// when the later did.
+const MOST_LEFT: usize = 64;
+
+impl Left {
+    fn note(&mut self, sequence: u64) {
+        self.count += 1;
+        while self.newest.last().is_some_and(|&(_, other)| other <= sequence) {
+            self.newest.pop();
+        }
+        self.newest.push((self.count, sequence));
+        if self.newest.len() > MOST_LEFT {
+            let (_, newest) = self.newest.remove(0);
+            self.newest[0].1 = newest;
+        }
+    }
+
+    /// How many have left by now.
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The newest that has left since so many had; 0 if none has.
+    pub(super) fn since(&self, count: u64) -> u64 {
+        let left = self.newest.iter().find(|&&(at, _)| at > count);
+        left.map_or(0, |&(_, sequence)| sequence)
+    }
 }
 
 /// A reader's subscribers on a channel.
@@ -76,6 +118,7 @@ impl Record {
             events: VecDeque::new(),
             bytes: 0,
             trimmed,
+            left: Left::default(),
             seen: 0,
             last: 0,
             closed: false,
@@ -171,6 +214,9 @@ impl Record {
                 self.forget(&entry);
                 gone.push(entry);
             }
+            if self.trimmed < entry.sequence {
+                self.trimmed = 0;
+            }
         }
         self.remember(entry);
         self.bytes += entry.encoded.len();
@@ -216,7 +262,10 @@ impl Record {
         let before = self.bytes;
         let limits = self.terms.limits;
         while let Some(oldest) = self.events.front() {
-            let fits = self.events.len() <= limits.max_events
+            // On disk an event outlasts its time as a state while another channel holds it.
+            let is_stale = self.terms.keep == Keep::Latest && oldest.sequence <= self.trimmed;
+            let fits = !is_stale
+                && self.events.len() <= limits.max_events
                 && self.bytes <= limits.max_bytes
                 && now.since(oldest.born) < limits.max_age;
             if fits {
@@ -233,11 +282,21 @@ impl Record {
     /// Lets the oldest event leave for `gone`. Returns its bytes.
     pub(super) fn drop_oldest(&mut self, gone: &mut Vec<Arc<Entry>>) -> usize {
         let Some(entry) = self.events.pop_front() else { return 0 };
-        self.trimmed = self.trimmed.max(entry.sequence);
+        self.note_left(&entry);
         self.forget(&entry);
         let bytes = entry.encoded.len();
         gone.push(entry);
         bytes
+    }
+
+    fn note_left(&mut self, entry: &Entry) {
+        self.trimmed = self.trimmed.max(entry.sequence);
+        self.left.note(entry.sequence);
+    }
+
+    /// Whether a state that is kept alone has been replaced.
+    pub(super) fn has_replaced(&self, sequence: u64) -> bool {
+        self.terms.keep == Keep::Latest && sequence < self.last
     }
 
     fn expire(&mut self, now: Moment, gone: &mut Vec<Arc<Entry>>) {
@@ -247,7 +306,7 @@ impl Record {
         self.next_ttl = kept.iter().filter_map(|entry| entry.expires).min();
         self.events = kept;
         for entry in over {
-            self.trimmed = self.trimmed.max(entry.sequence);
+            self.note_left(&entry);
             self.forget(&entry);
             gone.push(entry);
         }

@@ -85,7 +85,7 @@ pub(super) struct Draft {
     channels: SmallVec<[Key; 1]>,
     pub(super) entry: Option<Entry>,
     pub(super) close: bool,
-    disconnect: Vec<Subject>,
+    pub(super) disconnect: Vec<Subject>,
     /// The id of the first try, if this is another: nothing is to be done.
     first: Option<EventId>,
 }
@@ -207,8 +207,9 @@ impl Log {
     /// The channels' keys; those that do not exist yet are made, all or none.
     pub(super) fn keys_of(&mut self, channels: &[Channel]) -> Result<SmallVec<[Key; 1]>, Refused> {
         let new = channels.iter().filter(|channel| !self.names.contains_key(*channel)).count();
-        while self.records.len() + new > self.settings.max_channels {
-            if !self.forget_longest_idle() {
+        // There may be more than are allowed, since they were configured to be fewer; these go on.
+        while new > 0 && self.records.len() + new > self.settings.max_channels {
+            if !self.forget_longest_idle(channels) {
                 return Err(Refused::TooManyChannels(self.settings.max_channels));
             }
         }
@@ -390,14 +391,20 @@ impl Log {
         record.idle = true;
         self.idle.push_back(key);
         if self.idle.len() > MOST_IDLE {
-            self.forget_longest_idle();
+            self.forget_longest_idle(&[]);
         }
     }
 
-    /// Forgets the channel that has been idle for longest; whether there was one.
-    fn forget_longest_idle(&mut self) -> bool {
-        while let Some(key) = self.idle.pop_front() {
+    /// Forgets the channel that has been idle for longest, but none that is `wanted` just now; whether
+    /// there was one.
+    fn forget_longest_idle(&mut self, wanted: &[Channel]) -> bool {
+        for _ in 0..self.idle.len() {
+            let Some(key) = self.idle.pop_front() else { return false };
             let Some(record) = self.records.get_mut(key) else { continue };
+            if wanted.contains(&record.name) {
+                self.idle.push_back(key);
+                continue;
+            }
             record.idle = false;
             if record.subscribers() > 0 || record.len() > 0 {
                 continue;
@@ -406,7 +413,7 @@ impl Log {
             if let Some(record) = self.records.remove(key) {
                 self.names.remove(&record.name);
                 if let Some(changes) = &mut self.changes {
-                    changes.forgotten.push(record.name);
+                    changes.forgotten.insert(record.name);
                 }
             }
             self.compact_heap();

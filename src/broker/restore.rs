@@ -22,7 +22,7 @@ pub(super) struct Changes {
     /// Channels of which more is known than their events tell.
     pub(super) dirty: HashSet<Key>,
     /// Channels that are known no more.
-    pub(super) forgotten: Vec<Channel>,
+    pub(super) forgotten: HashSet<Channel>,
 }
 
 impl Log {
@@ -40,13 +40,16 @@ impl Log {
 
     /// Adds the channels that a draft closes or opens.
     pub(super) fn rows_after(&self, draft: &Draft, rows: &mut Vec<(Channel, Row)>) {
-        if draft.is_duplicate() {
+        let changes_nothing = draft.entry.is_none() && !draft.close;
+        if draft.is_duplicate() || changes_nothing {
             return;
         }
         for name in &draft.names {
             let Some(record) = self.key(name).and_then(|key| self.records.get(key)) else { continue };
             let closed_before = rows.iter().rfind(|(other, _)| other == name).map(|(_, row)| row.closed);
-            if draft.close || closed_before.unwrap_or(record.closed) {
+            // What the disk says of a channel that was forgotten is not true of it now.
+            let is_back = self.changes.as_ref().is_some_and(|changes| changes.forgotten.contains(name));
+            if draft.close || is_back || closed_before.unwrap_or(record.closed) {
                 let row = Row { closed: draft.close, trimmed: record.trimmed, seen: record.seen };
                 rows.push((name.clone(), row));
             }
@@ -66,6 +69,7 @@ impl Log {
             batch.dead.push(sequence);
             dirty.extend(channels);
         }
+        dirty.extend(forgotten.iter().filter_map(|name| self.key(name)));
         for key in dirty {
             let Some(record) = self.records.get(key) else { continue };
             // What a publication of this batch says of the channel is newer.
@@ -74,9 +78,8 @@ impl Log {
                 batch.rows.push((record.name.clone(), row));
             }
         }
-        batch.forgotten_channels = forgotten;
         // A channel of the same name that is there again is not forgotten.
-        batch.forgotten_channels.retain(|name| self.key(name).is_none());
+        batch.forgotten_channels = forgotten.into_iter().filter(|name| self.key(name).is_none()).collect();
         batch.forgotten = self.forgotten;
     }
 

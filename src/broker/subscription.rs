@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use super::Broker;
 use super::entry::Entry;
+use super::history::Record;
 use super::log::Log;
 use super::moment::Moment;
 use super::party::{CountedAt, Party};
@@ -78,11 +79,20 @@ impl Subscription {
 struct Beginning {
     /// The log's head then.
     until: u64,
-    /// The newest event that was missing from the histories already: no fault of the subscriber,
-    /// and it was told if it had reason to expect it.
-    excused: u64,
-    /// For each channel the event up to which it is not wanted; empty if the cursor says it all.
-    floors: SmallVec<[u64; 4]>,
+    /// The time then.
+    at: Moment,
+    /// For each channel, how it was then.
+    channels: SmallVec<[ChannelThen; 2]>,
+}
+
+/// A channel as it was when a subscription began. What was missing from its history already is no fault
+/// of the subscriber, and it was told if it had reason to expect it.
+#[derive(Debug)]
+struct ChannelThen {
+    /// The event up to which it is not wanted, or gone.
+    floor: u64,
+    /// How many events had left its history.
+    left: u64,
 }
 
 /// Why a client cannot be given everything after its id.
@@ -174,7 +184,7 @@ impl Broker {
         let (selection, closes) = log.enter(keys, reader);
         let party =
             subject.map(|subject| log.join(subject, CountedAt { selection: &selection, reader, closes }));
-        let (cursor, beginning) = (start.cursor, log.begin(&selection.channels, start));
+        let (cursor, beginning) = log.begin(&selection.channels, &start, now);
         drop(log);
 
         let broker = Arc::clone(self);
@@ -193,6 +203,11 @@ struct Start {
 impl Start {
     fn at(cursor: u64) -> Self {
         Self { cursor, floors: SmallVec::new() }
+    }
+
+    /// The event up to which a channel is not wanted.
+    fn floor(&self, index: usize) -> u64 {
+        self.floors.get(index).copied().unwrap_or(self.cursor)
     }
 }
 
@@ -261,24 +276,37 @@ impl Log {
 
     /// Whether no event after this place has left these channels' histories.
     fn is_complete_after(&self, place: u64, keys: &[Key]) -> bool {
-        self.trimmed(keys) <= place
+        keys.iter().filter_map(|&key| self.records.get(key)).all(|record| record.trimmed <= place)
     }
 
-    /// The newest event that has left these channels' histories.
-    fn trimmed(&self, keys: &[Key]) -> u64 {
-        keys.iter().filter_map(|&key| self.records.get(key)).map(|record| record.trimmed).max().unwrap_or(0)
+    /// Whether the channels' histories hold everything that is still to come for a cursor.
+    fn is_complete_for(&self, cursor: u64, beginning: Option<&Beginning>, keys: &[Key]) -> bool {
+        let Some(beginning) = beginning else { return self.is_complete_after(cursor, keys) };
+        keys.iter().zip(&beginning.channels).all(|(&key, then)| {
+            let since = |record: &Record| record.trimmed <= cursor || record.left.since(then.left) <= cursor;
+            self.records.get(key).is_none_or(since)
+        })
     }
 
-    /// What has to be remembered of a beginning.
-    fn begin(&self, keys: &[Key], start: Start) -> Option<Box<Beginning>> {
-        let excused = self.trimmed(keys);
-        let differs = !start.floors.is_empty() || excused > start.cursor;
-        differs.then(|| Box::new(Beginning { until: self.head, excused, floors: start.floors }))
+    /// Where a subscription begins: right before what comes first; and what has to be remembered of it.
+    fn begin(&self, keys: &[Key], start: &Start, now: Moment) -> (u64, Option<Box<Beginning>>) {
+        let first = self.merge(keys, start.cursor, |index| start.floor(index), u64::MAX, 1).0;
+        let cursor = first.first().map_or(self.head, |entry| entry.sequence - 1).max(start.cursor);
+        if start.floors.is_empty() && self.is_complete_after(cursor, keys) {
+            return (cursor, None);
+        }
+        let then = |(index, &key): (usize, &Key)| {
+            let Some(record) = self.records.get(key) else { return ChannelThen { floor: 0, left: 0 } };
+            let gone = record.oldest().map_or(self.head, |entry| entry.sequence - 1);
+            ChannelThen { floor: start.floor(index).max(gone), left: record.left.count() }
+        };
+        let channels = keys.iter().enumerate().map(then).collect();
+        (cursor, Some(Box::new(Beginning { until: self.head, at: now, channels })))
     }
 
     fn is_over(&self, keys: &[Key], start: &Start) -> bool {
         let mut records = keys.iter().filter_map(|&key| self.records.get(key));
-        let waiting = || self.merge(keys, start.cursor, &start.floors, u64::MAX, 1).0;
+        let waiting = || self.merge(keys, start.cursor, |index| start.floor(index), u64::MAX, 1).0;
         records.all(|record| record.closed) && waiting().is_empty()
     }
 
@@ -286,7 +314,7 @@ impl Log {
     fn mark_seen(&mut self, keys: &[Key], start: &Start) {
         let head = self.head;
         for (index, &key) in keys.iter().enumerate() {
-            let from = start.floors.get(index).copied().unwrap_or(start.cursor);
+            let from = start.floor(index);
             let Some(record) = self.records.get_mut(key) else { continue };
             // Who begins later than what is unseen leaves it unseen.
             if from <= record.seen && record.seen < head {
@@ -355,9 +383,8 @@ impl Log {
 
     /// Whether the history has moved past a cursor, so that nothing can be read for it any more.
     pub(super) fn has_fallen(&self, subscription: &Subscription) -> bool {
-        let excused = subscription.beginning.as_ref().map_or(0, |beginning| beginning.excused);
         let cursor = subscription.cursor;
-        !self.is_complete_after(cursor.max(excused), &subscription.selection.channels)
+        !self.is_complete_for(cursor, subscription.beginning.as_deref(), &subscription.selection.channels)
             && self.recent.after(cursor, self.head).is_none()
     }
 
@@ -369,24 +396,16 @@ impl Log {
         if subscription.beginning.as_ref().is_some_and(|beginning| cursor >= beginning.until) {
             subscription.beginning = None;
         }
-        let (excused, floors) = match &subscription.beginning {
-            Some(beginning) => (beginning.excused, &beginning.floors[..]),
-            None => (0, &[][..]),
-        };
+        let beginning = subscription.beginning.as_deref();
 
-        let (entries, reached) = if self.is_complete_after(cursor.max(excused), keys) {
-            self.merge(keys, cursor, floors, up_to, limit)
+        let (entries, reached) = if self.is_complete_for(cursor, beginning, keys) {
+            let floor = |index: usize| beginning.map_or(0, |beginning| beginning.channels[index].floor);
+            self.merge(keys, cursor, floor, up_to, limit)
         } else {
             let Some(recent) = self.recent.after(cursor, self.head) else { return Read::Fallen };
-            let wanted = |entry: &&Arc<Entry>| {
-                keys.iter().enumerate().any(|(index, key)| {
-                    entry.channels.contains(key)
-                        && floors.get(index).is_none_or(|&floor| floor < entry.sequence)
-                })
-            };
             let entries: Vec<_> = recent
                 .take_while(|entry| entry.sequence <= up_to)
-                .filter(wanted)
+                .filter(|entry| self.is_wanted(entry, keys, beginning))
                 .take(limit)
                 .cloned()
                 .collect();
@@ -403,16 +422,33 @@ impl Log {
         }
     }
 
+    /// Whether a recent entry is for a subscription on these channels, whatever their histories hold.
+    fn is_wanted(&self, entry: &Entry, keys: &[Key], beginning: Option<&Beginning>) -> bool {
+        // What a `ttl` had taken out of the middle of a history.
+        let was_over = |then: &Beginning| {
+            entry.sequence <= then.until && entry.expires.is_some_and(|expires| expires <= then.at)
+        };
+        if beginning.is_some_and(was_over) {
+            return false;
+        }
+        keys.iter().enumerate().any(|(index, key)| {
+            entry.channels.contains(key)
+                && beginning.is_none_or(|beginning| beginning.channels[index].floor < entry.sequence)
+                && self.records.get(*key).is_none_or(|record| !record.has_replaced(entry.sequence))
+        })
+    }
+
     /// The next entries of several channels in the order of the log, each once, and how far that is.
+    /// `floor` says up to which event the channel at an index is not wanted.
     fn merge(
         &self,
         keys: &[Key],
         cursor: u64,
-        floors: &[u64],
+        floor: impl Fn(usize) -> u64,
         up_to: u64,
         limit: usize,
     ) -> (Vec<Arc<Entry>>, u64) {
-        let floor = |index: usize| floors.get(index).map_or(cursor, |floor| cursor.max(*floor));
+        let floor = |index: usize| floor(index).max(cursor);
         let mut sources: SmallVec<[_; 4]> = keys
             .iter()
             .enumerate()
@@ -441,7 +477,8 @@ impl Log {
     pub(super) fn skip(&self, subscription: &mut Subscription) -> Gap {
         let keys = &subscription.selection.channels;
         let gap = self.gap(keys, Reason::Slow, None, subscription.cursor);
-        subscription.beginning = self.begin(keys, Start::at(subscription.cursor));
+        let start = Start::at(subscription.cursor);
+        (subscription.cursor, subscription.beginning) = self.begin(keys, &start, Moment::now());
         gap
     }
 
@@ -451,7 +488,7 @@ impl Log {
         let text = |entry: &Arc<Entry>| self.id(entry).to_string().into();
         let oldest = records().filter_map(|record| record.oldest()).min_by_key(|entry| entry.sequence);
         let newest = records().filter_map(|record| record.newest()).max_by_key(|entry| entry.sequence);
-        let (next, _) = self.merge(keys, from, &[], u64::MAX, 1);
+        let (next, _) = self.merge(keys, from, |_| from, u64::MAX, 1);
         let resume = next.first().map_or(self.head, |entry| entry.sequence - 1);
         Gap {
             reason,
