@@ -231,12 +231,16 @@ impl Record {
             rare.own_ids.entry(id.clone()).or_default().push_back(entry.sequence);
         }
         if let Some(key) = &entry.dedupe {
-            let first = First { sequence: entry.sequence, own_id: entry.own_id.clone() };
-            self.rare.get_or_insert_default().dedupe.insert(key.clone(), first);
+            self.remember_key(key, First { sequence: entry.sequence, own_id: entry.own_id.clone() });
         }
         if let Some(expires) = entry.expires {
             self.next_ttl = Some(self.next_ttl.map_or(expires, |next| next.min(expires)));
         }
+    }
+
+    /// Remembers the first event published with a key.
+    pub(super) fn remember_key(&mut self, dedupe: &str, first: First) {
+        self.rare.get_or_insert_default().dedupe.insert(dedupe.into(), first);
     }
 
     /// Lets go of what is kept beside an event that leaves. Its `dedupe` key stays until
@@ -261,6 +265,10 @@ impl Record {
     pub(super) fn trim(&mut self, now: Moment, gone: &mut Vec<Arc<Entry>>) -> usize {
         let before = self.bytes;
         let limits = self.terms.limits;
+        // First, so that what is over pushes nothing out.
+        if self.next_ttl.is_some_and(|next| next <= now) {
+            self.expire(now, gone);
+        }
         while let Some(oldest) = self.events.front() {
             // On disk an event outlasts its time as a state while another channel holds it.
             let is_stale = self.terms.keep == Keep::Latest && oldest.sequence <= self.trimmed;
@@ -272,9 +280,6 @@ impl Record {
                 break;
             }
             self.drop_oldest(gone);
-        }
-        if self.next_ttl.is_some_and(|next| next <= now) {
-            self.expire(now, gone);
         }
         before - self.bytes
     }

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use smallvec::SmallVec;
 
 use super::entry::Entry;
-use super::history::Record;
+use super::history::{First, Record};
 use super::moment::Moment;
 use super::party::Party;
 use super::publication::{ChannelState, Kept, Level, Publication, Receipt, Refused};
@@ -29,7 +29,7 @@ use crate::subject::Subject;
 /// Channels without past and subscribers that are still known, so that a client that was there is
 /// told the truth about what it missed. Older ones are forgotten.
 const MOST_IDLE: usize = 10_000;
-/// Events whose `dedupe` keys are remembered although they have left the history.
+/// Events whose `dedupe` keys are remembered.
 const MOST_REMEMBERED: usize = 1 << 20;
 /// How many of these are looked at while publishers wait.
 const REMEMBERED_AT_ONCE: usize = 1024;
@@ -40,7 +40,7 @@ const SWEPT_AT_ONCE: usize = 2000;
 #[derive(Debug)]
 pub(super) struct Log {
     pub(super) epoch: Epoch,
-    settings: Settings,
+    pub(super) settings: Settings,
     /// The number of the newest event; 0 before the first.
     pub(super) head: u64,
     names: BTreeMap<Channel, Key>,
@@ -57,6 +57,8 @@ pub(super) struct Log {
     oldest: BinaryHeap<Reverse<(u64, Key)>>,
     /// Events with `dedupe` keys, the first to be looked at first.
     remembered: VecDeque<Remembered>,
+    /// About how many bytes the keys take that have outlived their events.
+    lingering: usize,
     pub(super) readers: Vec<Inbox>,
     /// Who was accepted for which subject.
     pub(super) parties: HashMap<Subject, Arc<Party>>,
@@ -125,6 +127,7 @@ impl Log {
             total: 0,
             oldest: BinaryHeap::new(),
             remembered: VecDeque::new(),
+            lingering: 0,
             readers: Vec::new(),
             parties: HashMap::new(),
             swept: 0,
@@ -294,15 +297,10 @@ impl Log {
             }
         }
         if let Some(dedupe) = &entry.dedupe {
-            self.remembered.push_back(Remembered {
-                due: now + self.settings.dedupe_window,
-                sequence: entry.sequence,
-                channels: entry.channels.clone(),
-                dedupe: dedupe.clone(),
-            });
+            self.remember(entry.sequence, entry.channels.clone(), dedupe.clone(), now);
         }
         self.recent.push(Arc::clone(entry));
-        self.trim_total(&mut gone);
+        self.trim_total(self.settings.total_bytes, &mut gone);
         self.note_gone(gone);
     }
 
@@ -310,19 +308,32 @@ impl Log {
     fn note_gone(&mut self, mut gone: Vec<Arc<Entry>>) {
         for entry in gone.drain(..) {
             let is_last = entry.holders.fetch_sub(1, Ordering::Relaxed) == 1;
-            // One with a key is needed until its key is forgotten.
-            if is_last && entry.dedupe.is_none() {
-                self.bury(entry.sequence, entry.channels.clone());
+            if !is_last {
+                continue;
+            }
+            self.lingering += entry.dedupe.as_ref().map_or(0, |key| bytes_of_key(key, &entry.channels));
+            if let Some(changes) = &mut self.changes {
+                changes.dead.push((entry.sequence, entry.channels.clone()));
+                changes.dead_bytes = changes.dead_bytes.saturating_add(entry.encoded.len());
             }
         }
         self.gone = gone;
     }
 
-    /// Nobody needs this event any more.
-    fn bury(&mut self, sequence: u64, channels: SmallVec<[Key; 1]>) {
-        if let Some(changes) = &mut self.changes {
-            changes.dead.push((sequence, channels));
+    fn remember(&mut self, sequence: u64, channels: SmallVec<[Key; 1]>, dedupe: Box<str>, now: Moment) {
+        let due = now + self.settings.dedupe_window;
+        self.remembered.push_back(Remembered { due, sequence, channels, dedupe });
+    }
+
+    /// Puts back the key of an event that has left the history.
+    pub(super) fn remember_key_of(&mut self, first: First, channels: SmallVec<[Key; 1]>, dedupe: Box<str>) {
+        for &key in &channels {
+            if let Some(record) = self.records.get_mut(key) {
+                record.remember_key(&dedupe, first.clone());
+            }
         }
+        self.lingering += bytes_of_key(&dedupe, &channels);
+        self.remember(first.sequence, channels, dedupe, Moment::now());
     }
 
     /// How many connections listen on any of these channels.
@@ -354,9 +365,18 @@ impl Log {
         readers
     }
 
-    /// Lets the oldest events of all go until their bytes are within the bound.
-    fn trim_total(&mut self, gone: &mut Vec<Arc<Entry>>) {
-        while self.total > self.settings.total_bytes {
+    /// Lets the oldest events of all go, a quarter of all bytes; how many went.
+    pub(super) fn shed(&mut self) -> usize {
+        let before = self.total;
+        let mut gone = std::mem::take(&mut self.gone);
+        self.trim_total(before - before / 4, &mut gone);
+        self.note_gone(gone);
+        before - self.total
+    }
+
+    /// Lets the oldest events of all go until their bytes are within a bound.
+    fn trim_total(&mut self, bound: usize, gone: &mut Vec<Arc<Entry>>) {
+        while self.total > bound {
             let Some(Reverse((sequence, key))) = self.oldest.pop() else { return };
             let Some(record) = self.records.get_mut(key) else { continue };
             record.in_heap = false;
@@ -432,7 +452,7 @@ impl Log {
     /// Forgets `dedupe` keys whose window is over and whose events are gone.
     fn forget_keys(&mut self, now: Moment) {
         for _ in 0..self.remembered.len().min(REMEMBERED_AT_ONCE) {
-            let many = self.remembered.len() > MOST_REMEMBERED;
+            let many = self.remembered.len() > MOST_REMEMBERED || self.lingering > self.settings.key_bytes();
             if !many && self.remembered.front().is_none_or(|event| event.due > now) {
                 return;
             }
@@ -448,7 +468,10 @@ impl Log {
                     record.forget_key(&event.dedupe, event.sequence);
                 }
             }
-            self.bury(event.sequence, event.channels);
+            self.lingering = self.lingering.saturating_sub(bytes_of_key(&event.dedupe, &event.channels));
+            if let Some(changes) = &mut self.changes {
+                changes.dead_keys.push(event.sequence);
+            }
         }
     }
 
@@ -515,4 +538,9 @@ impl Log {
             |entry: &Arc<Entry>| Kept { id: self.id(entry), event: entry.encoded.event(), time: entry.time };
         record.after(from).take(limit).map(kept).collect()
     }
+}
+
+/// About how many bytes a `dedupe` key takes, here and on disk.
+fn bytes_of_key(dedupe: &str, channels: &[Key]) -> usize {
+    96 + dedupe.len() + 32 * channels.len()
 }

@@ -13,6 +13,7 @@
 //! One mutex guards the log. A publish holds it for about a microsecond; a reader takes it once for
 //! all of its subscribers that are up to date, and in small portions for those that are not.
 
+mod away;
 mod bell;
 mod entry;
 mod history;
@@ -35,12 +36,14 @@ mod sync;
 mod tests;
 
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::task::{Context, Poll};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+pub use away::Waiting;
 pub use bell::Wake;
 pub use entry::Entry;
 pub use publication::{ChannelState, Kept, Level, Publication, Receipt, Refused};
@@ -51,6 +54,7 @@ pub use slots::Key;
 pub use store::OpenError;
 pub use subscription::{Gap, Read, Reason, Since, Subscribed, Subscription};
 
+use self::away::Away;
 use self::bell::Bell;
 use self::log::Log;
 use self::moment::Moment;
@@ -62,11 +66,15 @@ use crate::event::{Epoch, Position};
 
 /// The front door to the log.
 pub struct Broker {
-    epoch: Epoch,
+    /// Empty until the log is there.
+    epoch: OnceLock<Epoch>,
     shared: Arc<Shared>,
     /// Whether publications are seen only once they are on disk.
     stored: bool,
-    writer: Option<Writer>,
+    /// Empty if there is no disk, or none yet.
+    writer: OnceLock<Writer>,
+    /// If the log could not be opened at the start.
+    away: Option<Away>,
     /// What may wait for the writer, in KiB.
     room: Arc<Semaphore>,
 }
@@ -103,7 +111,7 @@ impl Future for Publishing {
     type Output = Result<Receipt, Refused>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let gone = || Err(Refused::Store("outboard is going down".into()));
+        let gone = || Err(going_down());
         match self.get_mut() {
             Self::Done(outcome) => Poll::Ready(outcome.take().unwrap_or_else(gone)),
             Self::Waiting(answer) => {
@@ -113,41 +121,82 @@ impl Future for Publishing {
     }
 }
 
+fn going_down() -> Refused {
+    Refused::Store("outboard is going down".into())
+}
+
 impl Broker {
     /// An empty log in memory.
     pub fn new(settings: Settings) -> Arc<Self> {
         Arc::new(Self::with(Log::new(settings), false, None))
     }
 
-    /// The log in its store: what was there before, or an empty one.
+    /// The log in its store: what was there before, or an empty one. With a disk that fails just now, a
+    /// log that takes nothing, and whose subscribers wait, until the disk is well.
     ///
     /// # Errors
-    /// When the store is a disk and cannot be used.
+    /// When the store is a disk and cannot be used, and waiting is no help: it is somebody else's, by its
+    /// lock, its rights or its format.
     pub fn open(settings: &Settings) -> Result<Arc<Self>, OpenError> {
         let Store::Disk(folder) = &settings.store else { return Ok(Self::new(settings.clone())) };
-        let (disk, log) = Disk::open(folder, settings)?;
+        match Disk::open_patiently(folder, settings) {
+            Ok((disk, log)) => Self::with_disk(disk, log, settings.stored),
+            Err(error) if error.may_pass() => Self::without_disk(&error, folder, settings),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn with_disk(disk: Disk, log: Log, stored: bool) -> Result<Arc<Self>, OpenError> {
         let path = disk.path().to_owned();
-        let mut broker = Self::with(log, settings.stored, None);
+        let broker = Self::with(log, stored, None);
         let writer = Writer::start(disk, Arc::clone(&broker.shared));
-        broker.writer = Some(writer.map_err(|cause| OpenError::Io { path, cause })?);
+        let _ = broker.writer.set(writer.map_err(|cause| OpenError::Io { path, cause })?);
         Ok(Arc::new(broker))
     }
 
-    fn with(log: Log, stored: bool, writer: Option<Writer>) -> Self {
+    fn without_disk(error: &OpenError, folder: &Path, settings: &Settings) -> Result<Arc<Self>, OpenError> {
+        let log = Log::new(settings.clone());
+        let broker = Arc::new(Self::with(log, settings.stored, Some(Away::new(error))));
+        if let Some(away) = &broker.away {
+            let started = away.start(folder.into(), settings.clone(), Arc::downgrade(&broker));
+            started.map_err(|cause| OpenError::Io { path: folder.into(), cause })?;
+        }
+        Ok(broker)
+    }
+
+    fn with(log: Log, stored: bool, away: Option<Away>) -> Self {
+        let epoch = OnceLock::new();
+        if away.is_none() {
+            let _ = epoch.set(log.epoch.clone());
+        }
         Self {
-            epoch: log.epoch.clone(),
+            epoch,
             shared: Arc::new(Shared { log: Mutex::new(log), bells: RwLock::default() }),
             stored,
-            writer,
+            writer: OnceLock::new(),
+            away,
             room: Arc::new(Semaphore::new(ROOM as usize)),
         }
+    }
+
+    /// Why there is no log yet, if that is so: it cannot be opened.
+    pub fn away(&self) -> Option<String> {
+        self.opening().map(Away::why)
+    }
+
+    fn opening(&self) -> Option<&Away> {
+        self.away.as_ref().filter(|_| self.writer.get().is_none())
     }
 
     /// Numbers, stores and announces a publication. It is done, or on its way, when this returns.
     /// Refused if too much is on its way already.
     pub fn publish(&self, publication: Publication) -> Publishing {
-        let Some(writer) = &self.writer else {
-            return Publishing::Done(Some(self.publish_now(publication, None)));
+        let Some(writer) = self.writer.get() else {
+            let outcome = match &self.away {
+                None => self.publish_now(publication, None),
+                Some(away) => Err(Refused::Store(away.why())),
+            };
+            return Publishing::Done(Some(outcome));
         };
         match Arc::clone(&self.room).try_acquire_many_owned(room_for(&publication)) {
             Ok(room) => self.hand_over(writer, publication, room),
@@ -198,14 +247,20 @@ impl Broker {
 
     /// Ends the log: what was handed over is written, nothing more is taken. Blocks until that is done.
     pub fn close(&self) {
-        if let Some(writer) = &self.writer {
+        if let Some(away) = &self.away {
+            away.close();
+        }
+        if let Some(writer) = self.writer.get() {
             writer.close();
         }
     }
 
     /// Whether publications can be taken at present.
     pub fn is_writable(&self) -> bool {
-        self.writer.as_ref().is_none_or(Writer::is_writable)
+        match self.writer.get() {
+            Some(writer) => writer.is_writable(),
+            None => self.away.is_none(),
+        }
     }
 
     /// The channel, if it exists.
@@ -249,9 +304,10 @@ impl Broker {
         Position { epoch: log.epoch.clone(), sequence: log.head }
     }
 
-    /// The word that all ids of this log begin with.
+    /// The word that all ids of this log begin with. Before the log is there, one that no id begins with.
     pub fn epoch(&self) -> &Epoch {
-        &self.epoch
+        static NONE: LazyLock<Epoch> = LazyLock::new(Epoch::random);
+        self.epoch.get().unwrap_or(&NONE)
     }
 
     /// Lets time pass: what is too old leaves. To be called every second.

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::entry::Entry;
+use super::history::First;
 use super::log::{Draft, Log};
 use super::moment::Moment;
 use super::slots::Key;
-use super::store::{Batch, Row, StoredEvent};
+use super::store::{Batch, Damaged, Row, StoredEvent, StoredKey};
 use crate::channel::Channel;
 use crate::event::encode::Encoded;
 use crate::event::{EventId, Position};
@@ -19,6 +20,10 @@ use crate::event::{EventId, Position};
 pub(super) struct Changes {
     /// Events that no channel holds any more, and the channels that did.
     pub(super) dead: Vec<(u64, SmallVec<[Key; 1]>)>,
+    /// How many bytes these had.
+    pub(super) dead_bytes: usize,
+    /// Events whose `dedupe` keys are forgotten.
+    pub(super) dead_keys: Vec<u64>,
     /// Channels of which more is known than their events tell.
     pub(super) dirty: HashSet<Key>,
     /// Channels that are known no more.
@@ -56,15 +61,21 @@ impl Log {
         }
     }
 
-    /// How many events are dead and not yet taken off the disk.
+    /// How many events and keys are dead and not yet taken off the disk.
     pub(super) fn dead(&self) -> usize {
-        self.changes.as_ref().map_or(0, |changes| changes.dead.len())
+        self.changes.as_ref().map_or(0, |changes| changes.dead.len() + changes.dead_keys.len())
+    }
+
+    /// How many bytes those events had.
+    pub(super) fn dead_bytes(&self) -> usize {
+        self.changes.as_ref().map_or(0, |changes| changes.dead_bytes)
     }
 
     /// Moves what the store has to be told into a batch.
     pub(super) fn take_changes(&mut self, batch: &mut Batch) {
         let Some(changes) = &mut self.changes else { return };
-        let Changes { dead, mut dirty, forgotten } = std::mem::take(changes);
+        let Changes { dead, dead_bytes: _, dead_keys, mut dirty, forgotten } = std::mem::take(changes);
+        batch.dead_keys = dead_keys;
         for (sequence, channels) in dead {
             batch.dead.push(sequence);
             dirty.extend(channels);
@@ -88,6 +99,9 @@ impl Log {
         let dirty: Vec<_> = batch.rows.iter().filter_map(|(name, _)| self.key(name)).collect();
         let Some(changes) = &mut self.changes else { return };
         changes.dead.extend(batch.dead.into_iter().map(|sequence| (sequence, SmallVec::new())));
+        // How many bytes they had is not known any more: they are taken off at the next occasion.
+        changes.dead_bytes = usize::MAX;
+        changes.dead_keys.extend(batch.dead_keys);
         changes.dirty.extend(dirty);
         changes.forgotten.extend(batch.forgotten_channels);
     }
@@ -104,10 +118,11 @@ impl Log {
         }
     }
 
-    /// Puts back an event; they come in the order of their numbers.
-    pub(super) fn restore(&mut self, event: StoredEvent) {
+    /// Puts back an event; they, and keys without events, come in the order of their numbers.
+    pub(super) fn restore(&mut self, event: StoredEvent) -> Result<(), Damaged> {
         let born = Moment::of(event.time);
-        let read = Encoded::of_block(&event.block);
+        let block = std::str::from_utf8(&event.block).map_err(|_| Damaged(event.sequence))?;
+        let read = Encoded::of_block(block);
         let own_id: Option<Box<str>> =
             if event.has_own_id { read.event().id().map(Into::into) } else { None };
         let encoded = match &own_id {
@@ -133,6 +148,14 @@ impl Log {
             readers: 0,
         };
         self.append(&Arc::new(entry), event.handed, Moment::now());
+        Ok(())
+    }
+
+    /// Puts back the key of an event that has left the history.
+    pub(super) fn restore_key(&mut self, key: StoredKey) {
+        let StoredKey { sequence, channels, dedupe, own_id } = key;
+        let channels = channels.iter().map(|channel| self.key_of(channel)).collect();
+        self.remember_key_of(First { sequence, own_id }, channels, dedupe);
     }
 
     /// Ends the restoring: what the store says of the whole.
@@ -152,7 +175,6 @@ impl Log {
 }
 
 fn stored(entry: &Entry, channels: Vec<Channel>, handed: u64) -> StoredEvent {
-    let block = String::from_utf8(entry.encoded.plain().to_vec()).unwrap_or_default();
     StoredEvent {
         sequence: entry.sequence,
         channels,
@@ -161,6 +183,6 @@ fn stored(entry: &Entry, channels: Vec<Channel>, handed: u64) -> StoredEvent {
         expires: entry.expires.map(|expires| entry.time + expires.since(entry.born)),
         has_own_id: entry.own_id.is_some(),
         dedupe: entry.dedupe.clone(),
-        block: block.into(),
+        block: entry.encoded.plain(),
     }
 }

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use crate::channel::Channel;
 
+/// Room for `dedupe` keys, however little is kept of events.
+const LEAST_KEY_BYTES: usize = 16 << 20;
+
 /// How much of a channel's past is kept.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
@@ -89,6 +92,12 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// The most bytes of `dedupe` keys that have outlived their events: within their window, as many as
+    /// a publisher writes, and that must not be more than fits beside the events.
+    pub(super) fn key_bytes(&self) -> usize {
+        self.total_bytes.max(LEAST_KEY_BYTES)
+    }
+
     /// What holds for this channel: what the first rule says that matches its name, else the limits
     /// of all.
     pub(super) fn of(&self, channel: &Channel) -> Terms {

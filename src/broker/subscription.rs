@@ -5,6 +5,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::Broker;
+use super::away::Waiting;
 use super::entry::Entry;
 use super::history::Record;
 use super::log::Log;
@@ -158,7 +159,8 @@ impl Broker {
     /// of whatever is published from now on, until `subject` is disconnected.
     ///
     /// # Errors
-    /// When a channel is new and there can be no more.
+    /// When a channel is new and there can be no more; when there is no log yet (see
+    /// [`Broker::wait_for_log`]).
     pub fn subscribe(
         self: &Arc<Self>,
         channels: &[Channel],
@@ -166,8 +168,34 @@ impl Broker {
         subject: Option<&Subject>,
         reader: ReaderId,
     ) -> Result<Subscribed, Refused> {
+        match self.away() {
+            Some(why) => Err(Refused::Store(why)),
+            None => self.subscribe_in(&mut self.lock(), channels, since, subject, reader),
+        }
+    }
+
+    /// If there is no log yet: a place among those who are put on their channels once it is there, before
+    /// anything is published.
+    pub fn wait_for_log(
+        &self,
+        channels: &[Channel],
+        since: Since<'_>,
+        subject: Option<&Subject>,
+        reader: ReaderId,
+    ) -> Option<Waiting> {
+        self.opening()?.wait(channels, since, subject, reader)
+    }
+
+    /// Puts a client on channels of the log, which is locked.
+    pub(super) fn subscribe_in(
+        self: &Arc<Self>,
+        log: &mut Log,
+        channels: &[Channel],
+        since: Since<'_>,
+        subject: Option<&Subject>,
+        reader: ReaderId,
+    ) -> Result<Subscribed, Refused> {
         let now = Moment::now();
-        let mut log = self.lock();
         let mut keys = log.keys_of(channels)?;
         keys.sort_unstable();
         keys.dedup();
@@ -185,7 +213,6 @@ impl Broker {
         let party =
             subject.map(|subject| log.join(subject, CountedAt { selection: &selection, reader, closes }));
         let (cursor, beginning) = log.begin(&selection.channels, &start, now);
-        drop(log);
 
         let broker = Arc::clone(self);
         let subscription = Subscription { broker, selection, reader, closes, party, cursor, beginning };

@@ -219,7 +219,7 @@ fn a_key_is_forgotten_with_its_window_and_its_event() {
 }
 
 #[test]
-fn an_event_with_a_key_leaves_the_store_though_its_channel_was_forgotten_first() {
+fn an_event_and_its_key_leave_the_store_though_their_channel_was_forgotten_first() {
     let store = Store::Disk("not opened here".into());
     let mut log =
         Log::new(Settings { store, max_channels: 1, dedupe_window: Duration::ZERO, ..Settings::default() });
@@ -233,7 +233,7 @@ fn an_event_with_a_key_leaves_the_store_though_its_channel_was_forgotten_first()
 
     log.sweep(Moment::now());
 
-    assert_eq!(log.dead(), 1);
+    assert_eq!(log.dead(), 2, "the event, and the key");
 }
 
 #[test]

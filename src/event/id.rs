@@ -37,6 +37,11 @@ impl Epoch {
         Self(word.into())
     }
 
+    /// Whether a text can be such a word, and stand in an id.
+    pub fn is_word(text: &str) -> bool {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    }
+
     /// The word.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -56,8 +61,7 @@ impl Position {
     /// Reads `EPOCH-SEQUENCE`; `None` if `token` is not of that form, as a publisher's own id may be.
     pub fn parse(token: &str) -> Option<Self> {
         let (epoch, sequence) = token.rsplit_once('-')?;
-        let plain = !epoch.is_empty()
-            && epoch.bytes().all(|b| b.is_ascii_alphanumeric())
+        let plain = Epoch::is_word(epoch)
             && !sequence.is_empty()
             && sequence.bytes().all(|b| b.is_ascii_digit())
             // One spelling per place: `007` is somebody else's id.

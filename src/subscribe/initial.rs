@@ -60,7 +60,8 @@ pub(super) async fn write(
     Ok(())
 }
 
-async fn write_in_time(socket: &mut Socket, bytes: &[u8], stall: Duration) -> io::Result<()> {
+/// Writes all of it, or fails after `stall`.
+pub(super) async fn write_in_time(socket: &mut Socket, bytes: &[u8], stall: Duration) -> io::Result<()> {
     tokio::time::timeout(stall, socket.write_all(bytes)).await.map_err(|_| io::ErrorKind::TimedOut)?
 }
 

@@ -16,6 +16,7 @@ mod pace;
 mod piece;
 mod slab;
 mod subscriber;
+mod waiting;
 mod wheel;
 mod worker;
 
@@ -29,6 +30,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, Version};
 use http_body::Body as _;
+use tokio::sync::watch;
 
 pub use self::end::End;
 use self::handle::{Command, Handle, Ticket};
@@ -38,7 +40,7 @@ use self::subscriber::{Extras, Held, Subscriber};
 use self::wheel::Tick;
 use self::worker::Worker;
 use crate::body::Body;
-use crate::broker::{Broker, Since, Subscribed};
+use crate::broker::{Broker, Gap, Since, Subscribed, Subscription, Waiting};
 use crate::channel::Channel;
 use crate::listen::Socket;
 use crate::listen::connection::{Answer, Takeover};
@@ -200,6 +202,38 @@ struct Inner {
     /// Which thread gets the next client.
     turn: AtomicUsize,
     seats: Arc<AtomicUsize>,
+    /// Whether it is time for those to end who are with no thread yet.
+    leaving: watch::Sender<bool>,
+}
+
+/// Where a client begins.
+enum Place {
+    /// In the log; also what it is told that has a gap.
+    InLog(Subscription, Option<Gap>),
+    /// There is no log yet.
+    Ahead(Waiting),
+}
+
+/// A client on its way into the log.
+struct Newcomer {
+    framed: bool,
+    keep_alive: Duration,
+    recheck: Option<Recheck>,
+    on_end: Option<OnEnd>,
+    seat: Seat,
+}
+
+impl Newcomer {
+    fn subscriber(self, socket: Held, subscription: Subscription, opening: Bytes) -> Box<Subscriber> {
+        let Self { framed, keep_alive, recheck, on_end, seat } = self;
+        let extras = Extras {
+            recheck: recheck.map(|recheck| (recheck, Tick::NEVER)),
+            on_end,
+            ends_at: None,
+            pace: Pace::of(&subscription.selection),
+        };
+        Box::new(Subscriber::new(socket, subscription, framed, opening, keep_alive, extras, seat))
+    }
 }
 
 /// A place among the clients; free again when dropped.
@@ -253,7 +287,8 @@ impl Streams {
             }
         });
         let (turn, seats) = (AtomicUsize::new(0), Arc::default());
-        Ok(Self(Arc::new(Inner { broker, settings, metrics, workers, turn, seats })))
+        let leaving = watch::Sender::new(false);
+        Ok(Self(Arc::new(Inner { broker, settings, metrics, workers, turn, seats, leaving })))
     }
 
     /// How many clients are held.
@@ -263,6 +298,7 @@ impl Streams {
 
     /// Ends all streams, so that their clients come back, to whoever answers then.
     pub fn drain(&self) {
+        self.0.leaving.send_replace(true);
         self.0.workers.iter().for_each(|worker| worker.ask(Command::Drain));
     }
 
@@ -272,8 +308,9 @@ impl Streams {
     }
 
     /// Decides how `ask` is answered, and counts the client as a subscriber from now on: with a
-    /// takeover that becomes its stream; with `204` when all its channels are closed and it has
-    /// seen all of them; or, when there is no room, with a `200` that asks it to come back.
+    /// takeover that becomes its stream (a silent one, as long as there is no log); with `204` when all its
+    /// channels are closed and it has seen all of them; or, when there is no room, with a `200` that asks
+    /// it to come back.
     pub fn open(&self, ask: Ask) -> Answer {
         let inner = &self.0;
         let Some(seat) = self.take_seat() else {
@@ -286,45 +323,61 @@ impl Streams {
         let turn = inner.turn.fetch_add(1, Ordering::Relaxed) % inner.workers.len();
         let since = Since { last_event_id: ask.last_event_id.as_deref(), replay: ask.replay };
         let (subject, reader) = (ask.subject.as_ref(), inner.workers[turn].reader);
-        let (subscription, gap) = match inner.broker.subscribe(&ask.channels, since, subject, reader) {
-            Ok(Subscribed::Open(subscription, gap)) => (subscription, gap),
-            Ok(Subscribed::Over) => {
-                if let Some(on_end) = ask.on_end {
-                    on_end.tell(End::Closed);
+        let place = match inner.broker.wait_for_log(&ask.channels, since, subject, reader) {
+            Some(waiting) => Place::Ahead(waiting),
+            None => match inner.broker.subscribe(&ask.channels, since, subject, reader) {
+                Ok(Subscribed::Open(subscription, gap)) => Place::InLog(subscription, gap),
+                Ok(Subscribed::Over) => {
+                    if let Some(on_end) = ask.on_end {
+                        on_end.tell(End::Closed);
+                    }
+                    return Answer::Response(no_content());
                 }
-                return Answer::Response(no_content());
-            }
-            Err(refused) => {
-                tracing::warn!(%refused, "a stream cannot be opened; the client is asked to come back");
-                return Answer::Response(self.come_back());
-            }
+                Err(refused) => {
+                    tracing::warn!(%refused, "a stream cannot be opened; the client is asked to come back");
+                    return Answer::Response(self.come_back());
+                }
+            },
         };
         inner.metrics.subscribed.add_one();
 
         let retry = ask.retry.unwrap_or_else(|| head::jittered(inner.settings.retry));
-        let opening = head::opening(ask.version, &ask.headers, retry, gap.as_ref());
-        let framed = head::has_chunks(ask.version);
-        let extras = Extras {
-            recheck: ask.recheck.map(|recheck| (recheck, Tick::NEVER)),
+        let gap = if let Place::InLog(_, gap) = &place { gap.as_ref() } else { None };
+        let opening = head::opening(ask.version, &ask.headers, retry, gap);
+        let newcomer = Newcomer {
+            framed: head::has_chunks(ask.version),
+            keep_alive: ask.keep_alive.unwrap_or(inner.settings.keep_alive),
+            recheck: ask.recheck,
             on_end: ask.on_end,
-            ends_at: None,
-            pace: Pace::of(&subscription.selection),
+            seat,
         };
-        let keep_alive = ask.keep_alive.unwrap_or(inner.settings.keep_alive);
-        let new = move |socket, opening| {
-            Box::new(Subscriber::new(socket, subscription, framed, opening, keep_alive, extras, seat))
-        };
-
-        let streams = self.clone();
         let initial = ask.initial.filter(|initial| !initial.0.is_end_stream());
+        match place {
+            Place::InLog(subscription, _) => self.take_over(subscription, turn, newcomer, opening, initial),
+            Place::Ahead(waiting) => self.hold_back(waiting, turn, newcomer, opening, initial),
+        }
+    }
+
+    fn take_over(
+        &self,
+        subscription: Subscription,
+        turn: usize,
+        newcomer: Newcomer,
+        opening: Bytes,
+        initial: Option<Initial>,
+    ) -> Answer {
+        let streams = self.clone();
         Answer::Takeover(Takeover(Box::new(move |socket, _read_ahead| match initial {
-            None => streams.adopt(turn, socket, |held| new(held, opening)),
+            None => streams.adopt(turn, socket, |held| newcomer.subscriber(held, subscription, opening)),
             Some(Initial(body)) => {
                 let stall = streams.0.settings.stall;
+                let (framed, keep_alive) = (newcomer.framed, newcomer.keep_alive);
                 tokio::spawn(async move {
                     let mut socket = socket;
                     match initial::write(&mut socket, &opening, body, framed, stall, keep_alive).await {
-                        Ok(()) => streams.adopt(turn, socket, |held| new(held, Bytes::new())),
+                        Ok(()) => streams.adopt(turn, socket, |held| {
+                            newcomer.subscriber(held, subscription, Bytes::new())
+                        }),
                         Err(error) => tracing::debug!(%error, "the client left during its initial events"),
                     }
                 });

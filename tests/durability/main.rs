@@ -12,6 +12,7 @@ mod checker;
 mod support;
 
 mod client;
+mod closing;
 mod damage;
 mod dice;
 mod faults;
@@ -25,3 +26,4 @@ mod readback;
 mod results;
 mod rig;
 mod shim;
+mod starting;

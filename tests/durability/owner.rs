@@ -8,6 +8,11 @@ use crate::checker::Said;
 use crate::publisher::publish_one;
 use crate::readback;
 use crate::rig::{Rig, Store};
+use crate::support::Request;
+use crate::support::folder::repository;
+
+/// The format after ours.
+const LATER: u64 = 3;
 
 #[test]
 fn a_second_process_on_the_same_store_ends_at_once_and_says_why() {
@@ -40,11 +45,11 @@ fn a_store_of_a_later_version_is_refused_and_left_as_it_is() {
     let database = Database::open(&file).unwrap();
     let step = database.begin_write().unwrap();
     let meta: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
-    step.open_table(meta).unwrap().insert("format", &2u64.to_le_bytes()[..]).unwrap();
+    step.open_table(meta).unwrap().insert("format", &LATER.to_le_bytes()[..]).unwrap();
     step.commit().unwrap();
     drop(database);
     let mark = rig.store().join("log.mark");
-    fs::write(&mark, with_format(2, fs::read(&mark).unwrap())).unwrap();
+    fs::write(&mark, with_format(LATER, fs::read(&mark).unwrap())).unwrap();
     let before = fs::read(&file).unwrap();
 
     let mut process = rig.spawn(&[]);
@@ -52,7 +57,7 @@ fn a_store_of_a_later_version_is_refused_and_left_as_it_is() {
 
     assert_eq!(status.code(), Some(1));
     let message =
-        format!("outboard: the log in {} has format 2, and this version knows 1 at most", file.display());
+        format!("outboard: the log in {} has format 3, and this version knows 2 at most", file.display());
     assert!(process.log().contains(&message), "{}", process.log());
     assert!(fs::read(&file).unwrap() == before, "not a byte is changed");
     assert_eq!(fs::read_dir(rig.store()).unwrap().count(), 2, "and nothing is put beside it");
@@ -95,4 +100,87 @@ fn a_key_and_a_close_are_known_after_a_kill_although_the_history_has_moved_on() 
     let mut stream = crate::support::outboard::subscribe(&rig.address, "/events?c=chat", None);
     assert_eq!(stream.data(), "last");
     assert_eq!(stream.next_or_end(), None, "the channel is closed still");
+}
+
+/// `format-1` is a store as its version left it when it was killed. In `news`, whose history has three
+/// events, were published: `one` (key `gone`, id `own-1`), `two` (key `held`), `three` (id `own-3`), `four`,
+/// and, with `chat`, `five` (key `both`); `last` closed `done`.
+#[test]
+fn a_store_of_format_1_is_taken_over_with_its_events_keys_and_closes() {
+    let rig = Rig::new(Store::Disk("stored")).with_history("max_events = 3\nmax_age = \"876000h\"");
+    fs::create_dir_all(rig.store()).unwrap();
+    for name in ["log.redb", "log.mark"] {
+        fs::copy(repository().join("tests/durability/format-1").join(name), rig.store().join(name)).unwrap();
+    }
+    let epoch = "svqb3w3p7v4d";
+    let id = |number: usize| format!("{epoch}-{number}");
+
+    // The second time it is of our format.
+    for _ in 0..2 {
+        let mut process = rig.start();
+
+        let held = readback::entries(&rig.socket(), "news");
+        let expected = [("own-3".into(), "three"), (id(4), "four"), (id(5), "five")];
+        assert_eq!(held, expected.map(|(id, data)| (id, data.to_owned())));
+        assert_eq!(readback::entries(&rig.socket(), "chat"), [(id(5), "five".into())]);
+        for (channel, key, first) in [
+            ("news", "gone", "own-1".into()),
+            ("news", "held", id(2)),
+            ("news", "both", id(5)),
+            ("chat", "both", id(5)),
+        ] {
+            let frame = format!("channel: {channel}\ndedupe: {key}\ndata: again\n\n");
+            let said = publish_one(&rig.socket(), &frame).unwrap();
+            let Said::Ok { id, duplicate, .. } = said else { panic!("{said:?}") };
+            assert_eq!((id, duplicate), (first, true), "`{key}` in {channel}");
+        }
+        let last = id(6);
+        let answer = Request::get("/events?c=done").header("Last-Event-ID", &last).send(&rig.address);
+        assert_eq!(answer.status, 204, "it is closed, and that client has seen all of it");
+        process.kill();
+    }
+    assert_eq!(fs::read_dir(rig.store()).unwrap().count(), 2, "nothing is set aside");
+}
+
+#[test]
+fn a_copy_of_the_file_and_its_mark_is_a_backup_and_the_file_alone_beside_a_later_mark_is_set_aside() {
+    let rig = Rig::new(Store::Disk("stored"));
+    let names = ["log.redb", "log.mark"];
+    let copy = |from: &std::path::Path, to: &std::path::Path, names: &[&str]| {
+        fs::create_dir_all(to).unwrap();
+        for name in names {
+            fs::copy(from.join(name), to.join(name)).unwrap();
+        }
+    };
+    let publish =
+        |data: &str| publish_one(&rig.socket(), &format!("channel: news\ndata: {data}\n\n")).unwrap();
+    let held = || -> Vec<String> {
+        readback::entries(&rig.socket(), "news").into_iter().map(|(_, data)| data).collect()
+    };
+    let (backup, later) = (rig.file("backup"), rig.file("later"));
+    let mut process = rig.start();
+    publish("one");
+    process.signal(rustix::process::Signal::TERM);
+    process.wait();
+    copy(rig.store(), &backup, &names);
+    let mut process = rig.start();
+    publish("two");
+    process.kill();
+    copy(rig.store(), &later, &names);
+
+    // The file alone would give out the number of `two` again.
+    copy(&backup, rig.store(), &names[..1]);
+    let mut process = rig.start();
+    assert!(held().is_empty());
+    assert!(process.log().contains("it was set aside"), "{}", process.log());
+    process.kill();
+
+    copy(&backup, rig.store(), &names);
+    let mut process = rig.start();
+    assert_eq!(held(), ["one"]);
+    process.kill();
+
+    copy(&later, rig.store(), &names);
+    let _process = rig.start();
+    assert_eq!(held(), ["one", "two"]);
 }

@@ -26,24 +26,25 @@ const CUTS: usize = 4;
 
 /// A program under load whose log is in a file system in a file.
 struct Powered {
-    rig: Rig,
-    load: Load,
+    // Dropped in this order, also when a test has failed: a folder in which something is mounted stays.
     process: crate::support::process::Process,
+    load: Load,
     _disk: Mounted,
+    rig: Rig,
 }
 
 impl Powered {
     fn start(dice: &mut Dice, syncs: bool) -> Self {
         let rig = Rig::new(Store::Disk("stored"));
-        let image = rig.file("disk.img");
+        let (image, point) = (rig.file("disk.img"), rig.file("disk"));
+        let rig = rig.with_store_in(&point.join("store"));
         image::make(&image);
-        let disk = Mounted::image(&image, &rig.file("disk"));
-        let rig = rig.with_store_in(&disk.path().join("store"));
+        let disk = Mounted::image(&image, &point);
         let variables = if syncs { Vec::new() } else { shim::without_sync(disk.path()) };
         let process = rig.spawn(&variables);
         let load = Load::start(&rig, dice);
         rig.wait_until_up(&process);
-        Self { rig, load, process, _disk: disk }
+        Self { process, load, _disk: disk, rig }
     }
 
     /// What was seen before the power went, and what the disk was found to hold afterwards.

@@ -28,6 +28,7 @@ pub(crate) struct Rig {
     store: Store,
     path: PathBuf,
     more: String,
+    keep_alive: &'static str,
     backend: Backend,
 }
 
@@ -36,7 +37,15 @@ impl Rig {
         let folder = folder::shared();
         let path = folder.path().join("store");
         let address = format!("127.0.0.1:{}", ports::free());
-        Self { folder, address, store, path, more: String::new(), backend: Backend::greeting() }
+        Self {
+            folder,
+            address,
+            store,
+            path,
+            more: String::new(),
+            keep_alive: "15s",
+            backend: Backend::greeting(),
+        }
     }
 
     /// With the store in this folder.
@@ -48,6 +57,12 @@ impl Rig {
     /// With other limits of the history than "keep everything".
     pub(crate) fn with_history(mut self, toml: &str) -> Self {
         self.more = toml.into();
+        self
+    }
+
+    /// With a sign of life on silent streams so often.
+    pub(crate) fn with_keep_alive(mut self, period: &'static str) -> Self {
+        self.keep_alive = period;
         self
     }
 
@@ -77,11 +92,12 @@ impl Rig {
         let limits = if self.more.is_empty() { limits } else { &self.more };
         format!(
             "listen = [\"{}\"]\n[backend]\nurl = \"{}\"\n[publish]\nsocket = {:?}\nmode = \"0666\"\n\
-             [history]\n{store}\n{limits}\n[stream]\nretry = \"100ms\"\n\
+             [history]\n{store}\n{limits}\n[stream]\nretry = \"100ms\"\nkeep_alive = \"{}\"\n\
              [[event_route]]\npath = \"/events\"\nchannels = [\"{{query.c}}\"]\nauth = \"none\"\nreplay = \"all\"\n",
             self.address,
             self.backend.url(),
             self.socket(),
+            self.keep_alive,
         )
     }
 

@@ -5,7 +5,10 @@
  *   OUTBOARD_SHIM_AT      which call fails, from 1 on; 0 for none
  *   OUTBOARD_SHIM_TIMES   how many fail from there on; 0 for all
  *   OUTBOARD_SHIM_ERROR   EIO, ENOSPC, SHORT (half of it is written, and so it says),
- *                         TORN (half of it is written, then EIO)
+ *                         TORN (half of it is written, then EIO), KILL (the process dies instead of the
+ *                         call), KILLED (it dies right after it)
+ *   OUTBOARD_SHIM_WHILE   a file: all calls fail as long as it is there, whatever AT says
+ *   OUTBOARD_SHIM_READS   if set, reads count and fail as well
  *   OUTBOARD_SHIM_LOG     gets a line for each call that failed
  *   OUTBOARD_SHIM_NOSYNC  if set, syncs do nothing and say that they did
  */
@@ -13,6 +16,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -65,29 +69,57 @@ static void note(long number, const char *call)
     }
 }
 
-/* Whether this call is one that fails; errno is set then. */
-static int fails(const char *call)
-{
-    long at = setting("OUTBOARD_SHIM_AT"), times = setting("OUTBOARD_SHIM_TIMES");
-    long number = atomic_fetch_add(&calls, 1) + 1;
-    if (at == 0 || number < at || (times != 0 && number >= at + times))
-        return 0;
-    note(number, call);
-    const char *error = getenv("OUTBOARD_SHIM_ERROR");
-    errno = error && strcmp(error, "ENOSPC") == 0 ? ENOSPC : EIO;
-    return 1;
-}
-
 static int is_error(const char *name)
 {
     const char *error = getenv("OUTBOARD_SHIM_ERROR");
     return error && strcmp(error, name) == 0;
 }
 
+/* Whether the thread's call is the last that the process makes. */
+static __thread int is_last;
+
+static long last(long result)
+{
+    if (is_last)
+        raise(SIGKILL);
+    return result;
+}
+
+static int is_turned_off(long number, long at, long times)
+{
+    const char *file = getenv("OUTBOARD_SHIM_WHILE");
+    if (file)
+        return access(file, F_OK) != 0;
+    return at == 0 || number < at || (times != 0 && number >= at + times);
+}
+
+/* Whether this call is one that fails; errno is set then. */
+static int fails(const char *call)
+{
+    int before = errno;
+    long at = setting("OUTBOARD_SHIM_AT"), times = setting("OUTBOARD_SHIM_TIMES");
+    long number = atomic_fetch_add(&calls, 1) + 1;
+    if (is_turned_off(number, at, times)) {
+        errno = before;
+        return 0;
+    }
+    note(number, call);
+    if (is_error("KILL"))
+        raise(SIGKILL);
+    if (is_error("KILLED")) {
+        is_last = 1;
+        errno = before;
+        return 0;
+    }
+    const char *error = getenv("OUTBOARD_SHIM_ERROR");
+    errno = error && strcmp(error, "ENOSPC") == 0 ? ENOSPC : EIO;
+    return 1;
+}
+
 /* How much of a failing write happens all the same, and what it says. */
 #define WRITE(call)                                             \
     if (!is_ours(fd) || !fails(name))                           \
-        return call(count);                                     \
+        return last(call(count));                               \
     if (is_error("SHORT"))                                      \
         return call(count > 1 ? count / 2 : count);             \
     if (is_error("TORN") && call(count / 2) >= 0)               \
@@ -121,6 +153,23 @@ ssize_t pwrite64(int fd, const void *bytes, size_t count, off64_t offset)
 #undef CALL
 }
 
+static int read_fails(int fd, const char *name)
+{
+    return getenv("OUTBOARD_SHIM_READS") && is_ours(fd) && fails(name);
+}
+
+ssize_t pread(int fd, void *bytes, size_t count, off_t offset)
+{
+    REAL("pread", ssize_t, int, void *, size_t, off_t);
+    return read_fails(fd, "pread") ? -1 : last(real(fd, bytes, count, offset));
+}
+
+ssize_t pread64(int fd, void *bytes, size_t count, off64_t offset)
+{
+    REAL("pread64", ssize_t, int, void *, size_t, off64_t);
+    return read_fails(fd, "pread64") ? -1 : last(real(fd, bytes, count, offset));
+}
+
 static int syncs(int fd, const char *name, int (*real)(int))
 {
     if (is_ours(fd)) {
@@ -129,7 +178,7 @@ static int syncs(int fd, const char *name, int (*real)(int))
         if (fails(name))
             return -1;
     }
-    return real(fd);
+    return last(real(fd));
 }
 
 int fsync(int fd)
@@ -147,19 +196,19 @@ int fdatasync(int fd)
 int ftruncate(int fd, off_t length)
 {
     REAL("ftruncate", int, int, off_t);
-    return is_ours(fd) && fails("ftruncate") ? -1 : real(fd, length);
+    return is_ours(fd) && fails("ftruncate") ? -1 : last(real(fd, length));
 }
 
 int ftruncate64(int fd, off64_t length)
 {
     REAL("ftruncate64", int, int, off64_t);
-    return is_ours(fd) && fails("ftruncate64") ? -1 : real(fd, length);
+    return is_ours(fd) && fails("ftruncate64") ? -1 : last(real(fd, length));
 }
 
 int rename(const char *from, const char *to)
 {
     REAL("rename", int, const char *, const char *);
-    return is_below(from) && fails("rename") ? -1 : real(from, to);
+    return is_below(from) && fails("rename") ? -1 : last(real(from, to));
 }
 
 #define MODE(flags)                                             \
@@ -175,26 +224,26 @@ int open(const char *path, int flags, ...)
 {
     REAL("open", int, const char *, int, ...);
     MODE(flags);
-    return is_below(path) && fails("open") ? -1 : real(path, flags, mode);
+    return is_below(path) && fails("open") ? -1 : last(real(path, flags, mode));
 }
 
 int open64(const char *path, int flags, ...)
 {
     REAL("open64", int, const char *, int, ...);
     MODE(flags);
-    return is_below(path) && fails("open64") ? -1 : real(path, flags, mode);
+    return is_below(path) && fails("open64") ? -1 : last(real(path, flags, mode));
 }
 
 int openat(int folder, const char *path, int flags, ...)
 {
     REAL("openat", int, int, const char *, int, ...);
     MODE(flags);
-    return is_below(path) && fails("openat") ? -1 : real(folder, path, flags, mode);
+    return is_below(path) && fails("openat") ? -1 : last(real(folder, path, flags, mode));
 }
 
 int openat64(int folder, const char *path, int flags, ...)
 {
     REAL("openat64", int, int, const char *, int, ...);
     MODE(flags);
-    return is_below(path) && fails("openat64") ? -1 : real(folder, path, flags, mode);
+    return is_below(path) && fails("openat64") ? -1 : last(real(folder, path, flags, mode));
 }

@@ -4,28 +4,29 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use tempfile::TempDir;
-
 use crate::support::folder::repository;
 
-/// The library; compiled once.
+/// The library; compiled once. It stays where cargo keeps what tests make: a static is never dropped, and
+/// so no folder of its own would ever be removed.
 pub(crate) fn library() -> &'static Path {
-    static BUILT: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
-    let (_, library) = BUILT.get_or_init(|| {
-        let folder = TempDir::with_prefix("outboard-shim-").unwrap();
-        let library = folder.path().join("shim.so");
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let library = folder.join("shim.so");
+        let new = folder.join(format!("shim-{}.so", std::process::id()));
         let source = repository().join("tests/durability/shim.c");
         let compiled = Command::new("cc")
             .args(["-shared", "-fPIC", "-O1", "-o"])
-            .arg(&library)
+            .arg(&new)
             .arg(source)
             .arg("-ldl")
             .output()
             .unwrap_or_else(|error| panic!("cannot run cc: {error}; `tests/run` installs it"));
         assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
-        (folder, library)
-    });
-    library
+        // At once, should another run be using the old one.
+        std::fs::rename(&new, &library).unwrap();
+        library
+    })
 }
 
 /// How a call fails.
@@ -37,6 +38,10 @@ pub(crate) enum Error {
     Short,
     /// Half of it is written, then an error.
     Torn,
+    /// The process dies instead.
+    Kill,
+    /// It happens, and then the process dies.
+    Killed,
 }
 
 impl Error {
@@ -46,6 +51,8 @@ impl Error {
             Self::NoSpace => "ENOSPC",
             Self::Short => "SHORT",
             Self::Torn => "TORN",
+            Self::Kill => "KILL",
+            Self::Killed => "KILLED",
         }
     }
 }
@@ -65,6 +72,16 @@ pub(crate) fn failing(
         ("OUTBOARD_SHIM_ERROR", error.name().into()),
         ("OUTBOARD_SHIM_LOG", log.to_str().unwrap().into()),
     ]);
+    variables
+}
+
+/// The variables that let all calls below `folder` fail, reads too if `reads`, as long as a file is there.
+pub(crate) fn failing_while(folder: &Path, file: &Path, reads: bool) -> Vec<(&'static str, String)> {
+    let mut variables = preload(folder);
+    variables.push(("OUTBOARD_SHIM_WHILE", file.to_str().unwrap().into()));
+    if reads {
+        variables.push(("OUTBOARD_SHIM_READS", "1".into()));
+    }
     variables
 }
 

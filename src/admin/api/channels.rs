@@ -21,13 +21,13 @@ impl Api {
     pub(super) fn channels(&self, head: &Parts) -> Result<Answer, Problem> {
         let query = Query::of(&head.uri, &["after", "limit", "match"])?;
         let matching = query.get("match").map(glob).transpose()?;
-        let channels = self.broker.channels(query.get("after"), matching.as_ref(), query.limit()?);
+        let channels = self.log()?.channels(query.get("after"), matching.as_ref(), query.limit()?);
         Ok(answer(StatusCode::OK, &channels))
     }
 
     /// One channel.
     pub(super) fn channel(&self, channel: &Channel) -> Result<Answer, Problem> {
-        match self.broker.channel(channel) {
+        match self.log()?.channel(channel) {
             Some(state) => Ok(answer(StatusCode::OK, &state)),
             None => Err(unknown(channel)),
         }

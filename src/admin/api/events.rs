@@ -42,7 +42,7 @@ impl Api {
             return self.follow(channel, head);
         }
         let query = Query::of(&head.uri, &["after", "limit"])?;
-        let Some(kept) = self.broker.history(&channel, query.get("after"), query.limit()?) else {
+        let Some(kept) = self.log()?.history(&channel, query.get("after"), query.limit()?) else {
             return Err(unknown(&channel));
         };
         let past: Vec<_> = kept.iter().map(Past::from).collect();

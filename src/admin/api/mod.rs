@@ -112,6 +112,18 @@ impl Api {
     }
 }
 
+impl Api {
+    /// The broker, if there is a log to read.
+    fn log(&self) -> Result<&Broker, Problem> {
+        match self.broker.away() {
+            None => Ok(&self.broker),
+            Some(why) => {
+                Err(Problem::refused(Code::Store, format!("there is no log to read at present: {why}")))
+            }
+        }
+    }
+}
+
 impl Resource {
     fn of(path: &str) -> Result<Self, Problem> {
         let nowhere = || Problem::NotFound(format!("there is nothing at `{path}`: {KNOWN}"));

@@ -155,3 +155,10 @@ fn what_came_right_after_a_close_is_unseen_after_a_restart_too() {
 
     assert_agrees(&on_disk(FREE, steps));
 }
+
+#[test]
+fn what_is_over_pushes_nothing_out() {
+    let short = Sent { ttl: Some(0), ..to(&[0]) };
+
+    assert_agrees(&in_memory(Rules { most: 1, ..FREE }, vec![publish(&[0]), Step::Publish(vec![short])]));
+}

@@ -155,20 +155,20 @@ impl Model {
         self.left[channel] = self.left[channel].max(number);
     }
 
-    /// Lets go of what is beyond a channel's limits, the oldest first, and of what has had its time.
+    /// Lets go of what has had its time, and then of what is beyond a channel's limits, the oldest first.
     fn trim(&mut self, channel: usize) {
+        for number in self.held[channel].clone() {
+            let event = &self.events[&number];
+            if event.sent.ttl.is_some_and(|ttl| event.born + ttl <= self.now) {
+                self.leave(channel, number);
+            }
+        }
         while let Some(&oldest) = self.held[channel].first()
             && (self.held[channel].len() > self.rules.most
                 || self.weight(&self.held[channel]) > self.rules.weight
                 || self.now - self.events[&oldest].born >= self.rules.age)
         {
             self.leave(channel, oldest);
-        }
-        for number in self.held[channel].clone() {
-            let event = &self.events[&number];
-            if event.sent.ttl.is_some_and(|ttl| event.born + ttl <= self.now) {
-                self.leave(channel, number);
-            }
         }
     }
 

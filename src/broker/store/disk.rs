@@ -4,15 +4,16 @@ use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use redb::{
-    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition,
-};
+use redb::{Builder, Database, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
 
+use super::fault::{Fault, OpenError};
 use super::file::Bounded;
 use super::mark::{self, Mark, Seen};
-use super::record::{Damaged, StoredEvent};
+use super::record::{StoredEvent, StoredKey};
 use super::{Batch, Row};
 use crate::broker::log::Log;
 use crate::broker::settings::Settings;
@@ -23,13 +24,18 @@ use crate::event::Epoch;
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 /// The events, by their numbers.
 const EVENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("events");
+/// What is known of events with a `dedupe` key, by their numbers, for as long as the key is.
+const KEYS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("keys");
 /// The channels that need more than their events to be known.
 const CHANNELS: TableDefinition<'_, &str, (bool, u64, u64)> = TableDefinition::new("channels");
 
-/// The format this version writes. A higher one is somebody else's.
-const FORMAT: u64 = 1;
+/// The format this version writes. A higher one is somebody else's. Format 1 had the keys in the rows of
+/// their events, which stayed for as long as the keys.
+pub(super) const FORMAT: u64 = 2;
 /// Under which the number of the last step stands in [`META`].
 const STEP: &str = "step";
+/// The least bound of the file's size, in bytes.
+const LEAST_BOUND: u64 = 144 << 20;
 /// The file's name.
 const FILE: &str = "log.redb";
 /// How long a disk that fails while the log is opened is left alone before each further try.
@@ -38,111 +44,13 @@ const PAUSES: [Duration; 3] =
 /// redb's page cache, in bytes: the store is written, hardly ever read.
 const CACHE: usize = 16 << 20;
 
-/// Why there is no store.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Somebody else has it.
-    #[error(
-        "the log in {0} is in use by another outboard; stop that one, or give this one its own `path` in [history]"
-    )]
-    InUse(PathBuf),
-    /// A later version wrote it.
-    #[error(
-        "the log in {path} has format {found}, and this version knows {FORMAT} at most; run the version that wrote it, or move the file away to begin anew"
-    )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its format.
-        found: u64,
-    },
-    /// The system does not give us the file.
-    #[error("cannot open the log in {path}: {cause}{}", hint(cause))]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        cause: io::Error,
-    },
-}
-
-fn hint(cause: &io::Error) -> &'static str {
-    match cause.kind() {
-        io::ErrorKind::PermissionDenied => "; the folder must belong to the user outboard runs as",
-        io::ErrorKind::NotADirectory => "; `path` in [history] names a folder",
-        io::ErrorKind::StorageFull => "; make room, or let `path` in [history] lead elsewhere",
-        _ => "",
-    }
-}
-
-/// Why a step of the store failed.
-#[derive(Debug, thiserror::Error)]
-pub(in crate::broker) enum Fault {
-    #[error(transparent)]
-    InUse(io::Error),
-    #[error("format {0}")]
-    Newer(u64),
-    #[error("{0}")]
-    Io(io::Error),
-    #[error("{0}")]
-    Damaged(String),
-}
-
-impl From<StorageError> for Fault {
-    fn from(error: StorageError) -> Self {
-        match error {
-            StorageError::Io(error) if error.kind() == io::ErrorKind::ResourceBusy => Self::InUse(error),
-            // Reading past the end of a file that was cut.
-            StorageError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                Self::Damaged("the file is cut off".into())
-            }
-            StorageError::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
-                Self::Damaged(error.to_string())
-            }
-            StorageError::Io(error) => Self::Io(error),
-            StorageError::PreviousIo => Self::Io(io::Error::other("an earlier write failed")),
-            other => Self::Damaged(other.to_string()),
-        }
-    }
-}
-
-impl From<DatabaseError> for Fault {
-    fn from(error: DatabaseError) -> Self {
-        match error {
-            DatabaseError::Storage(error) => error.into(),
-            DatabaseError::DatabaseAlreadyOpen => Self::InUse(io::ErrorKind::ResourceBusy.into()),
-            other => Self::Damaged(other.to_string()),
-        }
-    }
-}
-
-macro_rules! from_redb {
-    ($($error:ty),*) => {
-        $(impl From<$error> for Fault {
-            fn from(error: $error) -> Self {
-                match redb::Error::from(error) {
-                    redb::Error::Io(error) => StorageError::Io(error).into(),
-                    redb::Error::PreviousIo => StorageError::PreviousIo.into(),
-                    other => Self::Damaged(other.to_string()),
-                }
-            }
-        })*
-    };
-}
-
-from_redb!(redb::TransactionError, redb::TableError, redb::CommitError, redb::CompactionError);
-
-impl From<Damaged> for Fault {
-    fn from(error: Damaged) -> Self {
-        Self::Damaged(error.to_string())
-    }
-}
-
 /// The store on disk. Between a fault and [`Disk::reopen`] it is closed.
 #[derive(Debug)]
 pub(in crate::broker) struct Disk {
     path: PathBuf,
     most: u64,
+    /// Whether what is done now makes room, or is needed for it.
+    makes_room: Arc<AtomicBool>,
     /// Whether whatever is acknowledged is on disk.
     stored: bool,
     database: Option<Database>,
@@ -152,19 +60,49 @@ pub(in crate::broker) struct Disk {
     epoch: [u8; 12],
     /// Without one, damage to the last step goes unnoticed.
     mark: Option<Mark>,
+    /// The file, while it is made.
+    empty: Option<fs::File>,
 }
 
 impl Disk {
+    /// Opens the store; again, if the disk has a moment of weakness.
+    pub(in crate::broker) fn open_patiently(
+        folder: &Path,
+        settings: &Settings,
+    ) -> Result<(Self, Log), OpenError> {
+        for pause in PAUSES {
+            match Self::open(folder, settings) {
+                Err(error) if error.may_pass() => {
+                    tracing::warn!(%error, "trying again");
+                    std::thread::sleep(pause);
+                }
+                done => return done,
+            }
+        }
+        Self::open(folder, settings)
+    }
+
     /// Opens the store in `folder`, or makes one, and reads the log from it. A damaged file is set
     /// aside, and a new log with a new epoch takes its place.
     pub(in crate::broker) fn open(folder: &Path, settings: &Settings) -> Result<(Self, Log), OpenError> {
+        // Half of it is for events: four times what they have, for numbers and names take some room, pages
+        // are larger than what is in them, and what is replaced stays until the step is done; and a bit, for
+        // a file of 2^n MiB of pages is a bit larger than that.
+        let most = (settings.total_bytes as u64).saturating_mul(9).max(LEAST_BOUND);
+        Self::open_bounded(folder, settings, most)
+    }
+
+    /// The same, with a file of at most so many bytes.
+    pub(in crate::broker) fn open_bounded(
+        folder: &Path,
+        settings: &Settings,
+        most: u64,
+    ) -> Result<(Self, Log), OpenError> {
         let path = folder.join(FILE);
         let io = |cause| OpenError::Io { path: path.clone(), cause };
         fs::create_dir_all(folder).map_err(io)?;
-        // Copy-on-write needs room for what it replaces, and numbers and names take some.
-        let most = (settings.total_bytes as u64).saturating_mul(4).max(64 << 20);
         for last in [false, true] {
-            match Self::read_patiently(&path, most, settings) {
+            match Self::read(&path, most, settings) {
                 Ok(opened) => return Ok(opened),
                 Err(Fault::InUse(_)) => return Err(OpenError::InUse(path)),
                 Err(Fault::Newer(found)) => return Err(OpenError::Newer { path, found }),
@@ -184,44 +122,47 @@ impl Disk {
         unreachable!("the second try returns")
     }
 
-    /// Reads the log; again, if the disk has a moment of weakness, for without its log the whole site
-    /// would be down.
-    fn read_patiently(path: &Path, most: u64, settings: &Settings) -> Result<(Self, Log), Fault> {
-        for pause in PAUSES {
-            match Self::read(path, most, settings) {
-                Err(Fault::Io(error)) => {
-                    tracing::warn!(path = %path.display(), %error, "the log cannot be opened; trying again");
-                    std::thread::sleep(pause);
-                }
-                done => return done,
-            }
-        }
-        Self::read(path, most, settings)
-    }
-
     fn read(path: &Path, most: u64, settings: &Settings) -> Result<(Self, Log), Fault> {
         let before = mark::read(&path.with_extension("mark"));
         if let Some(newer) = before.as_ref().map(|before| before.format).filter(|&format| format > FORMAT) {
             return Err(Fault::Newer(newer));
         }
         let (path, stored) = (path.to_owned(), settings.stored);
-        let mut disk = Self { path, most, stored, database: None, step: 0, epoch: [0; 12], mark: None };
+        let mut disk = Self {
+            path,
+            most,
+            makes_room: Arc::new(AtomicBool::new(true)),
+            stored,
+            database: None,
+            step: 0,
+            epoch: [0; 12],
+            mark: None,
+            empty: None,
+        };
         // redb checks what it reads, but not everything it reads: a file that somebody else has
         // changed may trip it.
         let opened = catch_unwind(AssertUnwindSafe(|| {
             disk.connect()?;
             disk.load(settings, before.as_ref())
         }));
+        let opened = opened.unwrap_or_else(|_| Err(Fault::Damaged("its structure is broken".into())));
+        // Half a new store would be taken for a damaged one next time, and set aside, with each try.
+        let empty = disk.empty.take();
+        disk.makes_room.store(false, Ordering::Relaxed);
         match opened {
-            Ok(Ok(log)) => Ok((disk, log)),
-            Ok(Err(fault)) => Err(fault),
-            Err(_) => Err(Fault::Damaged("its structure is broken".into())),
+            Ok(log) => Ok((disk, log)),
+            Err(fault) => {
+                drop(disk);
+                let _ = empty.map(|file| file.set_len(0));
+                Err(fault)
+            }
         }
     }
 
     fn connect(&mut self) -> Result<&mut Database, Fault> {
-        let file =
-            Bounded::open(&self.path, self.most).map_err(|error| Fault::from(StorageError::Io(error)))?;
+        let file = Bounded::open(&self.path, self.most, &self.makes_room)
+            .map_err(|error| Fault::from(StorageError::Io(error)))?;
+        self.empty = file.if_empty();
         let mut database = Builder::new().set_cache_size(CACHE).create_with_backend(file)?;
         // Every page against its checksum: what a crash left is mended, what somebody changed found.
         database.check_integrity()?;
@@ -236,13 +177,15 @@ impl Disk {
         let setup = self.database()?.begin_write()?;
         let (epoch, step) = {
             let mut meta = setup.open_table(META)?;
-            setup.open_table(EVENTS)?;
+            let events = setup.open_table(EVENTS)?;
+            let mut keys = setup.open_table(KEYS)?;
             setup.open_table(CHANNELS)?;
-            let format = read_number(&meta, "format")?;
-            if let Some(newer) = format.filter(|&format| format > FORMAT) {
-                return Err(Fault::Newer(newer));
+            match read_number(&meta, "format")? {
+                Some(newer) if newer > FORMAT => return Err(Fault::Newer(newer)),
+                Some(1) => take_out_keys(&events, &mut keys)?,
+                _ => {}
             }
-            let epoch = meta.get("epoch")?.map(|word| String::from_utf8_lossy(word.value()).into_owned());
+            let epoch = meta.get("epoch")?.map(|word| read_epoch(word.value())).transpose()?;
             let step = read_number(&meta, STEP)?.unwrap_or(0);
             let is_of_this_log = |seen: &&Seen| epoch.as_deref().map(mark::word) == Some(seen.epoch);
             if let Some(seen) = before.filter(is_of_this_log).filter(|seen| seen.step > step) {
@@ -277,9 +220,25 @@ impl Disk {
             })
             .collect::<Result<Vec<_>, Fault>>()?;
         log.restore_channels(&rows, read_number(&meta, "forgotten")?.unwrap_or(0));
-        for event in read.open_table(EVENTS)?.iter()? {
+        let (events, keys) = (read.open_table(EVENTS)?, read.open_table(KEYS)?);
+        let mut keys = keys.iter()?.map(stored_key);
+        let mut key = keys.next().transpose()?;
+        for event in events.iter()? {
             let (sequence, bytes) = event?;
-            log.restore(StoredEvent::decode(sequence.value(), bytes.value())?);
+            let mut event = StoredEvent::decode(sequence.value(), bytes.value())?;
+            while let Some(older) = key.take_if(|key| key.sequence < event.sequence) {
+                log.restore_key(older);
+                key = keys.next().transpose()?;
+            }
+            if let Some(its) = key.take_if(|key| key.sequence == event.sequence) {
+                event.dedupe = Some(its.dedupe);
+                key = keys.next().transpose()?;
+            }
+            log.restore(event)?;
+        }
+        while let Some(left) = key.take() {
+            log.restore_key(left);
+            key = keys.next().transpose()?;
         }
         log.finish_restoring(&rows, read_number(&meta, "head")?.unwrap_or(0));
         Ok(log)
@@ -306,15 +265,42 @@ impl Disk {
         written
     }
 
+    /// Writes a batch that only takes away, for which the file may become larger than for others.
+    pub(in crate::broker) fn make_room(&mut self, batch: &Batch) -> Result<(), Fault> {
+        self.makes_room.store(true, Ordering::Relaxed);
+        let made = self.write(batch).and_then(|()| self.shrink());
+        self.makes_room.store(false, Ordering::Relaxed);
+        made.inspect_err(|_| self.database = None)
+    }
+
+    /// Brings a file back under the bound that holds for events. Not without need: room within the file is
+    /// what the next steps use.
+    fn shrink(&mut self) -> Result<(), Fault> {
+        let length = fs::metadata(&self.path).map_err(Fault::Io)?.len();
+        if length > self.most / 2
+            && let Some(database) = &mut self.database
+        {
+            database.compact()?;
+        }
+        Ok(())
+    }
+
     fn try_write(&self, batch: &Batch) -> Result<(), Fault> {
         let step = self.database()?.begin_write()?;
         {
             let mut events = step.open_table(EVENTS)?;
+            let mut keys = step.open_table(KEYS)?;
             for event in &batch.events {
                 events.insert(event.sequence, &event.encode()[..])?;
+                if let Some(key) = event.key() {
+                    keys.insert(event.sequence, &key.encode()[..])?;
+                }
             }
             for dead in &batch.dead {
                 events.remove(dead)?;
+            }
+            for dead in &batch.dead_keys {
+                keys.remove(dead)?;
             }
             if !batch.rows.is_empty() || !batch.forgotten_channels.is_empty() {
                 let mut channels = step.open_table(CHANNELS)?;
@@ -340,6 +326,7 @@ impl Disk {
     /// acknowledged: everything after `head`.
     pub(in crate::broker) fn reopen(&mut self, head: u64) -> Result<(), Fault> {
         self.database = None;
+        self.makes_room.store(true, Ordering::Relaxed);
         let (all_stored, last) = (self.stored, self.step);
         let opened = catch_unwind(AssertUnwindSafe(|| {
             let database = self.connect()?;
@@ -359,6 +346,7 @@ impl Disk {
                     )));
                 }
                 step.open_table(EVENTS)?.retain_in(head + 1.., |_, _| false)?;
+                step.open_table(KEYS)?.retain_in(head + 1.., |_, _| false)?;
                 meta.insert("head", &head.to_le_bytes()[..])?;
                 meta.insert(STEP, &(number + 1).to_le_bytes()[..])?;
                 number + 1
@@ -366,6 +354,9 @@ impl Disk {
             step.commit()?;
             Ok(number)
         }));
+        // A handle that is kept would keep the lock.
+        self.empty = None;
+        self.makes_room.store(false, Ordering::Relaxed);
         let opened = opened.unwrap_or_else(|_| Err(Fault::Damaged("its structure is broken".into())));
         opened.map(|number| self.took(number)).inspect_err(|_| self.database = None)
     }
@@ -399,6 +390,32 @@ fn read_number(
     bytes
         .map(|bytes| Some(u64::from_le_bytes(bytes)))
         .map_err(|_| Fault::Damaged(format!("`{key}` is no number")))
+}
+
+fn read_epoch(bytes: &[u8]) -> Result<String, Fault> {
+    let word = std::str::from_utf8(bytes).ok().filter(|word| Epoch::is_word(word));
+    word.map(Into::into).ok_or_else(|| Fault::Damaged("`epoch` is no word".into()))
+}
+
+fn stored_key(
+    row: Result<(redb::AccessGuard<'_, u64>, redb::AccessGuard<'_, &[u8]>), StorageError>,
+) -> Result<StoredKey, Fault> {
+    let (sequence, bytes) = row?;
+    Ok(StoredKey::decode(sequence.value(), bytes.value())?)
+}
+
+/// Gives the keys of a store of format 1 rows of their own. The events' rows keep them too, until they go.
+fn take_out_keys(
+    events: &impl ReadableTable<u64, &'static [u8]>,
+    keys: &mut redb::Table<'_, u64, &'static [u8]>,
+) -> Result<(), Fault> {
+    for event in events.iter()? {
+        let (sequence, bytes) = event?;
+        if let Some(key) = StoredEvent::decode(sequence.value(), bytes.value())?.key() {
+            keys.insert(key.sequence, &key.encode()[..])?;
+        }
+    }
+    Ok(())
 }
 
 /// Gives a damaged file another name, under which it can be looked at.

@@ -4,19 +4,28 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use redb::StorageBackend;
+
+/// What the tables of a larger file may take beside its pages.
+const SLACK: u64 = 1 << 20;
 
 /// A file for redb with a bound on its size.
 #[derive(Debug)]
 pub(super) struct Bounded {
     file: File,
     most: u64,
+    /// Whether what is done now makes room.
+    makes_room: Arc<AtomicBool>,
 }
 
 impl Bounded {
-    /// Opens or creates the file, for this process alone. `most` is its greatest size in bytes.
-    pub(super) fn open(path: &Path, most: u64) -> io::Result<Self> {
+    /// Opens or creates the file, for this process alone. `most` is its greatest size in bytes. Half of
+    /// that is for steps that add something: a step that takes things away needs room as well, and redb
+    /// makes a file twice as large or leaves it.
+    pub(super) fn open(path: &Path, most: u64, makes_room: &Arc<AtomicBool>) -> io::Result<Self> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -29,11 +38,17 @@ impl Bounded {
         match file.try_lock() {
             Ok(()) => {
                 forget_cached(&file)?;
-                Ok(Self { file, most })
+                Ok(Self { file, most, makes_room: Arc::clone(makes_room) })
             }
             Err(TryLockError::WouldBlock) => Err(io::ErrorKind::ResourceBusy.into()),
             Err(TryLockError::Error(error)) => Err(error),
         }
+    }
+
+    /// Another handle to the same file, under the same lock, if there is nothing in it yet.
+    pub(super) fn if_empty(&self) -> Option<File> {
+        let is_empty = self.file.metadata().is_ok_and(|file| file.len() == 0);
+        if is_empty { self.file.try_clone().ok() } else { None }
     }
 }
 
@@ -58,8 +73,18 @@ impl StorageBackend for Bounded {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        if len > self.most && len > self.len()? {
-            let text = format!("the store's file would grow beyond its bound of {} bytes", self.most);
+        let now = self.len()?;
+        let bound = if self.makes_room.load(Ordering::Relaxed) {
+            // It may have been made under a larger bound.
+            self.most.max(2 * now + SLACK)
+        } else {
+            self.most / 2
+        };
+        if len > bound && len > now {
+            let text = format!(
+                "the log's file has reached its bound of {} MiB, which follows from `total_bytes` in [history]",
+                bound >> 20
+            );
             return Err(io::Error::new(io::ErrorKind::StorageFull, text));
         }
         self.file.set_len(len)

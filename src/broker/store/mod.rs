@@ -11,6 +11,7 @@
 //! - after a failed write or sync the file is closed and opened anew before it is trusted again.
 
 pub(super) mod disk;
+mod fault;
 mod file;
 mod mark;
 mod record;
@@ -20,8 +21,8 @@ pub(super) mod writer;
 
 use crate::channel::Channel;
 
-pub use disk::OpenError;
-pub(super) use record::StoredEvent;
+pub use fault::OpenError;
+pub(super) use record::{Damaged, StoredEvent, StoredKey};
 
 /// What is kept of a channel beside its events.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -36,10 +37,12 @@ pub(super) struct Row {
 /// What changes on disk in one step.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    /// Events to be kept.
+    /// Events to be kept, and their keys.
     pub(super) events: Vec<StoredEvent>,
     /// Events that no channel holds any more.
     pub(super) dead: Vec<u64>,
+    /// Events whose `dedupe` keys are forgotten.
+    pub(super) dead_keys: Vec<u64>,
     /// Channels that are different now.
     pub(super) rows: Vec<(Channel, Row)>,
     /// Channels that are forgotten.
@@ -54,6 +57,7 @@ impl Batch {
     pub(super) fn is_empty(&self) -> bool {
         self.events.is_empty()
             && self.dead.is_empty()
+            && self.dead_keys.is_empty()
             && self.rows.is_empty()
             && self.forgotten_channels.is_empty()
     }

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::disk::{Disk, Fault};
+use super::disk::Disk;
+use super::fault::Fault;
 use super::{Batch, Row, StoredEvent};
 use crate::broker::Shared;
 use crate::broker::log::Draft;
@@ -58,13 +59,18 @@ impl Writer {
     pub(in crate::broker) fn start(disk: Disk, shared: Arc<Shared>) -> std::io::Result<Self> {
         let (jobs, waiting) = mpsc::channel();
         let writable = Arc::new(AtomicBool::new(true));
+        // A small file has no room for a large step.
+        let most_bytes = MOST_BYTES.min(shared.lock().settings.total_bytes / 4);
         let thread = Thread {
             disk,
             shared,
             waiting,
             writable: Arc::clone(&writable),
             failed: None,
+            is_crowded: false,
+            hurries: false,
             last: 0,
+            most_bytes,
             lossy: false,
         };
         let thread = std::thread::Builder::new()
@@ -108,8 +114,14 @@ struct Thread {
     writable: Arc<AtomicBool>,
     /// When the store failed last, if it has not been opened since.
     failed: Option<Instant>,
+    /// Whether the file has reached its bound.
+    is_crowded: bool,
+    /// Whether it is to be opened without a pause: the disk is well.
+    hurries: bool,
     /// How many publications the last step had.
     last: usize,
+    /// The most bytes in one step.
+    most_bytes: usize,
     /// Whether something that was acknowledged as accepted did not get to the disk.
     lossy: bool,
 }
@@ -149,7 +161,7 @@ impl Thread {
             Err(RecvTimeoutError::Disconnected) => step.closes = true,
         }
         let until = Instant::now() + GATHER;
-        while !step.is_full() {
+        while !step.is_full(self.most_bytes) {
             match self.waiting.try_recv() {
                 Ok(job) => step.add(job),
                 // As many as last time are there, or it is one publisher alone: no use in waiting.
@@ -239,7 +251,7 @@ impl Thread {
     /// Adds what has left the log, if it is much or if there is nothing else to do.
     fn tidy(&self, batch: &mut Batch, idle: bool) {
         let mut log = self.shared.lock();
-        if idle || log.dead() >= MANY_DEAD {
+        if idle || log.dead() >= MANY_DEAD || log.dead_bytes() >= self.most_bytes {
             log.take_changes(batch);
         }
     }
@@ -269,11 +281,11 @@ impl Thread {
     /// Opens a store that failed, if it was left alone for long enough.
     fn open_again(&mut self) -> Result<(), Refused> {
         let Some(failed) = self.failed else { return Ok(()) };
-        if failed.elapsed() < PAUSE {
+        if !std::mem::take(&mut self.hurries) && failed.elapsed() < PAUSE {
             return Err(Refused::Store("the log could not be written a moment ago".into()));
         }
         let head = self.shared.lock().head;
-        match self.disk.reopen(head) {
+        match self.disk.reopen(head).and_then(|()| self.make_room()) {
             Ok(()) => {
                 self.failed = None;
                 self.writable.store(true, Ordering::Relaxed);
@@ -287,9 +299,41 @@ impl Thread {
         }
     }
 
+    /// If the file has reached its bound: lets the oldest events go before their time, and takes off the disk
+    /// what has left the history.
+    fn make_room(&mut self) -> Result<(), Fault> {
+        if !self.is_crowded {
+            return Ok(());
+        }
+        let mut log = self.shared.lock();
+        let mut batch = Batch { head: log.head, ..Batch::default() };
+        let shed = log.shed();
+        log.take_changes(&mut batch);
+        drop(log);
+        if let Err(fault) = self.disk.make_room(&batch) {
+            self.shared.lock().put_back(batch);
+            return Err(fault);
+        }
+        self.is_crowded = false;
+        if shed > 0 {
+            tracing::warn!(
+                path = %self.disk.path().display(), bytes = shed,
+                "the log's file had reached its bound: the oldest events were let go before their time; keep \
+                 fewer of them, or raise `total_bytes` in [history]"
+            );
+        }
+        Ok(())
+    }
+
     fn fail(&mut self, fault: &Fault) -> Refused {
         self.failed = Some(Instant::now());
         self.writable.store(false, Ordering::Relaxed);
+        if fault.is_bound() {
+            self.is_crowded = true;
+            self.hurries = true;
+            tracing::warn!(path = %self.disk.path().display(), %fault, "room is made in the log");
+            return Refused::Store(format!("{fault}; room is being made"));
+        }
         tracing::error!(
             path = %self.disk.path().display(), %fault,
             "the log cannot be written: publishes are refused until it can; streams and the site go on. Is the disk full?"
@@ -308,8 +352,8 @@ impl Step {
         self.jobs.push(job);
     }
 
-    fn is_full(&self) -> bool {
-        self.closes || self.jobs.len() >= MOST || self.bytes >= MOST_BYTES
+    fn is_full(&self, most_bytes: usize) -> bool {
+        self.closes || self.jobs.len() >= MOST || self.bytes >= most_bytes
     }
 }
 

@@ -5,7 +5,7 @@ use super::*;
 impl Rig<'_> {
     /// Waits until everything that was published is written.
     pub(super) fn settle(&self) {
-        let Some(writer) = &self.broker.writer else { return };
+        let Some(writer) = self.broker.writer.get() else { return };
         let (answer, written) = oneshot::channel();
         let room = Arc::clone(&self.broker.room).try_acquire_many_owned(1).unwrap();
         writer.send(Job::Publish(Publication::default(), answer, room));

@@ -1,0 +1,143 @@
+//! The disk fails while the program starts: the site is up, streams wait, and nobody is told anything
+//! wrong of a log that has not been read.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use crate::checker::Said;
+use crate::client;
+use crate::image::Mounted;
+use crate::publisher::publish_one;
+use crate::rig::{Rig, Store};
+use crate::shim;
+use crate::support::outboard::subscribe;
+use crate::support::process::Process;
+use crate::support::{DEADLINE, Request, folder};
+
+/// A program whose disk fails as long as a file is there.
+struct Ill {
+    rig: Rig,
+    process: Process,
+    /// The ids of what was published before.
+    ids: Vec<String>,
+}
+
+fn publish(rig: &Rig, channel: &str, data: &str) -> Option<String> {
+    match publish_one(&rig.socket(), &format!("channel: {channel}\ndata: {data}\n\n")) {
+        Some(Said::Ok { id, .. }) => Some(id),
+        Some(Said::Error { code }) => {
+            assert_eq!(code, "store");
+            None
+        }
+        None => panic!("every publish is answered"),
+    }
+}
+
+impl Ill {
+    fn start(reads: bool) -> Self {
+        let rig = Rig::new(Store::Disk("stored")).with_keep_alive("1s");
+        let mut process = rig.start();
+        let ids = ["one", "two", "three"].map(|data| publish(&rig, "news", data).unwrap());
+        publish_one(&rig.socket(), "channel: chat\nclose:\ndata: last\n\n").unwrap();
+        process.kill();
+        let fault = rig.file("fault");
+        fs::write(&fault, "").unwrap();
+        let process = rig.spawn(&shim::failing_while(rig.store(), &fault, reads));
+        rig.wait_until_up(&process);
+        Self { rig, process, ids: ids.into() }
+    }
+
+    fn cure(&self) {
+        fs::remove_file(self.rig.file("fault")).unwrap();
+    }
+
+    fn publish_until_taken(&self, data: &str) -> String {
+        let begun = Instant::now();
+        loop {
+            if let Some(id) = publish(&self.rig, "news", data) {
+                return id;
+            }
+            assert!(begun.elapsed() < DEADLINE, "it does not recover:\n{}", self.process.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+#[test]
+fn the_site_is_up_streams_wait_and_go_on_where_they_were_once_the_disk_is_well() {
+    for reads in [false, true] {
+        let ill = Ill::start(reads);
+        let (rig, ids) = (&ill.rig, &ill.ids);
+
+        assert_eq!(Request::get("/").send(&rig.address).status, 200, "the site is up");
+        assert_eq!(publish(rig, "news", "too early"), None);
+        let mut known = subscribe(&rig.address, "/events?c=news", Some(&ids[0]));
+        let mut new = subscribe(&rig.address, "/events?c=news", None);
+        let mut foreign = subscribe(&rig.address, "/events?c=news", Some("abcdefghijkl-2"));
+        let mut over =
+            client::open(&rig.address, "/events?c=chat", Some(&ids[2].replace("-3", "-4"))).unwrap();
+        // The hint of its first bytes, then a sign of life.
+        new.read_until("\n:\n");
+        for path in ["/channels", "/channels/news", "/channels/news/events", "/readyz"] {
+            let answer = Request::get(path).send_to_socket(&rig.socket());
+            assert!(answer.status >= 500, "{path}: {} {}", answer.status, answer.text());
+        }
+        let log = ill.process.log();
+        let told = log.lines().filter(|line| line.contains("the log cannot be opened: until it can")).count();
+        assert_eq!(told, 1, "{log}");
+        assert!(log.contains(rig.store().join("log.redb").to_str().unwrap()), "{log}");
+
+        ill.cure();
+        let id = ill.publish_until_taken("four");
+
+        assert_eq!(id, ids[0].replace("-1", "-5"), "the same log goes on");
+        assert_eq!([known.data(), known.data(), known.data()], ["two", "three", "four"]);
+        assert_eq!([new.data(), new.data(), new.data(), new.data()], ["one", "two", "three", "four"]);
+        let gap = foreign.next();
+        assert_eq!(gap.name, "outboard.gap");
+        assert!(gap.data.contains("\"reason\":\"epoch\""), "{}", gap.data);
+        assert_eq!(foreign.data(), "one");
+        while let Some(events) = over.read() {
+            assert!(events.is_empty(), "it has seen all of it: {events:?}");
+        }
+        assert!(ill.process.log().contains("the log is open"), "{}", ill.process.log());
+    }
+}
+
+#[test]
+fn a_program_that_waits_for_its_log_ends_when_it_is_asked_to_and_ends_its_streams() {
+    let mut ill = Ill::start(true);
+    let mut stream = client::open(&ill.rig.address, "/events?c=news", Some(&ill.ids[2])).unwrap();
+
+    ill.process.signal(rustix::process::Signal::TERM);
+
+    while let Some(events) = stream.read() {
+        assert!(events.is_empty(), "{events:?}");
+    }
+    assert!(ill.process.wait().success(), "{}", ill.process.log());
+}
+
+#[test]
+fn a_store_for_which_there_is_no_room_is_made_when_there_is_and_leaves_nothing_else_behind() {
+    let folder = folder::shared();
+    let disk = Mounted::memory(1 << 20, &folder.path().join("disk"));
+    let rig = Rig::new(Store::Disk("stored")).with_store_in(&disk.path().join("store"));
+    let filler = disk.path().join("filler");
+    assert!(fs::write(&filler, vec![0; 2 << 20]).is_err(), "the disk is full");
+    let process = rig.spawn(&[]);
+    rig.wait_until_up(&process);
+    assert_eq!(publish(&rig, "news", "too early"), None);
+    assert!(process.log().contains("make room"), "{}", process.log());
+
+    fs::remove_file(filler).unwrap();
+    let begun = Instant::now();
+    while publish(&rig, "news", "one").is_none() {
+        assert!(begun.elapsed() < DEADLINE, "it does not recover:\n{}", process.log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+
+    let names = fs::read_dir(rig.store()).unwrap().map(|file| file.unwrap().file_name());
+    let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(names, ["log.mark", "log.redb"], "{}", process.log());
+}
