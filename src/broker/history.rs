@@ -10,6 +10,7 @@ use super::moment::Moment;
 use super::reader::ReaderId;
 use super::selection::SelectionId;
 use super::settings::{Keep, Terms};
+use super::slots::Key;
 use crate::channel::Channel;
 
 /// A channel as the log keeps it.
@@ -144,6 +145,13 @@ impl Record {
         self.events.front()
     }
 
+    /// The oldest event's number, which of its channels this one is, and this one's key.
+    pub(super) fn oldest_place(&self, key: Key) -> Option<(u64, usize, Key)> {
+        let oldest = self.events.front()?;
+        let index = oldest.channels.iter().position(|&other| other == key);
+        Some((oldest.sequence, index.unwrap_or(0), key))
+    }
+
     pub(super) fn newest(&self) -> Option<&Arc<Entry>> {
         self.events.back()
     }
@@ -198,9 +206,10 @@ impl Record {
     /// unless earlier ones still wait to be. Those, and it after them, are then for the next client
     /// that asks for what is unseen.
     pub(super) fn note_handed(&mut self, sequence: u64, handed: bool) {
-        let nothing_waits = self.seen.max(self.trimmed) >= self.last || self.terms.keep == Keep::Latest;
+        let is_seen = self.newest().is_none_or(|newest| newest.sequence <= self.seen);
+        let nothing_waits = is_seen || self.terms.keep == Keep::Latest;
         if nothing_waits && handed {
-            self.seen = sequence;
+            self.seen = self.seen.max(sequence);
         }
         self.last = sequence;
     }

@@ -53,8 +53,9 @@ pub(super) struct Log {
     pub(super) recent: Recent,
     /// Bytes in all histories.
     total: usize,
-    /// Each channel with a past, by its oldest event or an earlier place.
-    oldest: BinaryHeap<Reverse<(u64, Key)>>,
+    /// Each channel with a past, by its oldest event or an earlier place, and by which of that event's
+    /// channels it is: a restart finds the same order.
+    oldest: BinaryHeap<Reverse<(u64, usize, Key)>>,
     /// Events with `dedupe` keys, the first to be looked at first.
     remembered: VecDeque<Remembered>,
     /// About how many bytes the keys take that have outlived their events.
@@ -227,6 +228,11 @@ impl Log {
         // Whatever was forgotten may have been of a channel of this name.
         let key = self.records.insert(Record::new(channel.clone(), terms, self.forgotten));
         self.names.insert(channel.clone(), key);
+        if let Some(changes) = &mut self.changes
+            && self.forgotten > 0
+        {
+            changes.dirty.insert(key);
+        }
         key
     }
 
@@ -290,10 +296,10 @@ impl Log {
             record.note_handed(entry.sequence, handed >> index & 1 == 1);
             self.total = self.total.saturating_add_signed(record.push(entry, now, &mut gone));
             if !record.in_heap
-                && let Some(oldest) = record.oldest().map(|entry| entry.sequence)
+                && let Some(place) = record.oldest_place(key)
             {
                 record.in_heap = true;
-                self.oldest.push(Reverse((oldest, key)));
+                self.oldest.push(Reverse(place));
             }
         }
         if let Some(dedupe) = &entry.dedupe {
@@ -377,16 +383,16 @@ impl Log {
     /// Lets the oldest events of all go until their bytes are within a bound.
     fn trim_total(&mut self, bound: usize, gone: &mut Vec<Arc<Entry>>) {
         while self.total > bound {
-            let Some(Reverse((sequence, key))) = self.oldest.pop() else { return };
+            let Some(Reverse((sequence, _, key))) = self.oldest.pop() else { return };
             let Some(record) = self.records.get_mut(key) else { continue };
             record.in_heap = false;
             let Some(oldest) = record.oldest().map(|entry| entry.sequence) else { continue };
             if oldest == sequence {
                 self.total -= record.drop_oldest(gone);
             }
-            if let Some(oldest) = record.oldest().map(|entry| entry.sequence) {
+            if let Some(place) = record.oldest_place(key) {
                 record.in_heap = true;
-                self.oldest.push(Reverse((oldest, key)));
+                self.oldest.push(Reverse(place));
             }
             self.note_idle(key);
         }
@@ -445,7 +451,7 @@ impl Log {
     /// The heap may hold places of channels that are gone; not many more than there are channels.
     fn compact_heap(&mut self) {
         if self.oldest.len() > 2 * self.records.len() + 1024 {
-            self.oldest.retain(|Reverse((_, key))| self.records.get(*key).is_some());
+            self.oldest.retain(|Reverse((_, _, key))| self.records.get(*key).is_some());
         }
     }
 

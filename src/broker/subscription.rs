@@ -310,8 +310,9 @@ impl Log {
     fn is_complete_for(&self, cursor: u64, beginning: Option<&Beginning>, keys: &[Key]) -> bool {
         let Some(beginning) = beginning else { return self.is_complete_after(cursor, keys) };
         keys.iter().zip(&beginning.channels).all(|(&key, then)| {
-            let since = |record: &Record| record.trimmed <= cursor || record.left.since(then.left) <= cursor;
-            self.records.get(key).is_none_or(since)
+            let after = cursor.max(then.floor);
+            let is_there = |record: &Record| record.trimmed <= after || record.left.since(then.left) <= after;
+            self.records.get(key).is_none_or(is_there)
         })
     }
 
@@ -425,7 +426,8 @@ impl Log {
         }
         let beginning = subscription.beginning.as_deref();
 
-        let (entries, reached) = if self.is_complete_for(cursor, beginning, keys) {
+        // Who is to get no more misses nothing.
+        let (entries, reached) = if cursor >= up_to || self.is_complete_for(cursor, beginning, keys) {
             let floor = |index: usize| beginning.map_or(0, |beginning| beginning.channels[index].floor);
             self.merge(keys, cursor, floor, up_to, limit)
         } else {
@@ -503,10 +505,11 @@ impl Log {
     /// Moves a subscription that has fallen behind on to what is left; what to tell it.
     pub(super) fn skip(&self, subscription: &mut Subscription) -> Gap {
         let keys = &subscription.selection.channels;
-        let gap = self.gap(keys, Reason::Slow, None, subscription.cursor);
-        let start = Start::at(subscription.cursor);
+        // What was not wanted at first is not wanted now.
+        let then = subscription.beginning.iter().flat_map(|beginning| &beginning.channels);
+        let start = Start { cursor: subscription.cursor, floors: then.map(|then| then.floor).collect() };
         (subscription.cursor, subscription.beginning) = self.begin(keys, &start, Moment::now());
-        gap
+        self.gap(keys, Reason::Slow, None, subscription.cursor)
     }
 
     /// What to tell a client that does not get everything after `from`.

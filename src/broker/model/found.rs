@@ -162,3 +162,102 @@ fn what_is_over_pushes_nothing_out() {
 
     assert_agrees(&in_memory(Rules { most: 1, ..FREE }, vec![publish(&[0]), Step::Publish(vec![short])]));
 }
+
+#[test]
+fn who_has_all_up_to_the_close_is_not_cut_off_by_what_comes_and_goes_after_it() {
+    let close = Sent { event: false, ..closing(0) };
+    let short = Sent { ttl: Some(0), ..to(&[0]) };
+    let history = in_memory(FREE, vec![subscribe(&[0], Start::Live), Step::Publish(vec![close, short])]);
+
+    assert_eq!(run(&history, None).unwrap().fallen, 0);
+}
+
+#[test]
+fn who_wants_only_what_is_unseen_is_not_cut_off_by_what_was_seen() {
+    let steps = vec![
+        subscribe(&[0], Start::Live),
+        publish(&[STATE]),
+        publish(&[0]),
+        subscribe(&[0, STATE], Start::Unseen),
+        publish(&[0]),
+    ];
+    let history = in_memory(Rules { most: 1, ..FREE }, steps);
+
+    assert!(run(&history, None).is_ok_and(|tally| tally.fallen == 1), "only who is behind on it");
+}
+
+#[test]
+fn what_nobody_got_stays_unseen_though_something_newer_is_over() {
+    let short = Sent { ttl: Some(0), ..to(&[0]) };
+    let steps = vec![
+        publish(&[0]),
+        Step::Publish(vec![short.clone()]),
+        subscribe(&[0], Start::Live),
+        Step::Publish(vec![short]),
+        subscribe(&[0], Start::Unseen),
+    ];
+
+    assert_agrees(&in_memory(FREE, steps));
+}
+
+#[test]
+fn who_is_moved_on_gets_nothing_that_it_did_not_want() {
+    let steps = vec![
+        subscribe(&[0], Start::Live),
+        publish(&[1]),
+        publish(&[0]),
+        subscribe(&[0, 1], Start::Unseen),
+        publish(&[1]),
+        Step::Read { client: 1, portion: 1, skips: true },
+    ];
+
+    assert_agrees(&in_memory(Rules { most: 1, ..FREE }, steps));
+}
+
+#[test]
+fn what_leaves_for_want_of_room_is_the_same_after_a_restart() {
+    let heavy = |weight, channels: &[usize]| Step::Publish(vec![Sent { weight, ..to(channels) }]);
+    let named = Step::Publish(vec![Sent { event: false, ..to(&[3]) }]);
+    let steps = vec![named, heavy(2, &[2, 3]), heavy(3, &[0]), publish(&[3]), restart()];
+
+    assert_agrees(&on_disk(Rules { most: 1, total: 6, ..FREE }, steps));
+}
+
+#[test]
+fn what_came_with_a_close_and_is_gone_again_is_a_gap_after_a_restart() {
+    let steps = vec![
+        Step::Publish(vec![Sent { ttl: Some(0), ..closing(0) }]),
+        restart(),
+        subscribe(&[0], Start::After { epochs_ago: 0, number: 0 }),
+    ];
+    let history = History { stored: false, ..on_disk(FREE, steps) };
+
+    // It depends on what the writer finds waiting.
+    (0..20).for_each(|_| assert_agrees(&history));
+}
+
+#[test]
+fn a_channel_that_was_never_forgotten_is_no_gap_after_a_restart() {
+    let steps = vec![
+        publish(&[0]),
+        Step::Publish(vec![Sent { ttl: Some(0), ..to(&[1]) }]),
+        publish(&[2]),
+        restart(),
+        subscribe(&[0], Start::After { epochs_ago: 0, number: 1 }),
+    ];
+
+    assert_agrees(&History { max_channels: 2, ..on_disk(FREE, steps) });
+}
+
+#[test]
+fn what_had_left_before_it_was_written_is_not_back_after_a_restart() {
+    let heavy = |weight, channel| Sent { weight, ..to(&[channel]) };
+    let burst = Step::Publish(vec![heavy(2, 0), heavy(2, 3), heavy(3, 0)]);
+    let history = History {
+        stored: false,
+        ..on_disk(Rules { most: 1, total: 4, ..FREE }, vec![burst, publish(&[0]), restart()])
+    };
+
+    // It depends on what the writer finds waiting.
+    (0..40).for_each(|_| assert_agrees(&history));
+}

@@ -95,21 +95,15 @@ impl Model {
         self.held.iter().any(|held| held.contains(&number))
     }
 
-    /// Publishes; `listened` has the channels with subscribers. If two histories are equally long over
-    /// the total, `log_holds` says which of them the log has cut.
-    pub(super) fn publish(
-        &mut self,
-        sent: &Sent,
-        listened: &[usize],
-        log_holds: impl Fn(usize, u64) -> bool,
-    ) {
+    /// Publishes; `listened` has the channels with subscribers.
+    pub(super) fn publish(&mut self, sent: &Sent, listened: &[usize]) {
         if sent.event {
             self.head += 1;
             let handed = listened.iter().copied().collect();
             let event = Event { sent: sent.clone(), born: self.now, time: self.time, handed };
             for &channel in &sent.channels {
-                let last = self.on(channel).last().unwrap_or(0);
-                let nothing_waits = channel == STATE || last <= self.seen[channel].max(self.left[channel]);
+                let all_seen = self.held[channel].iter().all(|&number| number <= self.seen[channel]);
+                let nothing_waits = channel == STATE || all_seen;
                 if nothing_waits && listened.contains(&channel) {
                     self.seen[channel] = self.head;
                 }
@@ -130,10 +124,9 @@ impl Model {
             sent.channels.iter().for_each(|&channel| self.trim(channel));
             while self.held.iter().map(|held| self.weight(held)).sum::<usize>() > self.rules.total {
                 let oldest = self.held.iter().filter_map(|held| held.first()).min().copied().unwrap();
-                let mut holders: Vec<_> =
-                    (0..CHANNELS).filter(|&channel| self.held[channel].contains(&oldest)).collect();
-                holders.sort_by_key(|&channel| log_holds(channel, oldest));
-                self.leave(holders[0], oldest);
+                let mut channels = self.events[&oldest].sent.channels.iter();
+                let first = channels.find(|&&channel| self.held[channel].contains(&oldest)).unwrap();
+                self.leave(*first, oldest);
             }
         }
         if sent.close {
@@ -196,11 +189,10 @@ impl Model {
     /// What a client gets that begins here.
     pub(super) fn owed(&self, channels: &[usize], from: &Start) -> Owed {
         let all = || self.held_after(channels, 0);
-        let unseen = |channel: usize, number: &u64| channel == STATE || *number > self.seen[channel];
         let claim = |channel: usize, number: u64| match channel {
-            STATE => Claim::AsState,
-            _ if self.events[&number].handed.contains(&channel) => Claim::Perhaps,
-            _ => Claim::Sure,
+            STATE => Some(Claim::AsState),
+            _ if !self.events[&number].handed.contains(&channel) => Some(Claim::Sure),
+            _ => (number > self.seen[channel]).then_some(Claim::Perhaps),
         };
         let resume =
             |place| Owed { gap: self.gap(channels, place), events: self.held_after(channels, place) };
@@ -215,9 +207,11 @@ impl Model {
             Start::Unseen => {
                 let mut events = BTreeMap::new();
                 for &channel in channels {
-                    for &number in self.held[channel].iter().filter(|number| unseen(channel, number)) {
-                        let so_far = events.entry(number).or_insert(Claim::Perhaps);
-                        *so_far = claim(channel, number).max(*so_far);
+                    for &number in &self.held[channel] {
+                        if let Some(claim) = claim(channel, number) {
+                            let so_far = events.entry(number).or_insert(claim);
+                            *so_far = claim.max(*so_far);
+                        }
                     }
                 }
                 Owed { gap: None, events }

@@ -61,6 +61,7 @@ impl Writer {
         let writable = Arc::new(AtomicBool::new(true));
         // A small file has no room for a large step.
         let most_bytes = MOST_BYTES.min(shared.lock().settings.total_bytes / 4);
+        let written = shared.lock().head;
         let thread = Thread {
             disk,
             shared,
@@ -70,6 +71,7 @@ impl Writer {
             is_crowded: false,
             hurries: false,
             last: 0,
+            written,
             most_bytes,
             lossy: false,
         };
@@ -120,6 +122,8 @@ struct Thread {
     hurries: bool,
     /// How many publications the last step had.
     last: usize,
+    /// The newest event that is on disk, or in this step: later ones may have left the log already.
+    written: u64,
     /// The most bytes in one step.
     most_bytes: usize,
     /// Whether something that was acknowledged as accepted did not get to the disk.
@@ -182,6 +186,7 @@ impl Thread {
             return refuse(step.jobs, &refused);
         }
         let (mut batch, drafts) = self.prepare(step.jobs);
+        self.written = batch.events.last().map_or(self.written, |event| event.sequence);
         self.tidy(&mut batch, drafts.is_empty());
         if !batch.is_empty()
             && let Err(fault) = self.disk.write(&batch)
@@ -252,7 +257,7 @@ impl Thread {
     fn tidy(&self, batch: &mut Batch, idle: bool) {
         let mut log = self.shared.lock();
         if idle || log.dead() >= MANY_DEAD || log.dead_bytes() >= self.most_bytes {
-            log.take_changes(batch);
+            log.take_changes(batch, self.written);
         }
     }
 
@@ -308,7 +313,7 @@ impl Thread {
         let mut log = self.shared.lock();
         let mut batch = Batch { head: log.head, ..Batch::default() };
         let shed = log.shed();
-        log.take_changes(&mut batch);
+        log.take_changes(&mut batch, self.written);
         drop(log);
         if let Err(fault) = self.disk.make_room(&batch) {
             self.shared.lock().put_back(batch);

@@ -4,9 +4,8 @@ use super::*;
 
 impl Rig<'_> {
     pub(super) fn publish(&mut self, burst: &[Sent]) -> Verdict {
-        // What is decided between two of them can be told only from what is there after each.
-        let may_be_together =
-            self.model.rules.total == usize::MAX && self.history.max_channels >= MANY_CHANNELS;
+        // What is forgotten between two of them can be told only from what is there after each.
+        let may_be_together = self.history.max_channels >= MANY_CHANNELS;
         let size = if may_be_together { burst.len() } else { 1 };
         for burst in burst.chunks(size) {
             if burst.len() > 1 && self.folder.is_some() {
@@ -96,11 +95,7 @@ impl Rig<'_> {
             .collect();
         if sent.event {
             self.numbers.insert(label, number);
-            // Asked for only when they are published one by one.
-            let is_asked = self.model.rules.total < usize::MAX;
-            let held = |channel| if is_asked { self.held(channel) } else { Vec::new() };
-            let held: Vec<_> = (0..CHANNELS).map(held).collect();
-            self.model.publish(sent, &listened, |channel, number| held[channel].contains(&number));
+            self.model.publish(sent, &listened);
             ensure!(id.as_deref() == Some(&self.id(number)), "sequence: {id:?} after {before}");
             ensure!(
                 receipt.receivers == listening,
@@ -120,7 +115,7 @@ impl Rig<'_> {
             }
         } else {
             ensure!(id.is_none() && receipt.receivers == 0, "phantom: {receipt:?} without an event");
-            self.model.publish(sent, &listened, |_, _| false);
+            self.model.publish(sent, &listened);
         }
         let mut ended = 0;
         for client in &mut self.clients {

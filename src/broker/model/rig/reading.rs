@@ -148,14 +148,18 @@ impl Rig<'_> {
     /// A client was too slow: something it waits for is nowhere any more.
     pub(super) fn fall(&mut self, index: usize, skips: bool) -> Verdict {
         let client = &self.clients[index];
+        let wanted = client.channels.clone();
+        // Whether one of its channels does not hold an event any more.
         let has_left = |number: &u64| {
             let came_by = &self.model.events[number].sent.channels;
-            let mut channels = client.channels.iter().filter(|channel| came_by.contains(channel));
+            let mut channels = wanted.iter().filter(|channel| came_by.contains(channel));
             channels.any(|&channel| !self.model.held[channel].contains(number))
         };
-        let lost = client.owed.keys().find(|number| has_left(number));
+        // Of one whose end is set the log cannot tell what left before it from what left after.
+        let left_later = |until| client.channels.iter().any(|&channel| self.model.left[channel] > until);
+        let is_lost = client.owed.keys().any(has_left) || client.until.is_some_and(left_later);
         let recent = self.opened_at.max(self.model.head.saturating_sub(self.history.recent as u64));
-        ensure!(lost.is_some(), "false gap: cut off with {:?} before it", client.owed);
+        ensure!(is_lost, "false gap: cut off with {:?} before it", client.owed);
         ensure!(client.subscription.cursor < recent, "false gap: cut off, and all after {recent} is at hand");
         self.tally.fallen += 1;
         if !skips {
@@ -165,12 +169,15 @@ impl Rig<'_> {
         let client = &mut self.clients[index];
         let gap = self.broker.reading(0).skip(&mut client.subscription);
         let left = self.model.held_after(&client.channels, 0);
-        client.owed.retain(|number, _| left.contains_key(number));
-        client.owed.iter_mut().for_each(|(number, claim)| *claim = left[number].min(*claim));
+        let is_replaced = |number, claim| claim == Claim::AsState && self.model.is_replaced(number);
+        client.owed.retain(|number, claim| {
+            let may_be_lost = has_left(number) || is_replaced(*number, *claim);
+            *claim = if may_be_lost { Claim::Perhaps } else { *claim };
+            left.contains_key(number) && (*number > gap.resume.sequence || !may_be_lost)
+        });
         ensure!(gap.reason == Reason::Slow, "gap: {gap:?}");
         let owed = Owed { gap: None, events: client.owed.clone() };
-        let channels = client.channels.clone();
-        let seen = self.check_gap(&gap, &channels, None, &owed)?;
+        let seen = self.check_gap(&gap, &wanted, None, &owed)?;
         self.clients[index].seen = seen;
         Ok(())
     }

@@ -96,6 +96,11 @@ impl Rig<'_> {
             }
         }
         for (channel, held) in held.into_iter().enumerate() {
+            // Of a channel that is there for an event of several the disk does not know whether it was
+            // forgotten.
+            if held.iter().any(|number| self.model.events[number].sent.channels.len() > 1) {
+                self.model.begin(channel);
+            }
             self.model.adopt(channel, held);
             if killed {
                 // What clients were handed was not written yet; they may be handed it again.
