@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::log::Log;
+use super::moment;
 use super::publication::Refused;
 use super::reader::ReaderId;
 use super::settings::Settings;
@@ -109,7 +110,9 @@ impl Away {
     /// Starts the thread that tries to open the log for `broker`.
     pub(super) fn start(&self, folder: PathBuf, settings: Settings, broker: Weak<Broker>) -> io::Result<()> {
         let opener = Opener { shared: Arc::clone(&self.shared), folder, settings, broker };
-        let thread = std::thread::Builder::new().name("log-opener".into()).spawn(move || opener.run())?;
+        let thread = std::thread::Builder::new()
+            .name("log-opener".into())
+            .spawn(moment::on_the_same_clock(move || opener.run()))?;
         *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
         Ok(())
     }

@@ -11,6 +11,7 @@ use super::reader::ReaderId;
 use super::selection::SelectionId;
 use super::settings::{Keep, Terms};
 use crate::channel::Channel;
+use crate::slots::Key;
 
 /// A channel as the log keeps it.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(super) struct Record {
     /// The number of the newest event that has left the history although somebody may want it: a
     /// client that was at an earlier place has a gap.
     pub(super) trimmed: u64,
+    /// In which order they left.
+    pub(super) left: Left,
     /// Every event up to here was handed to some subscriber, or is gone.
     pub(super) seen: u64,
     /// The number of the newest event that was ever published here.
@@ -43,6 +46,46 @@ pub(super) struct Record {
     pub(super) selections: SmallVec<[SelectionId; 1]>,
     /// Who listens, by reader.
     counts: SmallVec<[Count; 2]>,
+}
+
+/// The events that have left a history, as far as they matter: of those that have left since some moment,
+/// the newest.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    /// How many there have been.
+    count: u64,
+    /// Each that is newer than all that left after it, with the count then. Events leave in their order
+    /// but for those with a `ttl`, so this is one, or a few.
+    newest: SmallVec<[(u64, u64); 1]>,
+}
+
+/// The most that are told apart; beyond, the oldest two count as the newer of them, and as having left
+/// when the later did.
+const MOST_LEFT: usize = 64;
+
+impl Left {
+    fn note(&mut self, sequence: u64) {
+        self.count += 1;
+        while self.newest.last().is_some_and(|&(_, other)| other <= sequence) {
+            self.newest.pop();
+        }
+        self.newest.push((self.count, sequence));
+        if self.newest.len() > MOST_LEFT {
+            let (_, newest) = self.newest.remove(0);
+            self.newest[0].1 = newest;
+        }
+    }
+
+    /// How many have left by now.
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The newest that has left since so many had; 0 if none has.
+    pub(super) fn since(&self, count: u64) -> u64 {
+        let left = self.newest.iter().find(|&&(at, _)| at > count);
+        left.map_or(0, |&(_, sequence)| sequence)
+    }
 }
 
 /// A reader's subscribers on a channel.
@@ -78,6 +121,7 @@ impl Record {
             events: VecDeque::new(),
             bytes: 0,
             trimmed,
+            left: Left::default(),
             seen: 0,
             last: 0,
             closed: false,
@@ -113,6 +157,13 @@ impl Record {
 
     pub(super) fn oldest(&self) -> Option<&Arc<Entry>> {
         self.events.front()
+    }
+
+    /// The oldest event's number, which of its channels this one is, and this one's key.
+    pub(super) fn oldest_place(&self, key: Key) -> Option<(u64, usize, Key)> {
+        let oldest = self.events.front()?;
+        let index = oldest.channels.iter().position(|&other| other == key);
+        Some((oldest.sequence, index.unwrap_or(0), key))
     }
 
     pub(super) fn newest(&self) -> Option<&Arc<Entry>> {
@@ -169,9 +220,10 @@ impl Record {
     /// unless earlier ones still wait to be. Those, and it after them, are then for the next client
     /// that asks for what is unseen.
     pub(super) fn note_handed(&mut self, sequence: u64, handed: bool) {
-        let nothing_waits = self.seen.max(self.trimmed) >= self.last || self.terms.keep == Keep::Latest;
+        let is_seen = self.newest().is_none_or(|newest| newest.sequence <= self.seen);
+        let nothing_waits = is_seen || self.terms.keep == Keep::Latest;
         if nothing_waits && handed {
-            self.seen = sequence;
+            self.seen = self.seen.max(sequence);
         }
         self.last = sequence;
     }
@@ -184,6 +236,9 @@ impl Record {
             while let Some(entry) = self.events.pop_front() {
                 self.forget(&entry);
                 gone.push(entry);
+            }
+            if self.trimmed < entry.sequence {
+                self.trimmed = 0;
             }
         }
         self.remember(entry);
@@ -234,8 +289,15 @@ impl Record {
     pub(super) fn trim(&mut self, now: Moment, gone: &mut Vec<Arc<Entry>>) -> usize {
         let before = self.bytes;
         let limits = self.terms.limits;
+        // First, so that what is over pushes nothing out.
+        if self.next_ttl.is_some_and(|next| next <= now) {
+            self.expire(now, gone);
+        }
         while let Some(oldest) = self.events.front() {
-            let fits = self.events.len() <= limits.max_events
+            // On disk an event outlasts its time as a state while another channel holds it.
+            let is_stale = self.terms.keep == Keep::Latest && oldest.sequence <= self.trimmed;
+            let fits = !is_stale
+                && self.events.len() <= limits.max_events
                 && self.bytes <= limits.max_bytes
                 && (now < self.fresh_until || now.since(oldest.born) < limits.max_age);
             if fits {
@@ -246,20 +308,27 @@ impl Record {
         if self.fresh_until <= now {
             self.look_at_oldest();
         }
-        if self.next_ttl.is_some_and(|next| next <= now) {
-            self.expire(now, gone);
-        }
         before - self.bytes
     }
 
     /// Lets the oldest event leave for `gone`. Returns its bytes.
     pub(super) fn drop_oldest(&mut self, gone: &mut Vec<Arc<Entry>>) -> usize {
         let Some(entry) = self.events.pop_front() else { return 0 };
-        self.trimmed = self.trimmed.max(entry.sequence);
+        self.note_left(&entry);
         self.forget(&entry);
         let bytes = entry.encoded.len();
         gone.push(entry);
         bytes
+    }
+
+    fn note_left(&mut self, entry: &Entry) {
+        self.trimmed = self.trimmed.max(entry.sequence);
+        self.left.note(entry.sequence);
+    }
+
+    /// Whether a state that is kept alone has been replaced.
+    pub(super) fn has_replaced(&self, sequence: u64) -> bool {
+        self.terms.keep == Keep::Latest && sequence < self.last
     }
 
     fn expire(&mut self, now: Moment, gone: &mut Vec<Arc<Entry>>) {
@@ -269,7 +338,7 @@ impl Record {
         self.next_ttl = kept.iter().filter_map(|entry| entry.expires).min();
         self.events = kept;
         for entry in over {
-            self.trimmed = self.trimmed.max(entry.sequence);
+            self.note_left(&entry);
             self.forget(&entry);
             gone.push(entry);
         }

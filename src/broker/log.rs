@@ -1,20 +1,23 @@
 //! The log itself: numbers events, keeps the channels' pasts within bounds, and answers reads.
 //! No locks, no waking: that is the broker's part.
 
+mod forget;
+mod overview;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
-use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
 use smallvec::SmallVec;
 
+use self::forget::Remembered;
 use super::entry::Entry;
-use super::history::{First, Record};
+use super::history::Record;
 use super::moment::Moment;
 use super::party::Party;
-use super::publication::{ChannelState, Kept, Level, Publication, Receipt, Refused};
+use super::publication::{Level, Publication, Receipt, Refused};
 use super::reader::Inbox;
 use super::recent::Recent;
 use super::restore::Changes;
@@ -25,16 +28,6 @@ use crate::event::encode::Encoded;
 use crate::event::{Epoch, Event, EventId, Position};
 use crate::slots::{Key, Slots};
 use crate::subject::Subject;
-
-/// Channels without past and subscribers that are still known, so that a client that was there is
-/// told the truth about what it missed. Older ones are forgotten.
-const MOST_IDLE: usize = 10_000;
-/// Events whose `dedupe` keys are remembered.
-const MOST_REMEMBERED: usize = 1 << 20;
-/// How many of these are looked at while publishers wait.
-const REMEMBERED_AT_ONCE: usize = 1024;
-/// How many channels one sweep looks at.
-const SWEPT_AT_ONCE: usize = 2000;
 
 /// Everything the broker knows, in one place and in one order.
 #[derive(Debug)]
@@ -53,8 +46,9 @@ pub(super) struct Log {
     pub(super) recent: Recent,
     /// Bytes in all histories.
     total: usize,
-    /// Each channel with a past, by its oldest event or an earlier place.
-    oldest: BinaryHeap<Reverse<(u64, Key)>>,
+    /// Each channel with a past, by its oldest event or an earlier place, and by which of that event's
+    /// channels it is: a restart finds the same order.
+    oldest: BinaryHeap<Reverse<(u64, usize, Key)>>,
     /// Events with `dedupe` keys, the first to be looked at first.
     remembered: VecDeque<Remembered>,
     /// About how many bytes the keys take that have outlived their events.
@@ -70,16 +64,6 @@ pub(super) struct Log {
     pub(super) changes: Option<Changes>,
 }
 
-/// An event with a `dedupe` key, without its bytes: the key outlives them.
-#[derive(Debug)]
-struct Remembered {
-    /// When to look whether the key can be forgotten.
-    due: Moment,
-    sequence: u64,
-    channels: SmallVec<[Key; 1]>,
-    dedupe: Box<str>,
-}
-
 /// A publication that has been checked and numbered, and is not in the log yet.
 #[derive(Debug)]
 pub(super) struct Draft {
@@ -87,7 +71,7 @@ pub(super) struct Draft {
     channels: SmallVec<[Key; 1]>,
     pub(super) entry: Option<Entry>,
     pub(super) close: bool,
-    disconnect: Vec<Subject>,
+    pub(super) disconnect: Vec<Subject>,
     /// The id of the first try, if this is another: nothing is to be done.
     first: Option<EventId>,
 }
@@ -214,8 +198,9 @@ impl Log {
             return Ok(keys);
         }
         let new = channels.iter().filter(|channel| !self.names.contains_key(*channel)).count();
-        while self.records.len() + new > self.settings.max_channels {
-            if !self.forget_longest_idle() {
+        // There may be more than are allowed, since they were configured to be fewer; these go on.
+        while new > 0 && self.records.len() + new > self.settings.max_channels {
+            if !self.forget_longest_idle(channels) {
                 return Err(Refused::TooManyChannels(self.settings.max_channels));
             }
         }
@@ -230,6 +215,11 @@ impl Log {
         // Whatever was forgotten may have been of a channel of this name.
         let key = self.records.insert(Record::new(channel.clone(), terms, self.forgotten));
         self.names.insert(channel.clone(), key);
+        if let Some(changes) = &mut self.changes
+            && self.forgotten > 0
+        {
+            changes.dirty.insert(key);
+        }
         key
     }
 
@@ -293,10 +283,10 @@ impl Log {
             record.note_handed(entry.sequence, handed >> index & 1 == 1);
             self.total = self.total.saturating_add_signed(record.push(entry, now, &mut gone));
             if !record.in_heap
-                && let Some(oldest) = record.oldest().map(|entry| entry.sequence)
+                && let Some(place) = record.oldest_place(key)
             {
                 record.in_heap = true;
-                self.oldest.push(Reverse((oldest, key)));
+                self.oldest.push(Reverse(place));
             }
         }
         if let Some(dedupe) = &entry.dedupe {
@@ -305,38 +295,6 @@ impl Log {
         self.recent.push(Arc::clone(entry));
         self.trim_total(self.settings.total_bytes, &mut gone);
         self.note_gone(gone);
-    }
-
-    /// Takes note of entries that have each left one history.
-    fn note_gone(&mut self, mut gone: Vec<Arc<Entry>>) {
-        for entry in gone.drain(..) {
-            let is_last = entry.holders.fetch_sub(1, Ordering::Relaxed) == 1;
-            if !is_last {
-                continue;
-            }
-            self.lingering += entry.dedupe.as_ref().map_or(0, |key| bytes_of_key(key, &entry.channels));
-            if let Some(changes) = &mut self.changes {
-                changes.dead.push((entry.sequence, entry.channels.clone()));
-                changes.dead_bytes = changes.dead_bytes.saturating_add(entry.encoded.len());
-            }
-        }
-        self.gone = gone;
-    }
-
-    fn remember(&mut self, sequence: u64, channels: SmallVec<[Key; 1]>, dedupe: Box<str>, now: Moment) {
-        let due = now + self.settings.dedupe_window;
-        self.remembered.push_back(Remembered { due, sequence, channels, dedupe });
-    }
-
-    /// Puts back the key of an event that has left the history.
-    pub(super) fn remember_key_of(&mut self, first: First, channels: SmallVec<[Key; 1]>, dedupe: Box<str>) {
-        for &key in &channels {
-            if let Some(record) = self.records.get_mut(key) {
-                record.remember_key(&dedupe, first.clone());
-            }
-        }
-        self.lingering += bytes_of_key(&dedupe, &channels);
-        self.remember(first.sequence, channels, dedupe, Moment::now());
     }
 
     /// How many connections listen on any of these channels.
@@ -368,122 +326,6 @@ impl Log {
         readers
     }
 
-    /// Lets the oldest events of all go, a quarter of all bytes; how many went.
-    pub(super) fn shed(&mut self) -> usize {
-        let before = self.total;
-        let mut gone = std::mem::take(&mut self.gone);
-        self.trim_total(before - before / 4, &mut gone);
-        self.note_gone(gone);
-        before - self.total
-    }
-
-    /// Lets the oldest events of all go until their bytes are within a bound.
-    fn trim_total(&mut self, bound: usize, gone: &mut Vec<Arc<Entry>>) {
-        while self.total > bound {
-            let Some(Reverse((sequence, key))) = self.oldest.pop() else { return };
-            let Some(record) = self.records.get_mut(key) else { continue };
-            record.in_heap = false;
-            let Some(oldest) = record.oldest().map(|entry| entry.sequence) else { continue };
-            if oldest == sequence {
-                self.total -= record.drop_oldest(gone);
-            }
-            if let Some(oldest) = record.oldest().map(|entry| entry.sequence) {
-                record.in_heap = true;
-                self.oldest.push(Reverse((oldest, key)));
-            }
-            self.note_idle(key);
-        }
-    }
-
-    /// Brings a channel's past up to date with the clock.
-    pub(super) fn refresh(&mut self, key: Key, now: Moment) -> Option<&mut Record> {
-        let mut gone = std::mem::take(&mut self.gone);
-        if let Some(record) = self.records.get_mut(key) {
-            self.total -= record.trim(now, &mut gone);
-        }
-        self.note_gone(gone);
-        self.records.get_mut(key)
-    }
-
-    /// If nothing is left of a channel and nobody listens, it may be forgotten some day.
-    pub(super) fn note_idle(&mut self, key: Key) {
-        let Some(record) = self.records.get_mut(key) else { return };
-        if record.idle || record.subscribers() > 0 || record.len() > 0 {
-            return;
-        }
-        record.idle = true;
-        self.idle.push_back(key);
-        if self.idle.len() > MOST_IDLE {
-            self.forget_longest_idle();
-        }
-    }
-
-    /// Forgets the channel that has been idle for longest; whether there was one.
-    fn forget_longest_idle(&mut self) -> bool {
-        while let Some(key) = self.idle.pop_front() {
-            let Some(record) = self.records.get_mut(key) else { continue };
-            record.idle = false;
-            if record.subscribers() > 0 || record.len() > 0 {
-                continue;
-            }
-            self.forgotten = self.forgotten.max(record.trimmed);
-            if let Some(record) = self.records.remove(key) {
-                self.names.remove(&record.name);
-                if let Some(changes) = &mut self.changes {
-                    changes.forgotten.push(record.name);
-                }
-            }
-            self.compact_heap();
-            return true;
-        }
-        false
-    }
-
-    /// The heap may hold places of channels that are gone; not many more than there are channels.
-    fn compact_heap(&mut self) {
-        if self.oldest.len() > 2 * self.records.len() + 1024 {
-            self.oldest.retain(|Reverse((_, key))| self.records.get(*key).is_some());
-        }
-    }
-
-    /// Forgets `dedupe` keys whose window is over and whose events are gone.
-    fn forget_keys(&mut self, now: Moment) {
-        for _ in 0..self.remembered.len().min(REMEMBERED_AT_ONCE) {
-            let many = self.remembered.len() > MOST_REMEMBERED || self.lingering > self.settings.key_bytes();
-            if !many && self.remembered.front().is_none_or(|event| event.due > now) {
-                return;
-            }
-            let Some(mut event) = self.remembered.pop_front() else { return };
-            let holds = |&key| self.records.get(key).is_some_and(|record| record.holds(event.sequence));
-            if event.channels.iter().any(holds) {
-                event.due = now + self.settings.dedupe_window;
-                self.remembered.push_back(event);
-                continue;
-            }
-            for &key in &event.channels {
-                if let Some(record) = self.records.get_mut(key) {
-                    record.forget_key(&event.dedupe, event.sequence);
-                }
-            }
-            self.lingering = self.lingering.saturating_sub(bytes_of_key(&event.dedupe, &event.channels));
-            if let Some(changes) = &mut self.changes {
-                changes.dead_keys.push(event.sequence);
-            }
-        }
-    }
-
-    /// Lets time pass for some of the channels. Called every second, it comes round to each of
-    /// [`SWEPT_AT_ONCE`] times 60 channels within a minute.
-    pub(super) fn sweep(&mut self, now: Moment) {
-        self.forget_keys(now);
-        let (keys, next) = self.records.walk(self.swept, SWEPT_AT_ONCE);
-        self.swept = next;
-        for key in keys {
-            self.refresh(key, now);
-            self.note_idle(key);
-        }
-    }
-
     /// An entry's id on the wire.
     pub(super) fn id(&self, entry: &Entry) -> EventId {
         match &entry.own_id {
@@ -504,40 +346,4 @@ impl Log {
     pub(super) fn all_keys(&self) -> Vec<Key> {
         self.names.values().copied().collect()
     }
-
-    /// What there is to tell of a channel.
-    pub(super) fn state(&mut self, key: Key, now: Moment) -> Option<ChannelState> {
-        self.refresh(key, now);
-        let record = self.records.get(key)?;
-        Some(ChannelState {
-            channel: record.name.clone(),
-            subscribers: record.subscribers(),
-            events: record.len(),
-            bytes: record.bytes(),
-            oldest: record.oldest().map(|entry| self.id(entry)),
-            newest: record.newest().map(|entry| self.id(entry)),
-            closed: record.closed,
-        })
-    }
-
-    /// Channels in the order of their names.
-    pub(super) fn names_after(&self, after: Option<&str>) -> impl Iterator<Item = (&Channel, Key)> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.names.range::<str, _>((from, Bound::Unbounded)).map(|(name, &key)| (name, key))
-    }
-
-    /// What is still to be read of a channel.
-    pub(super) fn history(&mut self, key: Key, after: Option<&str>, limit: usize, now: Moment) -> Vec<Kept> {
-        self.refresh(key, now);
-        let Some(record) = self.records.get(key) else { return Vec::new() };
-        let from = after.and_then(|id| self.place(id, &[key]).ok()).unwrap_or(0);
-        let kept =
-            |entry: &Arc<Entry>| Kept { id: self.id(entry), event: entry.encoded.event(), time: entry.time };
-        record.after(from).take(limit).map(kept).collect()
-    }
-}
-
-/// About how many bytes a `dedupe` key takes, here and on disk.
-fn bytes_of_key(dedupe: &str, channels: &[Key]) -> usize {
-    96 + dedupe.len() + 32 * channels.len()
 }

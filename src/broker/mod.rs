@@ -18,6 +18,8 @@ mod bell;
 mod entry;
 mod history;
 mod log;
+#[cfg(test)]
+mod model;
 mod moment;
 mod party;
 mod publication;
@@ -37,7 +39,6 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::task::{Context, Poll};
-use std::time::SystemTime;
 
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -232,7 +233,7 @@ impl Broker {
         publication: Publication,
         behind: Option<(&Writer, OwnedSemaphorePermit)>,
     ) -> Result<Receipt, Refused> {
-        let (now, time) = (Moment::now(), SystemTime::now());
+        let (now, time) = (Moment::now(), moment::time());
         let mut log = self.shared.lock();
         let next = log.head + 1;
         let draft = log.prepare(publication, next, now, time)?;

@@ -14,18 +14,31 @@ const MOST: usize = 8192;
 const MOST_BYTES: usize = 16 << 20;
 
 /// A window at the end of the log.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Recent {
     /// Entries with consecutive numbers.
     entries: VecDeque<Arc<Entry>>,
     bytes: usize,
+    /// The most entries.
+    most: usize,
+}
+
+impl Default for Recent {
+    fn default() -> Self {
+        Self::of(MOST)
+    }
 }
 
 impl Recent {
+    /// A window of at most so many entries.
+    pub(super) fn of(most: usize) -> Self {
+        Self { entries: VecDeque::new(), bytes: 0, most }
+    }
+
     pub(super) fn push(&mut self, entry: Arc<Entry>) {
         self.bytes += entry.encoded.len();
         self.entries.push_back(entry);
-        while self.entries.len() > MOST || (self.bytes > MOST_BYTES && self.entries.len() > 1) {
+        while self.entries.len() > self.most || (self.bytes > MOST_BYTES && self.entries.len() > 1) {
             let Some(oldest) = self.entries.pop_front() else { break };
             self.bytes -= oldest.encoded.len();
         }
@@ -33,7 +46,7 @@ impl Recent {
 
     /// Lets go of all: entries read back from disk may have gaps between their numbers.
     pub(super) fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self::of(self.most);
     }
 
     /// The entries after a place; `None` if not all of them are here any more.

@@ -27,7 +27,7 @@ pub(super) struct Changes {
     /// Channels of which more is known than their events tell.
     pub(super) dirty: HashSet<Key>,
     /// Channels that are known no more.
-    pub(super) forgotten: Vec<Channel>,
+    pub(super) forgotten: HashSet<Channel>,
 }
 
 impl Log {
@@ -45,13 +45,22 @@ impl Log {
 
     /// Adds the channels that a draft closes or opens.
     pub(super) fn rows_after(&self, draft: &Draft, rows: &mut Vec<(Channel, Row)>) {
-        if draft.is_duplicate() {
+        let changes_nothing = draft.entry.is_none() && !draft.close;
+        if draft.is_duplicate() || changes_nothing {
             return;
         }
         for name in &draft.names {
-            let Some(record) = self.key(name).and_then(|key| self.records.get(key)) else { continue };
+            let Some(key) = self.key(name) else { continue };
+            let Some(record) = self.records.get(key) else { continue };
             let closed_before = rows.iter().rfind(|(other, _)| other == name).map(|(_, row)| row.closed);
-            if draft.close || closed_before.unwrap_or(record.closed) {
+            // What the disk says of a channel that was forgotten is not true of it now; and of one that
+            // is new after that it has to know that something may have been.
+            let is_news = |changes: &Changes| {
+                changes.forgotten.contains(name)
+                    || (record.newest().is_none() && changes.dirty.contains(&key))
+            };
+            let is_back = self.changes.as_ref().is_some_and(is_news);
+            if draft.close || is_back || closed_before.unwrap_or(record.closed) {
                 let row = Row { closed: draft.close, trimmed: record.trimmed, seen: record.seen };
                 rows.push((name.clone(), row));
             }
@@ -68,26 +77,38 @@ impl Log {
         self.changes.as_ref().map_or(0, |changes| changes.dead_bytes)
     }
 
-    /// Moves what the store has to be told into a batch.
-    pub(super) fn take_changes(&mut self, batch: &mut Batch) {
+    /// Moves what the store has to be told into a batch; `written` is the newest event that it has, or gets
+    /// with this batch.
+    pub(super) fn take_changes(&mut self, batch: &mut Batch, written: u64) {
         let Some(changes) = &mut self.changes else { return };
-        let Changes { dead, dead_bytes: _, dead_keys, mut dirty, forgotten } = std::mem::take(changes);
+        let Changes { mut dead, dead_bytes: _, mut dead_keys, mut dirty, forgotten } =
+            std::mem::take(changes);
+        // What is still on its way to the disk can be taken off it only later.
+        changes.dead.extend(dead.extract_if(.., |(sequence, _)| *sequence > written));
+        changes.dead_keys.extend(dead_keys.extract_if(.., |sequence| *sequence > written));
         batch.dead_keys = dead_keys;
         for (sequence, channels) in dead {
             batch.dead.push(sequence);
             dirty.extend(channels);
         }
+        dirty.extend(forgotten.iter().filter_map(|name| self.key(name)));
         for key in dirty {
             let Some(record) = self.records.get(key) else { continue };
-            // What a publication of this batch says of the channel is newer.
-            if batch.rows.iter().all(|(name, _)| *name != record.name) {
-                let row = Row { closed: record.closed, trimmed: record.trimmed, seen: record.seen };
-                batch.rows.push((record.name.clone(), row));
+            match batch.rows.iter_mut().rfind(|(name, _)| *name == record.name) {
+                // Whether it is closed is said by a publication of this batch, but that was written down
+                // before its event was in the history, and perhaps gone from it.
+                Some((_, row)) => {
+                    row.trimmed = row.trimmed.max(record.trimmed);
+                    row.seen = row.seen.max(record.seen);
+                }
+                None => {
+                    let row = Row { closed: record.closed, trimmed: record.trimmed, seen: record.seen };
+                    batch.rows.push((record.name.clone(), row));
+                }
             }
         }
-        batch.forgotten_channels = forgotten;
         // A channel of the same name that is there again is not forgotten.
-        batch.forgotten_channels.retain(|name| self.key(name).is_none());
+        batch.forgotten_channels = forgotten.into_iter().filter(|name| self.key(name).is_none()).collect();
         batch.forgotten = self.forgotten;
     }
 
@@ -132,7 +153,7 @@ impl Log {
         };
         let entry = Entry {
             sequence: event.sequence,
-            channels: event.channels.iter().map(|channel| self.key_of(channel)).collect(),
+            channels: self.keys_of_restored(&event.channels),
             encoded,
             time: event.time,
             born,
@@ -146,6 +167,21 @@ impl Log {
         };
         self.append(&Arc::new(entry), event.handed, Moment::now());
         Ok(())
+    }
+
+    /// The channels of an event that is put back.
+    fn keys_of_restored(&mut self, channels: &[Channel]) -> SmallVec<[Key; 1]> {
+        let is_new = channels.iter().any(|channel| self.key(channel).is_none());
+        let keys: SmallVec<[Key; 1]> = channels.iter().map(|channel| self.key_of(channel)).collect();
+        // An event of one channel would not be here if that had been forgotten; one of several may be here
+        // for another.
+        if let [key] = keys[..]
+            && is_new
+            && let Some(record) = self.records.get_mut(key)
+        {
+            record.trimmed = 0;
+        }
+        keys
     }
 
     /// Puts back the key of an event that has left the history.

@@ -1,5 +1,8 @@
 //! A subscription: a cursor in the log, and the reads that move it.
 
+mod begin;
+mod read;
+
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -13,11 +16,9 @@ use super::party::{CountedAt, Party};
 use super::publication::Refused;
 use super::reader::ReaderId;
 use super::selection::Selection;
-use super::settings::Keep;
 use crate::channel::Channel;
 use crate::event::Position;
 use crate::replay::Replay;
-use crate::slots::Key;
 use crate::subject::Subject;
 
 /// Where a client wants to begin.
@@ -79,11 +80,20 @@ impl Subscription {
 struct Beginning {
     /// The log's head then.
     until: u64,
-    /// The newest event that was missing from the histories already: no fault of the subscriber,
-    /// and it was told if it had reason to expect it.
-    excused: u64,
-    /// For each channel the event up to which it is not wanted; empty if the cursor says it all.
-    floors: SmallVec<[u64; 4]>,
+    /// The time then.
+    at: Moment,
+    /// For each channel, how it was then.
+    channels: SmallVec<[ChannelThen; 2]>,
+}
+
+/// A channel as it was when a subscription began. What was missing from its history already is no fault
+/// of the subscriber, and it was told if it had reason to expect it.
+#[derive(Debug)]
+struct ChannelThen {
+    /// The event up to which it is not wanted, or gone.
+    floor: u64,
+    /// How many events had left its history.
+    left: u64,
 }
 
 /// Why a client cannot be given everything after its id.
@@ -202,7 +212,7 @@ impl Broker {
         let (selection, closes) = log.enter(keys, reader);
         let party =
             subject.map(|subject| log.join(subject, CountedAt { selection: &selection, reader, closes }));
-        let (cursor, beginning) = (start.cursor, log.begin(&selection.channels, start));
+        let (cursor, beginning) = log.begin(&selection.channels, &start, now);
 
         let broker = Arc::clone(self);
         let subscription = Subscription { broker, selection, reader, closes, party, cursor, beginning };
@@ -221,271 +231,9 @@ impl Start {
     fn at(cursor: u64) -> Self {
         Self { cursor, floors: SmallVec::new() }
     }
-}
 
-impl Log {
-    /// The place of an id: everything after it is wanted. Else why it has none.
-    pub(super) fn place(&self, id: &str, keys: &[Key]) -> Result<u64, Reason> {
-        let position = Position::parse(id);
-        if let Some(position) = &position
-            && position.epoch == self.epoch
-            && position.sequence <= self.head
-        {
-            return Ok(position.sequence);
-        }
-        // A publisher may number its events anew with each run: from the oldest on, nothing is lost.
-        let places = keys.iter().filter_map(|&key| self.records.get(key)?.place_of(id));
-        places.min().ok_or(match position {
-            Some(position) if position.epoch != self.epoch => Reason::Epoch,
-            _ => Reason::Unknown,
-        })
-    }
-
-    fn start(&self, keys: &[Key], since: Since<'_>) -> (Start, Option<Gap>) {
-        let Some(id) = since.last_event_id else { return (self.replay(keys, since.replay), None) };
-        match self.place(id, keys) {
-            Ok(place) if self.is_complete_after(place, keys) => (Start::at(place), None),
-            Ok(place) => (Start::at(place), Some(self.gap(keys, Reason::Trimmed, Some(id), place))),
-            Err(reason) => (Start::at(0), Some(self.gap(keys, reason, Some(id), 0))),
-        }
-    }
-
-    fn replay(&self, keys: &[Key], replay: Replay) -> Start {
-        match replay {
-            Replay::Live => Start::at(self.head),
-            Replay::All => Start::at(0),
-            Replay::Newest(0) => Start::at(self.head),
-            Replay::Newest(count) => {
-                let newest = self.newest(keys, count);
-                Start::at(newest.map_or(self.head, |sequence| sequence - 1))
-            }
-            Replay::Unseen => {
-                let seen = |&key| match self.records.get(key) {
-                    // Of a channel that holds a state and no story, everyone wants to know that.
-                    Some(record) if record.terms.keep == Keep::Latest => 0,
-                    Some(record) => record.seen,
-                    None => self.head,
-                };
-                let floors: SmallVec<[u64; 4]> = keys.iter().map(seen).collect();
-                let cursor = floors.iter().copied().min().unwrap_or(self.head);
-                let apart = floors.iter().any(|&floor| floor != cursor);
-                Start { cursor, floors: if apart { floors } else { SmallVec::new() } }
-            }
-        }
-    }
-
-    /// The number of the `count`th newest event on these channels, or of the oldest.
-    fn newest(&self, keys: &[Key], count: usize) -> Option<u64> {
-        let records = keys.iter().filter_map(|&key| self.records.get(key));
-        let mut newest: Vec<u64> = records
-            .flat_map(|record| record.after(0).rev().take(count).map(|entry| entry.sequence))
-            .collect();
-        newest.sort_unstable_by(|a, b| b.cmp(a));
-        newest.dedup();
-        newest.truncate(count);
-        newest.last().copied()
-    }
-
-    /// Whether no event after this place has left these channels' histories.
-    fn is_complete_after(&self, place: u64, keys: &[Key]) -> bool {
-        self.trimmed(keys) <= place
-    }
-
-    /// The newest event that has left these channels' histories.
-    fn trimmed(&self, keys: &[Key]) -> u64 {
-        keys.iter().filter_map(|&key| self.records.get(key)).map(|record| record.trimmed).max().unwrap_or(0)
-    }
-
-    /// What has to be remembered of a beginning.
-    fn begin(&self, keys: &[Key], start: Start) -> Option<Box<Beginning>> {
-        let excused = self.trimmed(keys);
-        let differs = !start.floors.is_empty() || excused > start.cursor;
-        differs.then(|| Box::new(Beginning { until: self.head, excused, floors: start.floors }))
-    }
-
-    fn is_over(&self, keys: &[Key], start: &Start) -> bool {
-        let mut records = keys.iter().filter_map(|&key| self.records.get(key));
-        let waiting = || self.merge(keys, start.cursor, &start.floors, u64::MAX, 1).0;
-        records.all(|record| record.closed) && waiting().is_empty()
-    }
-
-    /// What a client is handed now is unseen no more.
-    fn mark_seen(&mut self, keys: &[Key], start: &Start) {
-        let head = self.head;
-        for (index, &key) in keys.iter().enumerate() {
-            let from = start.floors.get(index).copied().unwrap_or(start.cursor);
-            let Some(record) = self.records.get_mut(key) else { continue };
-            // Who begins later than what is unseen leaves it unseen.
-            if from <= record.seen && record.seen < head {
-                record.seen = head;
-                if let Some(changes) = &mut self.changes {
-                    changes.dirty.insert(key);
-                }
-            }
-        }
-    }
-
-    /// Counts a subscriber in; also, how often its channel has been closed, if it is but one.
-    fn enter(&mut self, keys: SmallVec<[Key; 1]>, reader: ReaderId) -> (Arc<Selection>, u32) {
-        let mut rates: SmallVec<[_; 0]> =
-            keys.iter().map(|&key| self.records.get(key).and_then(|record| record.terms.max_rate)).collect();
-        if rates.iter().all(Option::is_none) {
-            rates = SmallVec::new();
-        }
-        let (selection, id, is_new) = self.selections.enter(Selection { channels: keys, rates });
-        let alone = selection.channels.len() == 1;
-        let mut closes = 0;
-        for &key in &selection.channels {
-            let Some(record) = self.records.get_mut(key) else { continue };
-            record.count(reader, alone);
-            closes = record.closes;
-            if !alone && is_new {
-                record.selections.push(id);
-            }
-        }
-        (selection, closes)
-    }
-
-    /// Counts a subscriber out that has left.
-    fn leave(&mut self, subscription: &Subscription) {
-        match &subscription.party {
-            // Those were all counted out when their subject was disconnected.
-            Some(party) if party.ended_at().is_some() => {}
-            Some(party) => {
-                let party = Arc::clone(party);
-                self.uncount(subscription.counted_at());
-                self.part(&party, subscription.counted_at());
-            }
-            None => self.uncount(subscription.counted_at()),
-        }
-        let gone = self.selections.leave(&subscription.selection);
-        for &key in &subscription.selection.channels {
-            if let (Some(record), Some(gone)) = (self.records.get_mut(key), gone) {
-                record.selections.retain(|id| *id != gone);
-            }
-            self.note_idle(key);
-        }
-    }
-
-    /// Counts a subscriber out that gets nothing from now on.
-    pub(super) fn uncount(&mut self, at: CountedAt<'_>) {
-        let alone = at.selection.channels.len() == 1;
-        self.selections.uncount(at.selection);
-        for &key in &at.selection.channels {
-            let Some(record) = self.records.get_mut(key) else { continue };
-            // A close has counted out everyone who was there alone.
-            if !alone || record.closes == at.closes {
-                record.uncount(at.reader, alone);
-            }
-        }
-    }
-
-    /// Whether the history has moved past a cursor, so that nothing can be read for it any more.
-    pub(super) fn has_fallen(&self, subscription: &Subscription) -> bool {
-        let excused = subscription.beginning.as_ref().map_or(0, |beginning| beginning.excused);
-        let cursor = subscription.cursor;
-        !self.is_complete_after(cursor.max(excused), &subscription.selection.channels)
-            && self.recent.after(cursor, self.head).is_none()
-    }
-
-    /// What comes next for a cursor: at most `limit` entries, none after `up_to`.
-    pub(super) fn read(&mut self, subscription: &mut Subscription, up_to: u64, limit: usize) -> Read {
-        let keys = &subscription.selection.channels;
-        let cursor = subscription.cursor;
-        let up_to = up_to.min(self.head);
-        if subscription.beginning.as_ref().is_some_and(|beginning| cursor >= beginning.until) {
-            subscription.beginning = None;
-        }
-        let (excused, floors) = match &subscription.beginning {
-            Some(beginning) => (beginning.excused, &beginning.floors[..]),
-            None => (0, &[][..]),
-        };
-
-        let (entries, reached) = if self.is_complete_after(cursor.max(excused), keys) {
-            self.merge(keys, cursor, floors, up_to, limit)
-        } else {
-            let Some(recent) = self.recent.after(cursor, self.head) else { return Read::Fallen };
-            let wanted = |entry: &&Arc<Entry>| {
-                keys.iter().enumerate().any(|(index, key)| {
-                    entry.channels.contains(key)
-                        && floors.get(index).is_none_or(|&floor| floor < entry.sequence)
-                })
-            };
-            let entries: Vec<_> = recent
-                .take_while(|entry| entry.sequence <= up_to)
-                .filter(wanted)
-                .take(limit)
-                .cloned()
-                .collect();
-            let reached = if entries.len() < limit { up_to } else { entries[limit - 1].sequence };
-            (entries, reached)
-        };
-        let more = reached < up_to;
-        let closed = || keys.iter().filter_map(|&key| self.records.get(key)).all(|record| record.closed);
-        Read::Next {
-            entries,
-            cursor: reached.max(cursor),
-            more,
-            over: !more && up_to == self.head && closed(),
-        }
-    }
-
-    /// The next entries of several channels in the order of the log, each once, and how far that is.
-    fn merge(
-        &self,
-        keys: &[Key],
-        cursor: u64,
-        floors: &[u64],
-        up_to: u64,
-        limit: usize,
-    ) -> (Vec<Arc<Entry>>, u64) {
-        let floor = |index: usize| floors.get(index).map_or(cursor, |floor| cursor.max(*floor));
-        let mut sources: SmallVec<[_; 4]> = keys
-            .iter()
-            .enumerate()
-            .filter_map(|(index, &key)| Some(self.records.get(key)?.after(floor(index)).peekable()))
-            .collect();
-        let mut entries: Vec<Arc<Entry>> = Vec::new();
-        while entries.len() < limit {
-            let next =
-                sources.iter_mut().filter_map(|source| source.peek().map(|entry| entry.sequence)).min();
-            let Some(next) = next.filter(|&next| next <= up_to) else {
-                return (entries, up_to);
-            };
-            for source in &mut sources {
-                if let Some(entry) = source.next_if(|entry| entry.sequence == next)
-                    && entries.last().is_none_or(|last| last.sequence != next)
-                {
-                    entries.push(Arc::clone(entry));
-                }
-            }
-        }
-        let reached = entries.last().map_or(up_to, |entry| entry.sequence);
-        (entries, reached)
-    }
-
-    /// Moves a subscription that has fallen behind on to what is left; what to tell it.
-    pub(super) fn skip(&self, subscription: &mut Subscription) -> Gap {
-        let keys = &subscription.selection.channels;
-        let gap = self.gap(keys, Reason::Slow, None, subscription.cursor);
-        subscription.beginning = self.begin(keys, Start::at(subscription.cursor));
-        gap
-    }
-
-    /// What to tell a client that does not get everything after `from`.
-    pub(super) fn gap(&self, keys: &[Key], reason: Reason, requested: Option<&str>, from: u64) -> Gap {
-        let records = || keys.iter().filter_map(|&key| self.records.get(key));
-        let text = |entry: &Arc<Entry>| self.id(entry).to_string().into();
-        let oldest = records().filter_map(|record| record.oldest()).min_by_key(|entry| entry.sequence);
-        let newest = records().filter_map(|record| record.newest()).max_by_key(|entry| entry.sequence);
-        let (next, _) = self.merge(keys, from, &[], u64::MAX, 1);
-        let resume = next.first().map_or(self.head, |entry| entry.sequence - 1);
-        Gap {
-            reason,
-            requested: requested.map(Into::into),
-            oldest: oldest.map(text),
-            newest: newest.map(text),
-            resume: Position { epoch: self.epoch.clone(), sequence: resume },
-        }
+    /// The event up to which a channel is not wanted.
+    fn floor(&self, index: usize) -> u64 {
+        self.floors.get(index).copied().unwrap_or(self.cursor)
     }
 }

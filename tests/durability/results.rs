@@ -2,9 +2,13 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::path::Path;
 use std::process::Command;
 
-use crate::support::folder::repository;
+/// Where `Cargo.toml` is.
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
 
 /// Prints a result, and adds it to `tests/RESULTS.md` if `OUTBOARD_RESULTS` is set.
 pub(crate) fn report(title: &str, seed: u64, lines: &[String]) {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -15,7 +15,7 @@ use super::fault::Fault;
 use super::{Batch, Row, StoredEvent};
 use crate::broker::Shared;
 use crate::broker::log::Draft;
-use crate::broker::moment::Moment;
+use crate::broker::moment::{self, Moment};
 use crate::broker::publication::{Level, Publication, Receipt, Refused};
 use crate::channel::Channel;
 use crate::event::EventId;
@@ -61,6 +61,7 @@ impl Writer {
         let writable = Arc::new(AtomicBool::new(true));
         // A small file has no room for a large step.
         let most_bytes = MOST_BYTES.min(shared.lock().settings.total_bytes / 4);
+        let written = shared.lock().head;
         let thread = Thread {
             disk,
             shared,
@@ -70,10 +71,13 @@ impl Writer {
             is_crowded: false,
             hurries: false,
             last: 0,
+            written,
             most_bytes,
             lossy: false,
         };
-        let thread = std::thread::Builder::new().name("log-writer".into()).spawn(move || thread.run())?;
+        let thread = std::thread::Builder::new()
+            .name("log-writer".into())
+            .spawn(moment::on_the_same_clock(move || thread.run()))?;
         Ok(Self { jobs, thread: Mutex::new(Some(thread)), writable })
     }
 
@@ -118,6 +122,8 @@ struct Thread {
     hurries: bool,
     /// How many publications the last step had.
     last: usize,
+    /// The newest event that is on disk, or in this step: later ones may have left the log already.
+    written: u64,
     /// The most bytes in one step.
     most_bytes: usize,
     /// Whether something that was acknowledged as accepted did not get to the disk.
@@ -180,6 +186,7 @@ impl Thread {
             return refuse(step.jobs, &refused);
         }
         let (mut batch, drafts) = self.prepare(step.jobs);
+        self.written = batch.events.last().map_or(self.written, |event| event.sequence);
         self.tidy(&mut batch, drafts.is_empty());
         if !batch.is_empty()
             && let Err(fault) = self.disk.write(&batch)
@@ -195,12 +202,13 @@ impl Thread {
 
     /// Checks and numbers what is to be published, as if all before it were in the log already.
     fn prepare(&self, jobs: Vec<Job>) -> (Batch, Vec<(Draft, oneshot::Sender<Outcome>)>) {
-        let (now, time) = (Moment::now(), SystemTime::now());
+        let (now, time) = (Moment::now(), moment::time());
         let mut batch = Batch::default();
         let mut drafts = Vec::with_capacity(jobs.len());
         let mut keys: HashMap<(Channel, Box<str>), EventId> = HashMap::new();
         let mut log = self.shared.lock();
         let mut next = log.head + 1;
+        let mut ends_some = false;
         batch.head = log.head;
         for job in jobs {
             match job {
@@ -219,7 +227,12 @@ impl Thread {
                     match draft {
                         Err(refused) => drop(answer.send(Err(refused))),
                         Ok(draft) => {
-                            if let Some(event) = log.stored(&draft) {
+                            if let Some(mut event) = log.stored(&draft) {
+                                // Those who are there now may be gone before it is published; then it
+                                // is better seen twice than by nobody.
+                                if ends_some {
+                                    event.handed = 0;
+                                }
                                 if let Some(key) = dedupe {
                                     let id = log.id_of(&draft);
                                     let names = event.channels.iter().cloned();
@@ -230,6 +243,7 @@ impl Thread {
                                 next += 1;
                             }
                             log.rows_after(&draft, &mut batch.rows);
+                            ends_some |= draft.close || !draft.disconnect.is_empty();
                             drafts.push((draft, answer));
                         }
                     }
@@ -243,7 +257,7 @@ impl Thread {
     fn tidy(&self, batch: &mut Batch, idle: bool) {
         let mut log = self.shared.lock();
         if idle || log.dead() >= MANY_DEAD || log.dead_bytes() >= self.most_bytes {
-            log.take_changes(batch);
+            log.take_changes(batch, self.written);
         }
     }
 
@@ -299,7 +313,7 @@ impl Thread {
         let mut log = self.shared.lock();
         let mut batch = Batch { head: log.head, ..Batch::default() };
         let shed = log.shed();
-        log.take_changes(&mut batch);
+        log.take_changes(&mut batch, self.written);
         drop(log);
         if let Err(fault) = self.disk.make_room(&batch) {
             self.shared.lock().put_back(batch);

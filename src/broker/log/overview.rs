@@ -1,0 +1,53 @@
+//! What there is to be read about channels.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use super::Log;
+use crate::broker::entry::Entry;
+use crate::broker::moment::Moment;
+use crate::broker::publication::{ChannelState, Kept};
+use crate::channel::Channel;
+use crate::slots::Key;
+
+impl Log {
+    /// What there is to tell of a channel.
+    pub(in crate::broker) fn state(&mut self, key: Key, now: Moment) -> Option<ChannelState> {
+        self.refresh(key, now);
+        let record = self.records.get(key)?;
+        Some(ChannelState {
+            channel: record.name.clone(),
+            subscribers: record.subscribers(),
+            events: record.len(),
+            bytes: record.bytes(),
+            oldest: record.oldest().map(|entry| self.id(entry)),
+            newest: record.newest().map(|entry| self.id(entry)),
+            closed: record.closed,
+        })
+    }
+
+    /// Channels in the order of their names.
+    pub(in crate::broker) fn names_after(
+        &self,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = (&Channel, Key)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.names.range::<str, _>((from, Bound::Unbounded)).map(|(name, &key)| (name, key))
+    }
+
+    /// What is still to be read of a channel.
+    pub(in crate::broker) fn history(
+        &mut self,
+        key: Key,
+        after: Option<&str>,
+        limit: usize,
+        now: Moment,
+    ) -> Vec<Kept> {
+        self.refresh(key, now);
+        let Some(record) = self.records.get(key) else { return Vec::new() };
+        let from = after.and_then(|id| self.place(id, &[key]).ok()).unwrap_or(0);
+        let kept =
+            |entry: &Arc<Entry>| Kept { id: self.id(entry), event: entry.encoded.event(), time: entry.time };
+        record.after(from).take(limit).map(kept).collect()
+    }
+}

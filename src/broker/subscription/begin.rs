@@ -1,0 +1,173 @@
+//! Where a subscription begins, and where it is counted.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::{Beginning, ChannelThen, Gap, Reason, Since, Start, Subscription};
+use crate::broker::log::Log;
+use crate::broker::moment::Moment;
+use crate::broker::party::CountedAt;
+use crate::broker::reader::ReaderId;
+use crate::broker::selection::Selection;
+use crate::broker::settings::Keep;
+use crate::event::Position;
+use crate::replay::Replay;
+use crate::slots::Key;
+
+impl Log {
+    /// The place of an id: everything after it is wanted. Else why it has none.
+    pub(in crate::broker) fn place(&self, id: &str, keys: &[Key]) -> Result<u64, Reason> {
+        let position = Position::parse(id);
+        if let Some(position) = &position
+            && position.epoch == self.epoch
+            && position.sequence <= self.head
+        {
+            return Ok(position.sequence);
+        }
+        // A publisher may number its events anew with each run: from the oldest on, nothing is lost.
+        let places = keys.iter().filter_map(|&key| self.records.get(key)?.place_of(id));
+        places.min().ok_or(match position {
+            Some(position) if position.epoch != self.epoch => Reason::Epoch,
+            _ => Reason::Unknown,
+        })
+    }
+
+    pub(super) fn start(&self, keys: &[Key], since: Since<'_>) -> (Start, Option<Gap>) {
+        let Some(id) = since.last_event_id else { return (self.replay(keys, since.replay), None) };
+        match self.place(id, keys) {
+            Ok(place) if self.is_complete_after(place, keys) => (Start::at(place), None),
+            Ok(place) => (Start::at(place), Some(self.gap(keys, Reason::Trimmed, Some(id), place))),
+            Err(reason) => (Start::at(0), Some(self.gap(keys, reason, Some(id), 0))),
+        }
+    }
+
+    pub(super) fn replay(&self, keys: &[Key], replay: Replay) -> Start {
+        match replay {
+            Replay::Live => Start::at(self.head),
+            Replay::All => Start::at(0),
+            Replay::Newest(0) => Start::at(self.head),
+            Replay::Newest(count) => {
+                let newest = self.newest(keys, count);
+                Start::at(newest.map_or(self.head, |sequence| sequence - 1))
+            }
+            Replay::Unseen => {
+                let seen = |&key| match self.records.get(key) {
+                    // Of a channel that holds a state and no story, everyone wants to know that.
+                    Some(record) if record.terms.keep == Keep::Latest => 0,
+                    Some(record) => record.seen,
+                    None => self.head,
+                };
+                let floors: SmallVec<[u64; 4]> = keys.iter().map(seen).collect();
+                let cursor = floors.iter().copied().min().unwrap_or(self.head);
+                let apart = floors.iter().any(|&floor| floor != cursor);
+                Start { cursor, floors: if apart { floors } else { SmallVec::new() } }
+            }
+        }
+    }
+
+    /// The number of the `count`th newest event on these channels, or of the oldest.
+    pub(super) fn newest(&self, keys: &[Key], count: usize) -> Option<u64> {
+        let records = keys.iter().filter_map(|&key| self.records.get(key));
+        let mut newest: Vec<u64> = records
+            .flat_map(|record| record.after(0).rev().take(count).map(|entry| entry.sequence))
+            .collect();
+        newest.sort_unstable_by(|a, b| b.cmp(a));
+        newest.dedup();
+        newest.truncate(count);
+        newest.last().copied()
+    }
+
+    /// Where a subscription begins: right before what comes first; and what has to be remembered of it.
+    pub(super) fn begin(&self, keys: &[Key], start: &Start, now: Moment) -> (u64, Option<Box<Beginning>>) {
+        let first = self.merge(keys, start.cursor, |index| start.floor(index), u64::MAX, 1).0;
+        let cursor = first.first().map_or(self.head, |entry| entry.sequence - 1).max(start.cursor);
+        if start.floors.is_empty() && self.is_complete_after(cursor, keys) {
+            return (cursor, None);
+        }
+        let then = |(index, &key): (usize, &Key)| {
+            let Some(record) = self.records.get(key) else { return ChannelThen { floor: 0, left: 0 } };
+            let gone = record.oldest().map_or(self.head, |entry| entry.sequence - 1);
+            ChannelThen { floor: start.floor(index).max(gone), left: record.left.count() }
+        };
+        let channels = keys.iter().enumerate().map(then).collect();
+        (cursor, Some(Box::new(Beginning { until: self.head, at: now, channels })))
+    }
+
+    pub(super) fn is_over(&self, keys: &[Key], start: &Start) -> bool {
+        let mut records = keys.iter().filter_map(|&key| self.records.get(key));
+        let waiting = || self.merge(keys, start.cursor, |index| start.floor(index), u64::MAX, 1).0;
+        records.all(|record| record.closed) && waiting().is_empty()
+    }
+
+    /// What a client is handed now is unseen no more.
+    pub(super) fn mark_seen(&mut self, keys: &[Key], start: &Start) {
+        let head = self.head;
+        for (index, &key) in keys.iter().enumerate() {
+            let from = start.floor(index);
+            let Some(record) = self.records.get_mut(key) else { continue };
+            // Who begins later than what is unseen leaves it unseen.
+            if from <= record.seen && record.seen < head {
+                record.seen = head;
+                if let Some(changes) = &mut self.changes {
+                    changes.dirty.insert(key);
+                }
+            }
+        }
+    }
+
+    /// Counts a subscriber in; also, how often its channel has been closed, if it is but one.
+    pub(super) fn enter(&mut self, keys: SmallVec<[Key; 1]>, reader: ReaderId) -> (Arc<Selection>, u32) {
+        let mut rates: SmallVec<[_; 0]> =
+            keys.iter().map(|&key| self.records.get(key).and_then(|record| record.terms.max_rate)).collect();
+        if rates.iter().all(Option::is_none) {
+            rates = SmallVec::new();
+        }
+        let (selection, id, is_new) = self.selections.enter(Selection { channels: keys, rates });
+        let alone = selection.channels.len() == 1;
+        let mut closes = 0;
+        for &key in &selection.channels {
+            let Some(record) = self.records.get_mut(key) else { continue };
+            record.count(reader, alone);
+            closes = record.closes;
+            if !alone && is_new {
+                record.selections.push(id);
+            }
+        }
+        (selection, closes)
+    }
+
+    /// Counts a subscriber out that has left.
+    pub(super) fn leave(&mut self, subscription: &Subscription) {
+        match &subscription.party {
+            // Those were all counted out when their subject was disconnected.
+            Some(party) if party.ended_at().is_some() => {}
+            Some(party) => {
+                let party = Arc::clone(party);
+                self.uncount(subscription.counted_at());
+                self.part(&party, subscription.counted_at());
+            }
+            None => self.uncount(subscription.counted_at()),
+        }
+        let gone = self.selections.leave(&subscription.selection);
+        for &key in &subscription.selection.channels {
+            if let (Some(record), Some(gone)) = (self.records.get_mut(key), gone) {
+                record.selections.retain(|id| *id != gone);
+            }
+            self.note_idle(key);
+        }
+    }
+
+    /// Counts a subscriber out that gets nothing from now on.
+    pub(in crate::broker) fn uncount(&mut self, at: CountedAt<'_>) {
+        let alone = at.selection.channels.len() == 1;
+        self.selections.uncount(at.selection);
+        for &key in &at.selection.channels {
+            let Some(record) = self.records.get_mut(key) else { continue };
+            // A close has counted out everyone who was there alone.
+            if !alone || record.closes == at.closes {
+                record.uncount(at.reader, alone);
+            }
+        }
+    }
+}
