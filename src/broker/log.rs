@@ -168,6 +168,7 @@ impl Log {
             wake |= entry.readers;
             let handed = self.handed(&channels);
             self.append(&Arc::new(entry), handed, now);
+            self.keep_to_total();
         }
         for &key in &channels {
             if draft.close {
@@ -273,6 +274,7 @@ impl Log {
         bits.fold(0, |bits, bit| bits | bit)
     }
 
+    /// Adds an event to its channels' histories; their bytes together may then be too many.
     pub(super) fn append(&mut self, entry: &Arc<Entry>, handed: u64, now: Moment) {
         self.head = entry.sequence;
         entry.holders.store(entry.channels.len() as u32, Ordering::Relaxed);
@@ -293,7 +295,6 @@ impl Log {
             self.remember(entry.sequence, entry.channels.clone(), dedupe.clone(), now);
         }
         self.recent.push(Arc::clone(entry));
-        self.trim_total(self.settings.total_bytes, &mut gone);
         self.note_gone(gone);
     }
 

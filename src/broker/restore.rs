@@ -195,6 +195,8 @@ impl Log {
     pub(super) fn finish_restoring(&mut self, rows: &[(Channel, Row)], head: u64) {
         self.head = self.head.max(head);
         self.recent.clear();
+        // Not earlier: what another event replaces must not push out what stays.
+        self.keep_to_total();
         for (channel, row) in rows {
             if let Some(record) = self.key(channel).and_then(|key| self.records.get_mut(key)) {
                 record.closed = row.closed;

@@ -78,6 +78,13 @@ impl Log {
         self.remember(first.sequence, channels, dedupe, Moment::now());
     }
 
+    /// Lets the oldest events of all go until their bytes are within the bound that is configured.
+    pub(in crate::broker) fn keep_to_total(&mut self) {
+        let mut gone = std::mem::take(&mut self.gone);
+        self.trim_total(self.settings.total_bytes, &mut gone);
+        self.note_gone(gone);
+    }
+
     /// Lets the oldest events of all go, a quarter of all bytes; how many went.
     pub(in crate::broker) fn shed(&mut self) -> usize {
         let before = self.total;

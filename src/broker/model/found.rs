@@ -261,3 +261,11 @@ fn what_had_left_before_it_was_written_is_not_back_after_a_restart() {
     // It depends on what the writer finds waiting.
     (0..40).for_each(|_| assert_agrees(&history));
 }
+
+#[test]
+fn what_is_replaced_while_the_log_is_read_pushes_nothing_out() {
+    let heavy = |weight, channels: &[usize]| Step::Publish(vec![Sent { weight, ..to(channels) }]);
+    let steps = vec![heavy(3, &[0, STATE]), publish(&[STATE]), heavy(2, &[1]), publish(&[STATE]), restart()];
+
+    assert_agrees(&on_disk(Rules { most: 1, total: 7, ..FREE }, steps));
+}

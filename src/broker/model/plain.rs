@@ -117,7 +117,10 @@ impl Model {
                 self.was_closed[channel] = false;
                 if let Some(key) = sent.dedupe {
                     let until = self.now + self.rules.window;
-                    self.keys.insert((channel, key), Key { number: self.head, sure: until, most: until });
+                    self.keys.insert(
+                        (channel, key),
+                        Key { number: self.head, sure: until, most: until.max(self.now + 1) },
+                    );
                 }
             }
             self.events.insert(self.head, event);
