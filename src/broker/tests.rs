@@ -391,7 +391,8 @@ fn what_is_too_old_leaves_even_if_the_age_is_made_less() {
     let start = Moment::now();
     for (data, at) in [("a", seconds(0)), ("b", seconds(4)), ("c", seconds(8))] {
         let sequence = log.head + 1;
-        let draft = log.prepare(news(&["n"], data), sequence, start + at, std::time::SystemTime::now()).unwrap();
+        let draft =
+            log.prepare(news(&["n"], data), sequence, start + at, std::time::SystemTime::now()).unwrap();
         log.commit(draft, Level::Accepted, start + at);
     }
     let key = log.key(&channels(&["n"])[0]).unwrap();
