@@ -12,6 +12,15 @@ use bytes::Bytes;
 
 use super::Event;
 
+/// The headers of every event stream, so that nothing on the way holds it back or keeps it
+/// (PROTOCOL 6.1). `X-Accel-Buffering` is nginx's, `no-transform` ends compression.
+pub const HEADERS: [(&str, &str); 4] = [
+    ("content-type", "text/event-stream; charset=utf-8"),
+    ("cache-control", "no-cache, no-store, no-transform"),
+    ("x-accel-buffering", "no"),
+    ("x-content-type-options", "nosniff"),
+];
+
 /// What a silent stream carries now and then. One newline: with a blank line after it, some clients
 /// would see an empty message.
 pub fn heartbeat(chunked: bool) -> Bytes {

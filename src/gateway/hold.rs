@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{self, HeaderName};
+use http::header;
 use http::{HeaderValue, Method, Response};
 use tokio::sync::Mutex;
 
@@ -140,8 +140,6 @@ fn head_only(hold: &Ask) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.headers_mut() = hold.headers.clone();
     response.headers_mut().remove(header::CONTENT_LENGTH);
-    for (name, value) in head::HEADERS {
-        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-    }
+    head::set_headers(response.headers_mut());
     response
 }

@@ -4,11 +4,11 @@ use http::HeaderName;
 use http::header::{self, HeaderMap, HeaderValue};
 use smallvec::SmallVec;
 
-use super::{is_among, is_control, is_for_one_hop, means_websocket, named_by_connection, via};
-use crate::http1::gate::is_end_to_end;
-use crate::http1::{AnswerHead, Field, Header, Lines, elements};
-
-const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+use super::{
+    announced_among, is_among, is_control, is_for_one_hop, means_websocket, named_by_connection, via,
+};
+use crate::event::encode;
+use crate::http1::{AnswerHead, Field, Header, Lines};
 
 /// The lines of an answer that are not meant for one hop, nor tell the end of its body. Control headers
 /// are among them: they are for us.
@@ -25,10 +25,7 @@ pub(in crate::proxy) fn announced_trailers(head: &AnswerHead) -> SmallVec<[Heade
     if !head.has(Field::Trailer) || !head.has(Field::TransferEncoding) {
         return SmallVec::new();
     }
-    let names = head.values(Field::Trailer).flat_map(elements);
-    let may_pass =
-        |name: &&[u8]| !is_for_one_hop(Field::of(name), name) && !is_control(name) && !is_end_to_end(name);
-    names.filter(may_pass).filter_map(|name| HeaderName::from_bytes(name).ok()).collect()
+    announced_among(head, |line| !is_for_one_hop(line.field, line.name) && !is_control(line.name))
 }
 
 /// The head of an answer that switches to WebSocket, as the client is told. `None`: it switches to
@@ -64,14 +61,13 @@ pub fn own_stream(headers: &mut HeaderMap) {
     if !is_event_stream_type(value.as_bytes()) {
         return;
     }
-    if !declares_other_charset(headers) {
-        let value = HeaderValue::from_static("text/event-stream; charset=utf-8");
-        headers.insert(header::CONTENT_TYPE, value);
+    let keeps_type = declares_other_charset(headers);
+    for (name, value) in encode::HEADERS {
+        let name = HeaderName::from_static(name);
+        if !(keeps_type && name == header::CONTENT_TYPE) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
     }
-    let cache = HeaderValue::from_static("no-cache, no-store, no-transform");
-    headers.insert(header::CACHE_CONTROL, cache);
-    headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.remove(header::CONTENT_LENGTH);
 }
 

@@ -3,12 +3,13 @@
 use std::io::Write as _;
 use std::net::IpAddr;
 
-use http::{HeaderName, Method, Version};
+use http::{Method, Version};
 use smallvec::SmallVec;
 
-use super::{begins, is_among, is_control, is_for_one_hop, means_websocket, named_by_connection, via};
-use crate::http1::gate::is_end_to_end;
-use crate::http1::{Field, Header, Length, Lines, RequestHead, elements};
+use super::{
+    announced_among, begins, is_among, is_control, is_for_one_hop, means_websocket, named_by_connection, via,
+};
+use crate::http1::{Field, Header, Length, Lines, RequestHead};
 use crate::peer::Peer;
 use crate::proxy::request_id::RequestId;
 
@@ -30,12 +31,7 @@ pub(in crate::proxy) fn pass_request(
     id: RequestId,
     own_host: &str,
 ) -> Passed {
-    let websocket = head.start.version == Version::HTTP_11
-        && head.start.method == Method::GET
-        && length == Length::NONE
-        && head.has(Field::Upgrade)
-        && means_websocket(head);
-
+    let websocket = asks_for_websocket(head, length);
     let mut lines = Lines::after(request_line(head));
     let host = Host::of(head, own_host);
     // The answer may become a stream of ours, and then nobody could decode the two in one.
@@ -53,7 +49,7 @@ pub(in crate::proxy) fn pass_request(
     }
     if length == Length::Chunked {
         lines.add("Transfer-Encoding", b"chunked");
-        for name in announced_trailers(head) {
+        for name in announced_among(head, passes) {
             lines.add("Trailer", name.as_str().as_bytes());
         }
     }
@@ -103,6 +99,12 @@ pub(in crate::proxy) fn on_behalf_of(
     lines
 }
 
+/// Whether the client opens a WebSocket (RFC 6455 section 4.1).
+fn asks_for_websocket(head: &RequestHead, length: Length) -> bool {
+    let may_switch = head.start.version == Version::HTTP_11 && head.start.method == Method::GET;
+    may_switch && length == Length::NONE && means_websocket(head)
+}
+
 /// Whether the client would take an event stream.
 pub fn asks_for_events(head: &RequestHead) -> bool {
     const TYPE: &[u8] = b"text/event-stream";
@@ -145,16 +147,6 @@ fn request_line(head: &RequestHead) -> Vec<u8> {
     }
     line.extend_from_slice(b" HTTP/1.1\r\n");
     line
-}
-
-/// The trailers that are announced and may follow (RFC 9110 section 6.6.2).
-fn announced_trailers(head: &RequestHead) -> SmallVec<[HeaderName; 2]> {
-    let names = head.values(Field::Trailer).flat_map(elements);
-    let may_pass = |name: &&[u8]| {
-        let line = Header { field: Field::of(name), name, value: b"" };
-        passes(line) && !is_end_to_end(name)
-    };
-    names.filter(may_pass).filter_map(|name| HeaderName::from_bytes(name).ok()).collect()
 }
 
 /// Whether a client's line reaches the backend.
