@@ -27,7 +27,7 @@ pub fn heartbeat(chunked: bool) -> Bytes {
     Bytes::from_static(if chunked { b"2\r\n:\n\r\n" } else { b":\n" })
 }
 
-/// The bytes of one event, as an HTTP/1.1 chunk (RFC 9112 7.1).
+/// The bytes of one event, as an HTTP/1.1 chunk (RFC 9112 section 7.1).
 ///
 /// What makes them a chunk is part of the allocation, so that a client that gets chunks gets it with one
 /// write, and any other client a slice of the same.

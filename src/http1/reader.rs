@@ -78,6 +78,9 @@ impl Reader {
     }
 
     /// Reads what has come; 0 at the end.
+    ///
+    /// # Errors
+    /// When the system says so.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>, socket: &mut Socket) -> Poll<io::Result<usize>> {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut buffer = ReadBuf::new(scratch);

@@ -87,8 +87,8 @@ impl Reply {
     }
 
     /// Makes it a message on the wire, for a request with these `terms`; whether the connection ends
-    /// with it, as it does when `close` asks for that. `room` is what it is written from.
-    pub fn into_writer(mut self, terms: Terms, close: bool, mut room: Vec<u8>) -> (Writer, bool) {
+    /// with it, as it does when `close` asks for that. `buffer` is what it is written from.
+    pub fn into_writer(mut self, terms: Terms, close: bool, mut buffer: Vec<u8>) -> (Writer, bool) {
         let framing = self.framing(terms);
         match framing {
             Framing::Exactly(length) => self.say_length(length),
@@ -109,10 +109,10 @@ impl Reply {
         } else if terms.version == Version::HTTP_10 {
             self.lines.put("Connection", b"keep-alive");
         }
-        room.clear();
-        room.extend_from_slice(self.lines.as_bytes());
-        room.extend_from_slice(b"\r\n");
-        (Writer::new(room, self.body, framing), close)
+        buffer.clear();
+        buffer.extend_from_slice(self.lines.as_bytes());
+        buffer.extend_from_slice(b"\r\n");
+        (Writer::new(buffer, self.body, framing), close)
     }
 
     /// How the end of the body is told (RFC 9112 section 6).

@@ -113,9 +113,9 @@ impl Writer {
     }
 
     /// Takes the buffer back, for another message; one that has grown large is not worth keeping.
-    pub fn take_room(&mut self) -> Vec<u8> {
-        let room = std::mem::take(&mut self.out);
-        if room.capacity() > KEPT { Vec::new() } else { room }
+    pub fn take_buffer(&mut self) -> Vec<u8> {
+        let buffer = std::mem::take(&mut self.out);
+        if buffer.capacity() > KEPT { Vec::new() } else { buffer }
     }
 
     /// Makes it ready to be written to another socket from its beginning, if it is all here still.

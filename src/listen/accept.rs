@@ -166,8 +166,8 @@ impl Room {
     }
 }
 
-/// Errors of `accept` either concern one connection, then the next can be accepted at once, or are
-/// a shortage, which trying again at once would only make worse.
+/// Waits as long as is good after an error of `accept`, and tells the operator if that is for more than
+/// one connection: it is a shortage then, which trying again at once would only make worse.
 pub async fn pause_after(error: &io::Error, listener: impl std::fmt::Display) {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {

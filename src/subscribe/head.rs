@@ -31,7 +31,7 @@ const REPLACED: [header::HeaderName; 14] = [
     header::X_CONTENT_TYPE_OPTIONS,
 ];
 
-/// Whether the client's version of HTTP has chunks (RFC 9112 7.1); else the stream ends with the
+/// Whether the client's version of HTTP has chunks (RFC 9112 section 7.1); else the stream ends with the
 /// connection.
 pub(super) fn has_chunks(version: Version) -> bool {
     version >= Version::HTTP_11
