@@ -4,11 +4,9 @@ use http::HeaderName;
 use http::header::{self, HeaderMap, HeaderValue};
 use smallvec::SmallVec;
 
-use super::{
-    announced_among, is_among, is_control, is_for_one_hop, means_websocket, named_by_connection, via,
-};
-use crate::event::encode;
-use crate::http1::{AnswerHead, Field, Header, Lines};
+use super::{is_among, is_control, is_for_one_hop, means_websocket, named_by_connection, via};
+use crate::http1::gate::is_end_to_end;
+use crate::http1::{AnswerHead, Field, Header, Lines, elements};
 
 /// The lines of an answer that are not meant for one hop, nor tell the end of its body. Control headers
 /// are among them: they are for us.
@@ -25,7 +23,10 @@ pub(in crate::proxy) fn announced_trailers(head: &AnswerHead) -> SmallVec<[Heade
     if !head.has(Field::Trailer) || !head.has(Field::TransferEncoding) {
         return SmallVec::new();
     }
-    announced_among(head, |line| !is_for_one_hop(line.field, line.name) && !is_control(line.name))
+    let names = head.values(Field::Trailer).flat_map(elements);
+    let may_pass =
+        |name: &&[u8]| !is_for_one_hop(Field::of(name), name) && !is_control(name) && !is_end_to_end(name);
+    names.filter(may_pass).filter_map(|name| HeaderName::from_bytes(name).ok()).collect()
 }
 
 /// The head of an answer that switches to WebSocket, as the client is told. `None`: it switches to
@@ -62,7 +63,7 @@ pub fn own_stream(headers: &mut HeaderMap) {
         return;
     }
     let keeps_type = declares_other_charset(headers);
-    for (name, value) in encode::HEADERS {
+    for (name, value) in crate::event::encode::HEADERS {
         let name = HeaderName::from_static(name);
         if !(keeps_type && name == header::CONTENT_TYPE) {
             headers.insert(name, HeaderValue::from_static(value));

@@ -9,7 +9,7 @@
 mod answer;
 mod request;
 
-use http::{HeaderName, Version};
+use http::Version;
 use smallvec::SmallVec;
 
 pub use answer::own_stream;
@@ -18,7 +18,7 @@ pub use request::asks_for_events;
 pub(super) use request::{Passed, on_behalf_of, pass_request};
 
 use crate::http1::gate::is_end_to_end;
-use crate::http1::{Field, Head, Header, elements};
+use crate::http1::{Field, Head, elements};
 
 /// What a hop says to the next and nobody else may hear (RFC 9110 section 7.6.1), and how it tells the
 /// end of the body, which we tell ourselves.
@@ -63,15 +63,6 @@ fn named_by_connection<S>(head: &Head<S>) -> SmallVec<[&[u8]; 4]> {
 
 fn is_among(names: &[&[u8]], name: &[u8]) -> bool {
     names.iter().any(|other| other.eq_ignore_ascii_case(name))
-}
-
-/// The trailers that are announced and may follow (RFC 9110 section 6.6.2): those that pass as headers,
-/// and that nobody relies on.
-fn announced_among<S>(head: &Head<S>, passes: impl Fn(Header<'_>) -> bool) -> SmallVec<[HeaderName; 2]> {
-    let may_follow =
-        |name: &&[u8]| passes(Header { field: Field::of(name), name, value: b"" }) && !is_end_to_end(name);
-    let names = head.values(Field::Trailer).flat_map(elements).filter(may_follow);
-    names.filter_map(|name| HeaderName::from_bytes(name).ok()).collect()
 }
 
 /// In which protocol we received a message (RFC 9110 section 7.6.3).

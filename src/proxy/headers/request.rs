@@ -3,13 +3,12 @@
 use std::io::Write as _;
 use std::net::IpAddr;
 
-use http::{Method, Version};
+use http::{HeaderName, Method, Version};
 use smallvec::SmallVec;
 
-use super::{
-    announced_among, begins, is_among, is_control, is_for_one_hop, means_websocket, named_by_connection, via,
-};
-use crate::http1::{Field, Header, Length, Lines, RequestHead};
+use super::{begins, is_among, is_control, is_for_one_hop, means_websocket, named_by_connection, via};
+use crate::http1::gate::is_end_to_end;
+use crate::http1::{Field, Header, Length, Lines, RequestHead, elements};
 use crate::peer::Peer;
 use crate::proxy::request_id::RequestId;
 
@@ -49,7 +48,7 @@ pub(in crate::proxy) fn pass_request(
     }
     if length == Length::Chunked {
         lines.add("Transfer-Encoding", b"chunked");
-        for name in announced_among(head, passes) {
+        for name in announced_trailers(head) {
             lines.add("Trailer", name.as_str().as_bytes());
         }
     }
@@ -147,6 +146,16 @@ fn request_line(head: &RequestHead) -> Vec<u8> {
     }
     line.extend_from_slice(b" HTTP/1.1\r\n");
     line
+}
+
+/// The trailers that are announced and may follow (RFC 9110 section 6.6.2).
+fn announced_trailers(head: &RequestHead) -> SmallVec<[HeaderName; 2]> {
+    let names = head.values(Field::Trailer).flat_map(elements);
+    let may_pass = |name: &&[u8]| {
+        let line = Header { field: Field::of(name), name, value: b"" };
+        passes(line) && !is_end_to_end(name)
+    };
+    names.filter(may_pass).filter_map(|name| HeaderName::from_bytes(name).ok()).collect()
 }
 
 /// Whether a client's line reaches the backend.
