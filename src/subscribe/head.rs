@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
 
 use crate::body::Body;
 use crate::broker::Gap;
@@ -13,14 +13,12 @@ use crate::event::encode::{self, HEADERS};
 use crate::http1::{Lines, title_case};
 
 /// Headers of a backend's response that have no meaning for the stream that takes its place, or
-/// that are ours to set.
-const REPLACED: [header::HeaderName; 14] = [
-    header::CONTENT_TYPE,
+/// that are ours to set, besides [`HEADERS`].
+const REPLACED: [HeaderName; 11] = [
     header::CONTENT_LENGTH,
     header::CONTENT_ENCODING,
     header::CONTENT_RANGE,
     header::ACCEPT_RANGES,
-    header::CACHE_CONTROL,
     header::CONNECTION,
     header::DATE,
     header::ETAG,
@@ -28,7 +26,6 @@ const REPLACED: [header::HeaderName; 14] = [
     header::LAST_MODIFIED,
     header::PRAGMA,
     header::TRANSFER_ENCODING,
-    header::X_CONTENT_TYPE_OPTIONS,
 ];
 
 /// Whether the client's version of HTTP has chunks (RFC 9112 section 7.1); else the stream ends with the
@@ -46,8 +43,9 @@ pub(super) fn head(version: Version, more: &HeaderMap) -> Vec<u8> {
         lines.put(&title_case(name), value.as_bytes());
     }
     lines.put("Date", httpdate::fmt_http_date(SystemTime::now()).as_bytes());
+    let is_ours = |name: &HeaderName| HEADERS.iter().any(|(ours, _)| name == ours);
     for (name, value) in more {
-        if !REPLACED.contains(name) && name.as_str() != "x-accel-buffering" {
+        if !REPLACED.contains(name) && !is_ours(name) {
             lines.put(&title_case(name.as_str()), value.as_bytes());
         }
     }
@@ -102,7 +100,7 @@ pub fn come_back(retry: Duration) -> Response<Body> {
 /// Makes `headers` those of an event stream, in place of others of their names.
 pub fn set_headers(headers: &mut HeaderMap) {
     for (name, value) in HEADERS {
-        headers.insert(name, header::HeaderValue::from_static(value));
+        headers.insert(name, HeaderValue::from_static(value));
     }
 }
 
