@@ -12,13 +12,22 @@ use bytes::Bytes;
 
 use super::Event;
 
+/// The headers of every event stream, so that nothing on the way holds it back or keeps it
+/// (PROTOCOL 6.1). `X-Accel-Buffering` is nginx's, `no-transform` ends compression.
+pub const HEADERS: [(&str, &str); 4] = [
+    ("content-type", "text/event-stream; charset=utf-8"),
+    ("cache-control", "no-cache, no-store, no-transform"),
+    ("x-accel-buffering", "no"),
+    ("x-content-type-options", "nosniff"),
+];
+
 /// What a silent stream carries now and then. One newline: with a blank line after it, some clients
 /// would see an empty message.
 pub fn heartbeat(chunked: bool) -> Bytes {
     Bytes::from_static(if chunked { b"2\r\n:\n\r\n" } else { b":\n" })
 }
 
-/// The bytes of one event, as an HTTP/1.1 chunk (RFC 9112 7.1).
+/// The bytes of one event, as an HTTP/1.1 chunk (RFC 9112 section 7.1).
 ///
 /// What makes them a chunk is part of the allocation, so that a client that gets chunks gets it with one
 /// write, and any other client a slice of the same.

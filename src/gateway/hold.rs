@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{self, HeaderName};
+use http::header;
 use http::{HeaderValue, Method, Response};
 use tokio::sync::Mutex;
 
@@ -11,6 +11,7 @@ use super::ask::{self, Question};
 use super::{Asked, Gateway};
 use crate::body::Body;
 use crate::handoff::Handoff;
+use crate::http1::Lines;
 use crate::listen::connection::Answer;
 use crate::proxy::Backend;
 use crate::subscribe::{Ask, End, Initial, MayStay, OnEnd, Recheck, head, last_event_id};
@@ -69,29 +70,33 @@ impl Gateway {
         let runtime = tokio::runtime::Handle::current();
         OnEnd::new(move |end: End| {
             runtime.spawn(async move {
-                let mut pauses = TELL_AGAIN.into_iter();
-                loop {
-                    let mut lines = ask::lines(&backend, &asked);
-                    // Some servers answer 411 to a POST that does not say how long it is (RFC 9110 8.6).
-                    lines.add("Content-Length", b"0");
-                    ask::name_channels(&mut lines, &channels);
-                    if let Some(subject) = &subject {
-                        lines.add(ask::SUBJECT, subject.as_str().as_bytes());
-                    }
-                    lines.add(ask::REASON, end.as_str().as_bytes());
-                    let fault = match ask::ask(&backend, Method::POST, &path, &lines).await {
-                        Ok(answer) => return ask::discard(answer.into_body()).await,
-                        Err(fault) => fault,
-                    };
-                    let Some(pause) = pauses.next() else {
-                        tracing::error!(%fault, %path, "the backend was not told that a client is gone");
-                        return;
-                    };
-                    tracing::warn!(%fault, %path, "cannot tell the backend that a client is gone; it is told again");
-                    tokio::time::sleep(pause).await;
+                let mut lines = ask::lines(&backend, &asked);
+                // Some servers answer 411 to a POST that does not say how long it is (RFC 9110 section 8.6).
+                lines.add("Content-Length", b"0");
+                ask::name_channels(&mut lines, &channels);
+                if let Some(subject) = &subject {
+                    lines.add(ask::SUBJECT, subject.as_str().as_bytes());
                 }
+                lines.add(ask::REASON, end.as_str().as_bytes());
+                post_until_answered(&backend, &path, &lines).await;
             });
         })
+    }
+}
+
+async fn post_until_answered(backend: &Backend, path: &str, lines: &Lines) {
+    let mut pauses = TELL_AGAIN.into_iter();
+    loop {
+        let fault = match ask::ask(backend, Method::POST, path, lines).await {
+            Ok(answer) => return ask::discard(answer.into_body()).await,
+            Err(fault) => fault,
+        };
+        let Some(pause) = pauses.next() else {
+            tracing::error!(%fault, %path, "the backend was not told that a client is gone");
+            return;
+        };
+        tracing::warn!(%fault, %path, "cannot tell the backend that a client is gone; it is told again");
+        tokio::time::sleep(pause).await;
     }
 }
 
@@ -140,8 +145,6 @@ fn head_only(hold: &Ask) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.headers_mut() = hold.headers.clone();
     response.headers_mut().remove(header::CONTENT_LENGTH);
-    for (name, value) in head::HEADERS {
-        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-    }
+    head::set_headers(response.headers_mut());
     response
 }

@@ -10,12 +10,14 @@ use crate::http1::gate::Refusal;
 use crate::proxy::Fault;
 use crate::proxy::page::error_page;
 
+const TRY_AGAIN: &str = "Please try again in a moment.";
+
 /// A request that is for no host, or for several.
 pub(super) fn host(refusal: Refusal, asked: &Asked) -> Response<Body> {
     page_for(refusal.status(), "The request cannot be understood", &format!("{refusal}."), asked)
 }
 
-/// A method that has no business here (RFC 9110 9.3.6, 9.3.8).
+/// A method that has no business here (RFC 9110 sections 9.3.6 and 9.3.8).
 pub(super) fn method(asked: &Asked) -> Response<Body> {
     let text = "CONNECT and TRACE are not served here.";
     let mut response = page_for(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", text, asked);
@@ -50,9 +52,9 @@ pub(super) fn denied(status: StatusCode, asked: &Asked) -> Response<Body> {
 /// A backend that did not answer.
 pub(super) fn fault(fault: &Fault, asked: &Asked) -> Response<Body> {
     let (title, text) = match fault.status() {
-        StatusCode::GATEWAY_TIMEOUT => ("The site takes too long", "Please try again in a moment."),
-        StatusCode::SERVICE_UNAVAILABLE => ("The site is busy", "Please try again in a moment."),
-        StatusCode::BAD_GATEWAY => ("The site does not answer", "Please try again in a moment."),
+        StatusCode::GATEWAY_TIMEOUT => ("The site takes too long", TRY_AGAIN),
+        StatusCode::SERVICE_UNAVAILABLE => return busy(asked),
+        StatusCode::BAD_GATEWAY => ("The site does not answer", TRY_AGAIN),
         _ => ("The request did not arrive whole", "Please send it again."),
     };
     page_for(fault.status(), title, text, asked)
@@ -60,8 +62,7 @@ pub(super) fn fault(fault: &Fault, asked: &Asked) -> Response<Body> {
 
 /// A client for whom there is no room.
 pub(super) fn busy(asked: &Asked) -> Response<Body> {
-    let text = "Please try again in a moment.";
-    page_for(StatusCode::SERVICE_UNAVAILABLE, "The site is busy", text, asked)
+    page_for(StatusCode::SERVICE_UNAVAILABLE, "The site is busy", TRY_AGAIN, asked)
 }
 
 /// A backend whose answer makes no sense.

@@ -7,13 +7,13 @@ use std::ops::Range;
 use bytes::Bytes;
 use http::{Method, StatusCode, Version};
 
-use super::Length;
 use super::field::Field;
 use super::gate::number;
 use super::head::{Head, lines_of, place, version_of};
+use super::{Length, is_bodyless};
 
 /// The most lines of an answer's head.
-pub const MAX_LINES: usize = 300;
+const MAX_LINES: usize = 300;
 
 /// What the first line of an answer says.
 #[derive(Clone, Debug)]
@@ -74,10 +74,7 @@ impl AnswerHead {
         if chunked && stated.is_some() {
             return Err("it has both Transfer-Encoding and Content-Length".into());
         }
-        let status = self.start.status;
-        let bodyless = status.is_informational()
-            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-            || *method == Method::HEAD;
+        let bodyless = is_bodyless(self.start.status) || *method == Method::HEAD;
         Ok(match (bodyless, chunked, stated) {
             (true, ..) => Length::NONE,
             (false, true, _) => Length::Chunked,

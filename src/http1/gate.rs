@@ -4,7 +4,8 @@ use http::{Method, StatusCode, Version};
 
 use super::Length;
 use super::field::Field;
-use super::head::{RequestHead, elements};
+use super::head::{MAX_LINES, RequestHead, elements};
+use super::reader::MAX_HEAD;
 
 /// Why a request is not taken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -16,7 +17,7 @@ pub enum Refusal {
     #[error("a line of the request's head does not end in CRLF")]
     LineEnd,
     /// More bytes or lines than taken.
-    #[error("the request's head is larger than 64 KiB or 128 lines")]
+    #[error("the request's head is larger than {} KiB or {MAX_LINES} lines", MAX_HEAD >> 10)]
     TooLarge,
     /// A later version, or none.
     #[error("only HTTP/1.0 and HTTP/1.1 are spoken here")]

@@ -10,7 +10,7 @@ use super::field::Field;
 use super::gate::Refusal;
 
 /// The most lines of a request's head.
-const MAX_LINES: usize = 128;
+pub(super) const MAX_LINES: usize = 128;
 
 /// A message's head. `S` is what its first line says.
 #[derive(Clone, Debug)]

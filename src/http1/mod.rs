@@ -18,7 +18,9 @@ mod reader;
 mod reply;
 mod writer;
 
-pub use answer::{AnswerHead, MAX_LINES as MAX_ANSWER_LINES, StatusLine};
+use http::StatusCode;
+
+pub use answer::{AnswerHead, StatusLine};
 pub use field::Field;
 pub use head::{Head, Header, RequestHead, RequestLine, elements};
 pub use lines::{Lines, title_case};
@@ -41,3 +43,12 @@ impl Length {
     /// No body at all.
     pub const NONE: Self = Self::Exactly(0);
 }
+
+/// Whether an answer with this status has no body, whatever its headers say (RFC 9112 section 6.3).
+fn is_bodyless(status: StatusCode) -> bool {
+    status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+/// How large a buffer may be that a connection keeps from one message to the next, in bytes: enough for
+/// most heads, and next to nothing for a connection that waits.
+const KEPT: usize = 4 << 10;

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use super::chunked::{BadChunk, Decoder};
 use super::gate::Refusal;
-use super::{AnswerHead, Length, RequestHead};
+use super::{AnswerHead, KEPT, Length, RequestHead};
 use crate::socket::Socket;
 
 /// The most bytes of a head.
@@ -20,10 +20,6 @@ pub(super) const MAX_HEAD: usize = 64 << 10;
 
 /// How much is read at once.
 const READ: usize = 64 << 10;
-
-/// How large a buffer may be that a connection keeps from one message to the next, in bytes: enough for
-/// most heads, and next to nothing for a connection that waits.
-const KEPT: usize = 4 << 10;
 
 thread_local! {
     // Read into first, so that a connection keeps only as many bytes as it was sent: most wait, and
@@ -82,6 +78,9 @@ impl Reader {
     }
 
     /// Reads what has come; 0 at the end.
+    ///
+    /// # Errors
+    /// When the system says so.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>, socket: &mut Socket) -> Poll<io::Result<usize>> {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut buffer = ReadBuf::new(scratch);

@@ -9,6 +9,7 @@ use http_body::Body as _;
 
 use super::field::Field;
 use super::head::{Header, RequestHead};
+use super::is_bodyless;
 use super::lines::{Lines, title_case};
 use super::writer::{Framing, Writer};
 use crate::body::Body;
@@ -86,8 +87,8 @@ impl Reply {
     }
 
     /// Makes it a message on the wire, for a request with these `terms`; whether the connection ends
-    /// with it, as it does when `close` asks for that. `room` is what it is written from.
-    pub fn into_writer(mut self, terms: Terms, close: bool, mut room: Vec<u8>) -> (Writer, bool) {
+    /// with it, as it does when `close` asks for that. `buffer` is what it is written from.
+    pub fn into_writer(mut self, terms: Terms, close: bool, mut buffer: Vec<u8>) -> (Writer, bool) {
         let framing = self.framing(terms);
         match framing {
             Framing::Exactly(length) => self.say_length(length),
@@ -108,16 +109,16 @@ impl Reply {
         } else if terms.version == Version::HTTP_10 {
             self.lines.put("Connection", b"keep-alive");
         }
-        room.clear();
-        room.extend_from_slice(self.lines.as_bytes());
-        room.extend_from_slice(b"\r\n");
-        (Writer::new(room, self.body, framing), close)
+        buffer.clear();
+        buffer.extend_from_slice(self.lines.as_bytes());
+        buffer.extend_from_slice(b"\r\n");
+        (Writer::new(buffer, self.body, framing), close)
     }
 
     /// How the end of the body is told (RFC 9112 section 6).
     fn framing(&mut self, terms: Terms) -> Framing {
         let exact = self.body.size_hint().exact();
-        if terms.is_head || self.is_bodyless() {
+        if terms.is_head || is_bodyless(self.status) {
             self.length = self.length.or(exact.filter(|_| terms.is_head));
             return Framing::None;
         }
@@ -128,16 +129,12 @@ impl Reply {
         }
     }
 
-    fn is_bodyless(&self) -> bool {
-        self.status.is_informational()
-            || matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-    }
-
     /// Whether a length may be told of the body that is not sent.
     fn has_length(&self, terms: Terms) -> bool {
-        self.status == StatusCode::NOT_MODIFIED || terms.is_head && !self.is_bodyless()
+        self.status == StatusCode::NOT_MODIFIED || terms.is_head && !is_bodyless(self.status)
     }
 
+    /// Without a detour through a formatter: nearly every answer has such a line.
     fn say_length(&mut self, length: u64) {
         let mut digits = [0; 20];
         let mut at = digits.len();

@@ -9,15 +9,12 @@ use bytes::Bytes;
 use http_body::{Body as _, Frame};
 use tokio::io::AsyncWrite;
 
-use super::chunked;
+use super::{KEPT, chunked};
 use crate::body::{Body, BodyError};
 use crate::socket::Socket;
 
 /// How many bytes are gathered before they are written.
 const GATHER: usize = 64 << 10;
-
-/// How large a buffer may be that is kept for another message, in bytes.
-const KEPT: usize = 4 << 10;
 
 /// How the end of a body is told (RFC 9112 section 6).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -116,9 +113,9 @@ impl Writer {
     }
 
     /// Takes the buffer back, for another message; one that has grown large is not worth keeping.
-    pub fn take_room(&mut self) -> Vec<u8> {
-        let room = std::mem::take(&mut self.out);
-        if room.capacity() > KEPT { Vec::new() } else { room }
+    pub fn take_buffer(&mut self) -> Vec<u8> {
+        let buffer = std::mem::take(&mut self.out);
+        if buffer.capacity() > KEPT { Vec::new() } else { buffer }
     }
 
     /// Makes it ready to be written to another socket from its beginning, if it is all here still.

@@ -78,66 +78,53 @@ impl Listener {
         mut draining: Draining,
         answer: S,
     ) where
-        S: Fn(Request, Peer) -> F + Clone + Send + Sync + Unpin + 'static,
+        S: Fn(Request, Peer) -> F + Clone + Send + 'static,
         F: Future<Output = Answer> + Send + 'static,
     {
         let heard = draining.clone();
+        let accepting = async {
+            let mut room = Room::new(connections);
+            while let Some((stream, peer, permit)) = self.accept(&mut room).await {
+                let (heard, answer) = (heard.clone(), answer.clone());
+                tokio::spawn(async move {
+                    let answer = move |request| answer(request, peer);
+                    connection::serve(Socket::Tcp(stream), Bytes::new(), options, heard, answer).await;
+                    drop(permit);
+                });
+                // The new connection goes first: in a storm of them, each else waits with its
+                // buffers for all to be accepted, and memory once taken hardly goes back.
+                tokio::task::yield_now().await;
+            }
+        };
         tokio::select! {
             () = draining.begun() => {}
-            () = self.accept_all(connections, options, heard, answer) => {}
+            () = accepting => {}
         }
     }
 
-    async fn accept_all<S, F>(
-        self,
-        connections: Arc<Semaphore>,
-        options: Options,
-        draining: Draining,
-        answer: S,
-    ) where
-        S: Fn(Request, Peer) -> F + Clone + Send + Sync + Unpin + 'static,
-        F: Future<Output = Answer> + Send + 'static,
-    {
-        let mut room = Room::new(connections);
+    /// The next connection, with who is at its other end and its place in the room; `None` once there
+    /// will be no room any more.
+    async fn accept(&self, room: &mut Room) -> Option<(TcpStream, Peer, OwnedSemaphorePermit)> {
         loop {
-            let Some(permit) = room.enter(self.address).await else { return };
+            let permit = room.enter(self.address).await?;
             match self.listener.accept().await {
                 Ok((stream, address)) => {
-                    self.spawn(stream, address, permit, options, draining.clone(), answer.clone());
-                    // The new connection goes first: in a storm of them, each else waits with its
-                    // buffers for all to be accepted, and memory once taken hardly goes back.
-                    tokio::task::yield_now().await;
+                    let local = stream.local_addr().unwrap_or(self.address);
+                    set_up(&stream);
+                    return Some((stream, Peer { address, local }, permit));
                 }
                 Err(error) => pause_after(&error, self.address).await,
             }
         }
     }
+}
 
-    fn spawn<S, F>(
-        &self,
-        stream: TcpStream,
-        address: SocketAddr,
-        permit: OwnedSemaphorePermit,
-        options: Options,
-        draining: Draining,
-        answer: S,
-    ) where
-        S: Fn(Request, Peer) -> F + Clone + Send + Sync + Unpin + 'static,
-        F: Future<Output = Answer> + Send + 'static,
-    {
-        let local = stream.local_addr().unwrap_or(self.address);
-        let peer = Peer { address, local };
-        // Answers are written whole: waiting for more to fill a packet would only delay them.
-        let _ = stream.set_nodelay(true);
-        let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(
-            &socket2::TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY),
-        );
-        let answer = move |request| answer(request, peer);
-        tokio::spawn(async move {
-            connection::serve(Socket::Tcp(stream), Bytes::new(), options, draining, answer).await;
-            drop(permit);
-        });
-    }
+/// Sets what a client's socket needs. One on which it cannot be set has lost its client.
+fn set_up(stream: &TcpStream) {
+    // Answers are written whole: waiting for more to fill a packet would only delay them.
+    let _ = stream.set_nodelay(true);
+    let probes = socket2::TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY);
+    let _ = socket2::SockRef::from(stream).set_tcp_keepalive(&probes);
 }
 
 /// After how much silence the system asks a peer whether it is still there.
@@ -179,8 +166,8 @@ impl Room {
     }
 }
 
-/// Errors of `accept` either concern one connection, then the next can be accepted at once, or are
-/// a shortage, which trying again at once would only make worse.
+/// Waits as long as is good after an error of `accept`, and tells the operator if that is for more than
+/// one connection: it is a shortage then, which trying again at once would only make worse.
 pub async fn pause_after(error: &io::Error, listener: impl std::fmt::Display) {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {

@@ -73,7 +73,7 @@ where
         draining,
         drain: pin!(heard.begun()),
         clock: pin!(sleep(options.header_timeout)),
-        room: Vec::new(),
+        buffer: Vec::new(),
     };
     while let Some((head, length)) = connection.next().await {
         let terms = Terms::of(&head);
@@ -100,8 +100,8 @@ struct Connection<'a, D> {
     drain: Pin<&'a mut D>,
     /// For the head that is awaited, or for a client that takes nothing.
     clock: Pin<&'a mut Sleep>,
-    /// What the last answer was written from, to be used again.
-    room: Vec<u8>,
+    /// What the last answer was written from, which the next one is too.
+    buffer: Vec<u8>,
 }
 
 /// What becomes of a connection after an answer.
@@ -163,10 +163,10 @@ impl<D: Future> Connection<'_, D> {
     async fn write(&mut self, reply: Reply, terms: Terms) -> After {
         // What is left of a request would be taken for the next one's beginning.
         let close = !self.wire().is_body_read() || self.draining.has_begun();
-        let (mut writer, close) = reply.into_writer(terms, close, std::mem::take(&mut self.room));
+        let (mut writer, close) = reply.into_writer(terms, close, std::mem::take(&mut self.buffer));
         let mut stalled_at = None;
         let written = future::poll_fn(|cx| self.poll_write(cx, &mut writer, &mut stalled_at)).await;
-        self.room = writer.take_room();
+        self.buffer = writer.take_buffer();
         match written {
             Ok(()) if close => After::Close,
             // It may have been given up on while its answer was written.
@@ -253,7 +253,7 @@ fn refused(refusal: Refusal) -> Response<Body> {
 /// Closes a socket so that the client can read to the end of what we wrote.
 ///
 /// Closing while bytes of the client are unread resets the connection, and the reset can overtake
-/// our answer (RFC 9112 9.6). So we end our side and read on for a moment.
+/// our answer (RFC 9112 section 9.6). So we end our side and read on for a moment.
 async fn linger(mut socket: Socket) {
     const PATIENCE: Duration = Duration::from_secs(2);
     const MOST: usize = 1 << 20;

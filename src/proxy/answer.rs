@@ -42,9 +42,7 @@ impl Answer {
         let body = AnswerBody { lease: Some(lease), body, upload, reusable, endless: stream, idle, trailers };
         Self { head, body: Body::stream(body) }
     }
-}
 
-impl Answer {
     /// The status.
     pub fn status(&self) -> StatusCode {
         self.head.start.status

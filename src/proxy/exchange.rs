@@ -2,7 +2,7 @@
 
 use std::future;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use http::{Method, StatusCode};
@@ -166,7 +166,7 @@ fn read_head(
                 return Poll::Ready(Err(Failed::Final(Fault::Nonsense { backend, cause })));
             }
         }
-        let cause = match std::task::ready!(link.reader.poll_fill(cx, &mut link.socket)) {
+        let cause = match ready!(link.reader.poll_fill(cx, &mut link.socket)) {
             Ok(1..) => {
                 *has_spoken = true;
                 continue;

@@ -72,6 +72,7 @@ pub(super) async fn write(
         let Ok(data) = part.into_data() else { continue };
         let text = bom.strip(&data);
         if text.is_empty() {
+            // An empty chunk would be the last one.
             continue;
         }
         end.follow(text);

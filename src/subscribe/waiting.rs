@@ -12,7 +12,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::end::End;
-use super::initial::Manner;
 use super::{Initial, MayStay, Newcomer, Recheck, Streams, head, initial};
 use crate::body::Body;
 use crate::broker::{Refused, Subscribed, Waiting};
@@ -25,7 +24,6 @@ impl Streams {
     pub(super) fn hold_back(
         &self,
         waiting: Waiting,
-        turn: usize,
         newcomer: Newcomer,
         opening: Bytes,
         initial: Option<Initial>,
@@ -35,14 +33,14 @@ impl Streams {
             tokio::spawn(async move {
                 let stall = streams.0.settings.stall;
                 let body = initial.map_or_else(Body::empty, |Initial(body)| body);
-                let manner = Manner { chunked: newcomer.chunked, stall, pause: newcomer.keep_alive };
+                let manner = newcomer.manner(stall);
                 let draining = streams.0.draining.clone();
                 let begun = async {
                     let mut unsent = initial::write(&mut socket, opening, body, manner, draining).await?;
                     initial::write_in_time(&mut socket, &mut unsent, stall).await
                 };
                 match begun.await {
-                    Ok(()) => streams.wait(waiting, turn, newcomer, socket).await,
+                    Ok(()) => streams.wait(waiting, newcomer, socket).await,
                     Err(error) => tracing::debug!(%error, "the client left before there was a log"),
                 }
             });
@@ -50,7 +48,7 @@ impl Streams {
     }
 
     /// Keeps a silent stream until the log is there, the client has left, or it is time to end.
-    async fn wait(&self, mut waiting: Waiting, turn: usize, newcomer: Newcomer, mut socket: Socket) {
+    async fn wait(&self, mut waiting: Waiting, newcomer: Newcomer, mut socket: Socket) {
         let stall = self.0.settings.stall;
         let mut heartbeats = every(newcomer.keep_alive);
         let mut rechecks = newcomer.recheck.as_ref().map(Rechecks::new);
@@ -58,7 +56,7 @@ impl Streams {
         let mut scrap = [0; 256];
         let end = loop {
             tokio::select! {
-                subscribed = &mut waiting => return self.let_in(subscribed, turn, newcomer, socket).await,
+                subscribed = &mut waiting => return self.let_in(subscribed, newcomer, socket).await,
                 read = socket.read(&mut scrap) => match read {
                     Ok(0) => break End::ClientLeft,
                     Ok(_) => {}
@@ -82,19 +80,13 @@ impl Streams {
     }
 
     /// The log is there, and this is what it says to the client.
-    async fn let_in(
-        &self,
-        subscribed: Result<Subscribed, Refused>,
-        turn: usize,
-        newcomer: Newcomer,
-        socket: Socket,
-    ) {
+    async fn let_in(&self, subscribed: Result<Subscribed, Refused>, newcomer: Newcomer, socket: Socket) {
         let stall = self.0.settings.stall;
         match subscribed {
             Ok(Subscribed::Open(subscription, gap)) => {
                 let gap = gap.map(|gap| encode::chunk_if(newcomer.chunked, head::gap_event(&gap).as_bytes()));
                 let opening = gap.unwrap_or_default();
-                self.adopt(turn, socket, |held| newcomer.subscriber(held, subscription, opening));
+                self.adopt(newcomer, socket, subscription, opening);
             }
             // It comes back once more and is told then to stop.
             Ok(Subscribed::Over) => newcomer.end(socket, End::Closed, stall).await,

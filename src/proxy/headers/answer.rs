@@ -8,8 +8,6 @@ use super::{is_among, is_control, is_for_one_hop, means_websocket, named_by_conn
 use crate::http1::gate::is_end_to_end;
 use crate::http1::{AnswerHead, Field, Header, Lines, elements};
 
-const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
-
 /// The lines of an answer that are not meant for one hop, nor tell the end of its body. Control headers
 /// are among them: they are for us.
 pub(in crate::proxy) fn passing(head: &AnswerHead) -> impl Iterator<Item = Header<'_>> {
@@ -64,14 +62,13 @@ pub fn own_stream(headers: &mut HeaderMap) {
     if !is_event_stream_type(value.as_bytes()) {
         return;
     }
-    if !declares_other_charset(headers) {
-        let value = HeaderValue::from_static("text/event-stream; charset=utf-8");
-        headers.insert(header::CONTENT_TYPE, value);
+    let keeps_type = declares_other_charset(headers);
+    for (name, value) in crate::event::encode::HEADERS {
+        let name = HeaderName::from_static(name);
+        if !(keeps_type && name == header::CONTENT_TYPE) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
     }
-    let cache = HeaderValue::from_static("no-cache, no-store, no-transform");
-    headers.insert(header::CACHE_CONTROL, cache);
-    headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.remove(header::CONTENT_LENGTH);
 }
 

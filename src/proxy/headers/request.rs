@@ -30,12 +30,7 @@ pub(in crate::proxy) fn pass_request(
     id: RequestId,
     own_host: &str,
 ) -> Passed {
-    let websocket = head.start.version == Version::HTTP_11
-        && head.start.method == Method::GET
-        && length == Length::NONE
-        && head.has(Field::Upgrade)
-        && means_websocket(head);
-
+    let websocket = asks_for_websocket(head, length);
     let mut lines = Lines::after(request_line(head));
     let host = Host::of(head, own_host);
     // The answer may become a stream of ours, and then nobody could decode the two in one.
@@ -101,6 +96,12 @@ pub(in crate::proxy) fn on_behalf_of(
     }
     add_ours(&mut lines, host.name, peer, id, Version::HTTP_11);
     lines
+}
+
+/// Whether the client opens a WebSocket (RFC 6455 section 4.1).
+fn asks_for_websocket(head: &RequestHead, length: Length) -> bool {
+    let may_switch = head.start.version == Version::HTTP_11 && head.start.method == Method::GET;
+    may_switch && length == Length::NONE && means_websocket(head)
 }
 
 /// Whether the client would take an event stream.
