@@ -172,8 +172,9 @@ impl<D: Future> Connection<'_, D> {
             // It may have been given up on while its answer was written.
             Ok(()) if !self.wire().is_body_read() => After::Close,
             Ok(()) => After::Next,
-            Err(WriteError::Body(_)) if writer.ends_with_connection() => {
-                // An orderly end would make half an answer look like a whole one.
+            Err(_) if writer.ends_with_connection() => {
+                // An orderly end would make half an answer look like a whole one, also to a client that
+                // has only been slow, or has only ended its side.
                 if let Some(socket) = self.wire().take().map(|(socket, _)| socket) {
                     socket.reset();
                 }
