@@ -95,6 +95,22 @@ async fn a_client_that_asks_for_leave_to_send_gets_it_when_its_body_is_wanted() 
 }
 
 #[tokio::test]
+async fn a_client_of_http_1_0_is_given_no_leave_it_could_take_for_its_answer() {
+    let (begun, mut has_begun) = tokio::sync::mpsc::unbounded_channel();
+    let (mut socket, _drain, _served) = client(Options::default(), move |request| {
+        let _ = begun.send(());
+        echo(request)
+    });
+    socket.write_all(b"POST / HTTP/1.0\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n").await.unwrap();
+    // By then it has been asked for the body as well: that is the same turn.
+    has_begun.recv().await.unwrap();
+
+    let heard = say(&mut socket, "hi").await;
+
+    assert!(heard.starts_with("HTTP/1.1 200 OK\r\n"), "{heard}");
+}
+
+#[tokio::test]
 async fn a_drain_ends_an_idle_connection_and_lets_a_request_finish() {
     let (mut idle, drain, served) = client(Options::default(), echo);
     drain.start();
