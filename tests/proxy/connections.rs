@@ -338,6 +338,21 @@ async fn an_answer_may_come_before_the_request_is_complete() {
 }
 
 #[tokio::test]
+async fn a_whole_answer_before_the_end_of_its_request_is_not_lost() {
+    let mut script = Script::new().await;
+    let proxy = Proxy::before(script.address).await;
+    let mut client = proxy.client().await;
+
+    client.say("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello").await;
+    let (mut backend, _) = script.request().await;
+    backend.say("HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig").await;
+    let head = client.head().await;
+
+    assert!(head.contains("\r\nContent-Length: 3\r\n"), "{head}");
+    assert_eq!(client.read(3).await, "big");
+}
+
+#[tokio::test]
 async fn a_request_that_breaks_off_as_its_answer_comes_costs_the_backends_connection() {
     let mut script = Script::new().await;
     let proxy = Proxy::before(script.address).await;
