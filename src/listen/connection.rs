@@ -202,8 +202,15 @@ impl<D: Future> Connection<'_, D> {
                 Poll::Ready(Ok(())) if writer.is_done() => return Poll::Ready(Ok(())),
                 Poll::Ready(Ok(())) if has_more => {}
                 Poll::Ready(Ok(())) => {
+                    if wire.poll_gone(cx, self.options.half_close).is_ready() {
+                        return Poll::Ready(Err(gone()));
+                    }
+                    // Behind too much nobody sees it leave: it gets no more time than if it took nothing.
+                    if wire.is_overrun() {
+                        break;
+                    }
                     *stalled_at = None;
-                    return wire.poll_gone(cx, self.options.half_close).map(|()| Err(gone()));
+                    return Poll::Pending;
                 }
                 Poll::Pending => break,
             }

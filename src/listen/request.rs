@@ -76,6 +76,12 @@ impl Wire {
         self.body.is_done()
     }
 
+    /// Whether the client has sent as much of its next requests as may wait: no more is read then, not even
+    /// that it has left.
+    pub(super) fn is_overrun(&self) -> bool {
+        self.body.is_done() && self.reader.is_full()
+    }
+
     /// The next request's head, checked; `None` at the end.
     pub(super) fn poll_head(
         &mut self,

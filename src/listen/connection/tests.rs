@@ -165,6 +165,31 @@ async fn a_client_that_leaves_takes_its_request_along_unless_it_may_half_close()
 }
 
 #[tokio::test]
+async fn a_client_that_leaves_behind_more_than_may_wait_is_not_kept_for_ever() {
+    struct Silent;
+    impl http_body::Body for Silent {
+        type Data = Bytes;
+        type Error = crate::body::BodyError;
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<http_body::Frame<Bytes>, crate::body::BodyError>>> {
+            Poll::Pending
+        }
+    }
+    let options = Options { write_timeout: Duration::from_millis(50), ..Options::default() };
+    let (mut socket, _drain, served) =
+        client(options, |_request| async { Answer::Response(Response::new(Body::stream(Silent))) });
+    socket.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    socket.read_exact(&mut [0; 15]).await.unwrap();
+    socket.write_all(&[b'x'; 140_000]).await.unwrap();
+
+    drop(socket);
+
+    tokio::time::timeout(Duration::from_secs(20), served).await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn what_is_no_request_is_told_so_and_was_the_last() {
     for (text, status) in [
         ("GET / HTTP/1.1\nHost: a\n\n", "400 Bad Request"),
