@@ -14,7 +14,11 @@ const TRY_AGAIN: &str = "Please try again in a moment.";
 
 /// A request that is for no host, or for several.
 pub(super) fn host(refusal: Refusal, asked: &Asked) -> Response<Body> {
-    page_for(refusal.status(), "The request cannot be understood", &format!("{refusal}."), asked)
+    let mut response =
+        page_for(refusal.status(), "The request cannot be understood", &format!("{refusal}."), asked);
+    // As after any other request that could be understood in two ways, nothing more is read.
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// A method that has no business here (RFC 9110 sections 9.3.6 and 9.3.8).

@@ -9,7 +9,7 @@ const MAX_EXTENSION: usize = 1 << 10;
 /// The most bytes of all trailers.
 const MAX_TRAILERS: usize = 16 << 10;
 /// The most lines of trailers.
-const MAX_TRAILER_LINES: usize = 64;
+pub const MAX_TRAILER_LINES: usize = 64;
 
 /// What is wrong with a chunked body.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]

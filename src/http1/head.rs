@@ -166,10 +166,8 @@ impl RequestHead {
 
     /// Whether the client wants to use the connection again (RFC 9112 section 9.3).
     pub fn keeps_alive(&self) -> bool {
-        if self.start.version == Version::HTTP_10 {
-            return self.lists(Field::Connection, b"keep-alive");
-        }
-        !self.lists(Field::Connection, b"close")
+        let says = |option| self.lists(Field::Connection, option);
+        !says(b"close") && (self.start.version == Version::HTTP_11 || says(b"keep-alive"))
     }
 }
 
@@ -277,6 +275,7 @@ mod tests {
             ("1.1", "Connection: foo, Close", false),
             ("1.0", "X: y", false),
             ("1.0", "Connection: Keep-Alive", true),
+            ("1.0", "Connection: keep-alive, close", false),
         ] {
             let head = head(&format!("GET / HTTP/{version}\r\n{line}\r\n\r\n"));
 

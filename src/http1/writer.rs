@@ -57,6 +57,11 @@ pub enum WriteError {
 #[error("the body does not have the length that was announced")]
 struct OtherLength;
 
+/// Somebody wants to go on with a body that broke off.
+#[derive(Debug, thiserror::Error)]
+#[error("the body broke off before")]
+struct BrokenOff;
+
 /// A message on its way out.
 pub struct Writer {
     out: Vec<u8>,
@@ -77,7 +82,9 @@ enum State {
     Open,
     /// All of it is in `out`, or was.
     Gathered,
-    Broken(BodyError),
+    /// It broke off, with the reason until somebody has been told. It stays so: half a message that passed for a
+    /// whole one would have the other side wait for the rest, and take the next message for it.
+    Broken(Option<BodyError>),
 }
 
 impl Writer {
@@ -158,10 +165,10 @@ impl Writer {
                 Poll::Ready(Some(Ok(frame))) => {
                     self.moved = Some(Instant::now());
                     if let Err(error) = self.put(frame) {
-                        self.state = State::Broken(error);
+                        self.state = State::Broken(Some(error));
                     }
                 }
-                Poll::Ready(Some(Err(error))) => self.state = State::Broken(error),
+                Poll::Ready(Some(Err(error))) => self.state = State::Broken(Some(error)),
                 Poll::Ready(None) => self.end(),
             }
         }
@@ -191,16 +198,16 @@ impl Writer {
                 self.moved = Some(Instant::now());
             }
         }
-        match std::mem::replace(&mut self.state, State::Gathered) {
+        match &mut self.state {
             // Nothing more comes, and somebody may want to write it again.
-            State::Gathered => Poll::Ready(Ok(())),
-            State::Broken(error) => Poll::Ready(Err(WriteError::Body(error))),
-            State::Open => {
-                self.state = State::Open;
-                self.forget();
-                Poll::Ready(Ok(()))
+            State::Gathered => {}
+            State::Broken(error) => {
+                let error = error.take().unwrap_or_else(|| BrokenOff.into());
+                return Poll::Ready(Err(WriteError::Body(error)));
             }
+            State::Open => self.forget(),
         }
+        Poll::Ready(Ok(()))
     }
 
     /// Makes room for what comes next.
@@ -243,7 +250,7 @@ impl Writer {
 
     fn end(&mut self) {
         self.state = match self.framing {
-            Framing::Exactly(1..) => State::Broken(OtherLength.into()),
+            Framing::Exactly(1..) => State::Broken(Some(OtherLength.into())),
             Framing::Exactly(0) | Framing::None | Framing::UntilClose => State::Gathered,
             Framing::Chunked { .. } => {
                 chunked::encode_end(None, &mut self.out);
@@ -327,6 +334,21 @@ mod tests {
         }
         let chunked = Framing::Chunked { trailers: false };
         assert_eq!(written(broken(), chunked).await, ("head 3\r\nabc\r\n".into(), Some("gone".into())));
+    }
+
+    #[tokio::test]
+    async fn a_message_that_broke_off_is_never_done() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let mut socket = Socket::Unix(ours);
+        let body = pieces([data("abc"), Err("gone".into())]);
+        let mut writer = Writer::new(b"head ".to_vec(), body, Framing::Exactly(5));
+
+        for _ in 0..2 {
+            let end = std::future::poll_fn(|cx| writer.poll(cx, &mut socket)).await;
+            assert!(matches!(end, Err(WriteError::Body(_))));
+            assert!(!writer.is_done());
+            assert!(!writer.rewind());
+        }
     }
 
     #[tokio::test]

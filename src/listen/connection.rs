@@ -172,8 +172,9 @@ impl<D: Future> Connection<'_, D> {
             // It may have been given up on while its answer was written.
             Ok(()) if !self.wire().is_body_read() => After::Close,
             Ok(()) => After::Next,
-            Err(WriteError::Body(_)) if writer.ends_with_connection() => {
-                // An orderly end would make half an answer look like a whole one.
+            Err(_) if writer.ends_with_connection() => {
+                // An orderly end would make half an answer look like a whole one, also to a client that
+                // has only been slow, or has only ended its side.
                 if let Some(socket) = self.wire().take().map(|(socket, _)| socket) {
                     socket.reset();
                 }
@@ -201,8 +202,15 @@ impl<D: Future> Connection<'_, D> {
                 Poll::Ready(Ok(())) if writer.is_done() => return Poll::Ready(Ok(())),
                 Poll::Ready(Ok(())) if has_more => {}
                 Poll::Ready(Ok(())) => {
+                    if wire.poll_gone(cx, self.options.half_close).is_ready() {
+                        return Poll::Ready(Err(gone()));
+                    }
+                    // Behind too much nobody sees it leave: it gets no more time than if it took nothing.
+                    if wire.is_overrun() {
+                        break;
+                    }
                     *stalled_at = None;
-                    return wire.poll_gone(cx, self.options.half_close).map(|()| Err(gone()));
+                    return Poll::Pending;
                 }
                 Poll::Pending => break,
             }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::Version;
 use http_body::{Frame, SizeHint};
 use tokio::io::AsyncWrite as _;
 
@@ -75,6 +76,12 @@ impl Wire {
         self.body.is_done()
     }
 
+    /// Whether the client has sent as much of its next requests as may wait: no more is read then, not even
+    /// that it has left.
+    pub(super) fn is_overrun(&self) -> bool {
+        self.body.is_done() && self.reader.is_full()
+    }
+
     /// The next request's head, checked; `None` at the end.
     pub(super) fn poll_head(
         &mut self,
@@ -103,7 +110,9 @@ impl Wire {
         if self.body.is_done() {
             return Request { head, length, body: Body::empty() };
         }
-        self.go_on = if head.has(Field::Expect) { GO_ON } else { b"" };
+        // HTTP/1.0 knows no interim answers (RFC 9110 section 10.1.1).
+        let waits = head.has(Field::Expect) && head.start.version == Version::HTTP_11;
+        self.go_on = if waits { GO_ON } else { b"" };
         let body = Body::stream(Incoming { wire: Arc::clone(shared), number: self.number });
         Request { head, length, body }
     }

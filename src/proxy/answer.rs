@@ -25,11 +25,13 @@ impl Answer {
         let reusable = head.keeps_alive();
         // All of it is here already, as a rule.
         let whole = match body.left() {
+            // The rest of the request goes on while the answer does.
+            _ if upload.is_some() => None,
             Some(0) => Some(Body::empty()),
             Some(_) if !stream => whole(&mut body, &mut lease),
             _ => None,
         };
-        if let (Some(body), None) = (whole, &upload) {
+        if let Some(body) = whole {
             if reusable {
                 lease.end();
             }

@@ -5,12 +5,11 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::HeaderName;
 use http_body::{Frame, SizeHint};
-use smallvec::SmallVec;
 
 use super::exchange::Lease;
 use super::fault::causes;
+use super::trailers::{self, Announced};
 use crate::body::BodyError;
 use crate::http1::{BodyReader, WriteError, Writer};
 
@@ -29,7 +28,7 @@ pub(super) struct AnswerBody {
     /// How long the backend may pause.
     pub(super) idle: Option<Duration>,
     /// The trailers that were announced and may pass.
-    pub(super) trailers: SmallVec<[HeaderName; 2]>,
+    pub(super) trailers: Announced,
 }
 
 /// The backend paused for too long within an answer.
@@ -90,21 +89,6 @@ impl AnswerBody {
             );
         }
     }
-
-    /// What passes of the trailers.
-    fn announced(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
-        match frame.into_trailers() {
-            Ok(mut trailers) => {
-                let unannounced: Vec<_> =
-                    trailers.keys().filter(|name| !self.trailers.contains(name)).cloned().collect();
-                for name in unannounced {
-                    trailers.remove(name);
-                }
-                Frame::trailers(trailers)
-            }
-            Err(data) => data,
-        }
-    }
 }
 
 impl http_body::Body for AnswerBody {
@@ -125,7 +109,7 @@ impl http_body::Body for AnswerBody {
             Poll::Ready(Some(Ok(_))) if this.body.is_done() => this.end(),
             Poll::Ready(Some(Ok(_))) => {}
         }
-        polled.map_ok(|frame| this.announced(frame))
+        polled.map_ok(|frame| trailers::keep(frame, &this.trailers))
     }
 
     fn is_end_stream(&self) -> bool {

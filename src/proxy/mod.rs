@@ -23,6 +23,7 @@ mod link;
 pub mod page;
 mod pool;
 mod request_id;
+mod trailers;
 pub mod tunnel;
 
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use http::{Method, Response, StatusCode};
 use self::exchange::{Answered, Message, exchange};
 use self::headers::Passed;
 use self::pool::Pool;
+use self::trailers::Only;
 use self::tunnel::Upstream;
 use crate::body::Body;
 use crate::http1::{Framing, Length, Lines, RequestHead, Writer};
@@ -125,12 +127,16 @@ impl Backend {
         peer: &Peer,
         id: RequestId,
     ) -> Result<Forwarded, Fault> {
-        let Passed { head: lines, websocket } =
+        let Passed { head: lines, websocket, trailers } =
             headers::pass_request(head, length, peer, id, &self.inside.own_host);
         let framing = match length {
             Length::Exactly(0) => Framing::None,
             Length::Exactly(length) => Framing::Exactly(length),
-            Length::Chunked | Length::UntilClose => Framing::Chunked { trailers: true },
+            Length::Chunked | Length::UntilClose => Framing::Chunked { trailers: !trailers.is_empty() },
+        };
+        let body = match trailers.is_empty() {
+            true => body,
+            false => Body::stream(Only { body, announced: trailers }),
         };
         let writer = Writer::new(lines, body, framing);
         let is_bodyless = framing == Framing::None;

@@ -181,6 +181,27 @@ async fn a_chunked_request_passes_with_its_trailers_whatever_its_method() {
 }
 
 #[tokio::test]
+async fn trailers_of_a_request_that_are_not_announced_or_not_the_clients_to_say_end_here() {
+    for (announced, passed) in [("", ""), ("Trailer: X-Sum, Host, Outboard-Channel\r\n", "x-sum: 7\r\n")] {
+        let mut script = Script::new().await;
+        let proxy = Proxy::before(script.address).await;
+        let mut client = proxy.client().await;
+
+        client
+            .say(&format!(
+                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n{announced}\r\n5\r\nhello\r\n0\r\n\
+                 X-Sum: 7\r\nHost: b\r\nOutboard-Channel: c\r\nX-Forwarded-For: 1.2.3.4\r\nContent-Length: 9\r\nX_Y: z\r\n\r\n"
+            ))
+            .await;
+        let (mut backend, _) = script.request().await;
+        let body = backend.read("5\r\nhello\r\n0\r\n".len()).await;
+        let trailers = backend.head().await;
+
+        assert_eq!(body + &trailers, format!("5\r\nhello\r\n0\r\n{passed}\r\n"));
+    }
+}
+
+#[tokio::test]
 async fn a_request_with_a_length_keeps_it() {
     let mut script = Script::new().await;
     let proxy = Proxy::before(script.address).await;

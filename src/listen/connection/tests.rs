@@ -95,6 +95,22 @@ async fn a_client_that_asks_for_leave_to_send_gets_it_when_its_body_is_wanted() 
 }
 
 #[tokio::test]
+async fn a_client_of_http_1_0_is_given_no_leave_it_could_take_for_its_answer() {
+    let (begun, mut has_begun) = tokio::sync::mpsc::unbounded_channel();
+    let (mut socket, _drain, _served) = client(Options::default(), move |request| {
+        let _ = begun.send(());
+        echo(request)
+    });
+    socket.write_all(b"POST / HTTP/1.0\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n").await.unwrap();
+    // By then it has been asked for the body as well: that is the same turn.
+    has_begun.recv().await.unwrap();
+
+    let heard = say(&mut socket, "hi").await;
+
+    assert!(heard.starts_with("HTTP/1.1 200 OK\r\n"), "{heard}");
+}
+
+#[tokio::test]
 async fn a_drain_ends_an_idle_connection_and_lets_a_request_finish() {
     let (mut idle, drain, served) = client(Options::default(), echo);
     drain.start();
@@ -146,6 +162,31 @@ async fn a_client_that_leaves_takes_its_request_along_unless_it_may_half_close()
     let mut heard = String::new();
     socket.read_to_string(&mut heard).await.unwrap();
     assert!(heard.contains("/a=") && heard.ends_with("/b="), "{heard}");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_behind_more_than_may_wait_is_not_kept_for_ever() {
+    struct Silent;
+    impl http_body::Body for Silent {
+        type Data = Bytes;
+        type Error = crate::body::BodyError;
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<http_body::Frame<Bytes>, crate::body::BodyError>>> {
+            Poll::Pending
+        }
+    }
+    let options = Options { write_timeout: Duration::from_millis(50), ..Options::default() };
+    let (mut socket, _drain, served) =
+        client(options, |_request| async { Answer::Response(Response::new(Body::stream(Silent))) });
+    socket.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    socket.read_exact(&mut [0; 15]).await.unwrap();
+    socket.write_all(&[b'x'; 140_000]).await.unwrap();
+
+    drop(socket);
+
+    tokio::time::timeout(Duration::from_secs(20), served).await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -2,11 +2,12 @@
 
 use http::HeaderName;
 use http::header::{self, HeaderMap, HeaderValue};
-use smallvec::SmallVec;
 
 use super::{is_among, is_control, is_for_one_hop, means_websocket, named_by_connection, via};
+use crate::http1::chunked::MAX_TRAILER_LINES;
 use crate::http1::gate::is_end_to_end;
 use crate::http1::{AnswerHead, Field, Header, Lines, elements};
+use crate::proxy::trailers::Announced;
 
 /// The lines of an answer that are not meant for one hop, nor tell the end of its body. Control headers
 /// are among them: they are for us.
@@ -19,14 +20,15 @@ pub(in crate::proxy) fn passing(head: &AnswerHead) -> impl Iterator<Item = Heade
 }
 
 /// The trailers that are announced and may follow a chunked body (RFC 9110 section 6.6.2).
-pub(in crate::proxy) fn announced_trailers(head: &AnswerHead) -> SmallVec<[HeaderName; 2]> {
+pub(in crate::proxy) fn announced_trailers(head: &AnswerHead) -> Announced {
     if !head.has(Field::Trailer) || !head.has(Field::TransferEncoding) {
-        return SmallVec::new();
+        return Announced::new();
     }
     let names = head.values(Field::Trailer).flat_map(elements);
     let may_pass =
         |name: &&[u8]| !is_for_one_hop(Field::of(name), name) && !is_control(name) && !is_end_to_end(name);
-    names.filter(may_pass).filter_map(|name| HeaderName::from_bytes(name).ok()).collect()
+    let names = names.filter(may_pass).filter_map(|name| HeaderName::from_bytes(name).ok());
+    names.take(MAX_TRAILER_LINES).collect()
 }
 
 /// The head of an answer that switches to WebSocket, as the client is told. `None`: it switches to

@@ -7,10 +7,12 @@ use http::{HeaderName, Method, Version};
 use smallvec::SmallVec;
 
 use super::{begins, is_among, is_control, is_for_one_hop, means_websocket, named_by_connection, via};
+use crate::http1::chunked::MAX_TRAILER_LINES;
 use crate::http1::gate::is_end_to_end;
 use crate::http1::{Field, Header, Length, Lines, RequestHead, elements};
 use crate::peer::Peer;
 use crate::proxy::request_id::RequestId;
+use crate::proxy::trailers::Announced;
 
 /// A client's request as one of ours.
 pub(in crate::proxy) struct Passed {
@@ -18,6 +20,8 @@ pub(in crate::proxy) struct Passed {
     pub(in crate::proxy) head: Vec<u8>,
     /// Whether it asks for a WebSocket.
     pub(in crate::proxy) websocket: bool,
+    /// The trailers that are announced and may follow.
+    pub(in crate::proxy) trailers: Announced,
 }
 
 /// Makes a client's request one of ours: the request line in origin form, as HTTP/1.1, without what
@@ -46,9 +50,11 @@ pub(in crate::proxy) fn pass_request(
             _ => {}
         }
     }
+    let mut trailers = Announced::new();
     if length == Length::Chunked {
         lines.add("Transfer-Encoding", b"chunked");
-        for name in announced_trailers(head) {
+        trailers = announced_trailers(head);
+        for name in &trailers {
             lines.add("Trailer", name.as_str().as_bytes());
         }
     }
@@ -57,7 +63,7 @@ pub(in crate::proxy) fn pass_request(
         lines.add("Connection", b"upgrade");
         lines.add("Upgrade", b"websocket");
     }
-    Passed { head: lines.into_head(), websocket }
+    Passed { head: lines.into_head(), websocket, trailers }
 }
 
 /// The lines of a request of our own on behalf of the client that sent `head`: its cookies, its
@@ -149,13 +155,14 @@ fn request_line(head: &RequestHead) -> Vec<u8> {
 }
 
 /// The trailers that are announced and may follow (RFC 9110 section 6.6.2).
-fn announced_trailers(head: &RequestHead) -> SmallVec<[HeaderName; 2]> {
+fn announced_trailers(head: &RequestHead) -> Announced {
     let names = head.values(Field::Trailer).flat_map(elements);
     let may_pass = |name: &&[u8]| {
         let line = Header { field: Field::of(name), name, value: b"" };
         passes(line) && !is_end_to_end(name)
     };
-    names.filter(may_pass).filter_map(|name| HeaderName::from_bytes(name).ok()).collect()
+    let names = names.filter(may_pass).filter_map(|name| HeaderName::from_bytes(name).ok());
+    names.take(MAX_TRAILER_LINES).collect()
 }
 
 /// Whether a client's line reaches the backend.
@@ -251,7 +258,7 @@ mod tests {
 
     fn passed(target: &str, given: &[&str], length: Length) -> (String, Vec<String>, bool) {
         let head = request("1.1", target, given);
-        let Passed { head, websocket } =
+        let Passed { head, websocket, .. } =
             pass_request(&head, length, &peer("192.0.2.7:5000"), RequestId::generate(), "app:8080");
         let first = head.split(|&byte| byte == b'\r').next().unwrap();
         (String::from_utf8(first.to_vec()).unwrap(), sorted(&head), websocket)
