@@ -203,6 +203,30 @@ fn a_backend_is_told_who_left_a_route_and_which_channels() {
 }
 
 #[test]
+fn a_handoff_before_the_end_of_its_request_keeps_its_initial_events() {
+    let backend = Backend::start(|exchange| {
+        exchange.answer(
+            "200 OK",
+            &["Content-Type: text/event-stream", "Outboard-Channel: a"],
+            "data: first\n\n",
+        );
+    });
+    let outboard = Outboard::behind(&backend).start();
+    let mut socket = TcpStream::connect(outboard.address()).unwrap();
+    socket.set_read_timeout(Some(DEADLINE)).unwrap();
+
+    let unfinished = "POST /any HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n";
+    socket.write_all(unfinished.as_bytes()).unwrap();
+
+    let mut heard = Vec::new();
+    while !String::from_utf8_lossy(&heard).contains("data: first") {
+        let mut byte = [0];
+        socket.read_exact(&mut byte).expect("the initial events come");
+        heard.extend_from_slice(&byte);
+    }
+}
+
+#[test]
 fn a_handoff_whose_answer_never_ends_holds_the_client_all_the_same() {
     let backend = Backend::start(|exchange| {
         exchange.write(

@@ -176,8 +176,9 @@ fn is_host(host: &[u8]) -> bool {
         }
     };
     let digits = port.strip_prefix(b":").unwrap_or_default();
-    let is_port = port.is_empty() || port[0] == b':' && digits.len() <= 5;
-    !name.is_empty() && is_port && digits.iter().all(u8::is_ascii_digit)
+    let is_port =
+        digits.is_empty() || digits.len() <= 5 && number(digits).is_some_and(|port| port <= u16::MAX.into());
+    !name.is_empty() && (port.is_empty() || port[0] == b':') && is_port
 }
 
 fn check_connection(value: &[u8]) -> Result<(), Refusal> {
@@ -226,9 +227,10 @@ mod tests {
     fn a_request_goes_to_one_host() {
         assert_eq!(check_get("1.1", "/", &[]), Err(Refusal::NoHost));
         assert_eq!(check_get("1.0", "/", &["Host: a", "Host: a"]), Err(Refusal::SeveralHosts));
-        for host in
-            ["a b", "a/b", "a@b", "a,b", "[::1", "[::1]x", "[g]", "a:b", "a:1:2", "a:123456", ":80", "ä", ""]
-        {
+        for host in [
+            "a b", "a/b", "a@b", "a,b", "[::1", "[::1]x", "[g]", "a:b", "a:1:2", "a:123456", "a:65536",
+            ":80", "ä", "",
+        ] {
             let line = format!("Host: {host}");
             assert_eq!(check_get("1.1", "/", &[&line]), Err(Refusal::Host), "{host}");
         }

@@ -22,7 +22,10 @@ impl Answer {
         upload: Option<Writer>,
     ) -> Self {
         let stream = headers::is_event_stream(&head);
-        let reusable = head.keeps_alive();
+        let hands_over = head.lines().any(|line| headers::is_handoff(line.name));
+        // Of a client that is handed over nothing more is read: the rest of its request never comes.
+        let reusable = head.keeps_alive() && !(hands_over && upload.is_some());
+        let upload = upload.filter(|_| !hands_over);
         // All of it is here already, as a rule.
         let whole = match body.left() {
             // The rest of the request goes on while the answer does.
@@ -38,7 +41,7 @@ impl Answer {
             return Self { head, body };
         }
         // What the backend streams has no clock; what it hands over with a body does: it is to exit.
-        let clock = !stream || head.lines().any(|line| headers::is_handoff(line.name));
+        let clock = !stream || hands_over;
         let idle = clock.then_some(lease.inside.settings.idle_timeout);
         let trailers = headers::announced_trailers(&head);
         let body = AnswerBody { lease: Some(lease), body, upload, reusable, endless: stream, idle, trailers };
