@@ -94,7 +94,10 @@ impl Rig<'_> {
             for &number in &back[channel] {
                 let is_of_it = self.model.on(channel).any(|event| event == number);
                 ensure!(is_of_it, "phantom: event {number} in channel {channel}");
-                ensure!(killed || self.model.may_be_back(number), "phantom: {number} is back in {channel}");
+                // What is too old stays behind something younger, which may be back.
+                let may_be_back = |&older: &u64| older <= number && self.model.may_be_back(older);
+                let is_right = killed || back[channel].iter().any(may_be_back);
+                ensure!(is_right, "phantom: {number} is back in {channel}");
                 let is_old = channel == STATE && self.model.on(STATE).any(|newer| newer > number);
                 ensure!(!is_old, "phantom: the state of event {number} is back");
             }
