@@ -146,6 +146,7 @@ def rows(runs):
                    "/s")
     yield alone(runs, "10,000 clients cut at once, each resuming over 100 events: all back, in seconds", ("<=", 15),
                 "storm", ("seconds_all",), "s")
+    yield alone(runs, "p99 of a page of the site meanwhile, ms", ("<=", 250), "storm", ("pages_ms_p99",), "ms")
     yield alone(runs, "10,000 that never read, 1 KiB at 100/s: RSS growth, MiB", ("<=", 64), "silent",
                 ("resident_growth_mib",), "MiB")
     yield alone(runs, "kernel TCP memory per such client (both ends), KiB", ("<=", 64), "silent",

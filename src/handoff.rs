@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::channel::{Channel, MAX_PER_STREAM};
+use crate::http1::title_case;
 use crate::replay::Replay;
 use crate::subject::Subject;
 
@@ -198,17 +199,6 @@ fn path(text: &str) -> Result<String, String> {
     } else {
         Err("is not a path on this backend: it starts with one `/` and is visible ASCII".into())
     }
-}
-
-/// `outboard-keep-alive` as people write it.
-fn title_case(name: &str) -> String {
-    let mut start = true;
-    let capital = |c: char| {
-        let written = if start { c.to_ascii_uppercase() } else { c };
-        start = c == '-';
-        written
-    };
-    name.chars().map(capital).collect()
 }
 
 /// A value for the log: nothing that could end a line or move a cursor, and not too much of it.

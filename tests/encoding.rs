@@ -6,7 +6,7 @@
 mod support;
 
 use outboard::event::Event;
-use outboard::event::encode::{Encoded, frame};
+use outboard::event::encode::{Encoded, chunk_if};
 use proptest::prelude::*;
 use sse_parse::SseParser;
 use support::sse::Parser;
@@ -72,11 +72,11 @@ proptest! {
     fn a_chunk_is_as_long_as_it_says(data in nasty()) {
         let encoded = Encoded::new(&Event::with_data(&data), &"e-1");
 
-        prop_assert_eq!(encoded.framed(), &frame(&encoded.plain(), true));
-        let framed = encoded.framed();
-        let end = framed.windows(2).position(|two| two == b"\r\n").unwrap();
-        let size = usize::from_str_radix(std::str::from_utf8(&framed[..end]).unwrap(), 16).unwrap();
-        prop_assert_eq!(&framed[end + 2..end + 2 + size], &encoded.plain()[..]);
-        prop_assert_eq!(&framed[end + 2 + size..], b"\r\n");
+        prop_assert_eq!(encoded.chunk(), &chunk_if(true, &encoded.plain()));
+        let chunk = encoded.chunk();
+        let end = chunk.windows(2).position(|two| two == b"\r\n").unwrap();
+        let size = usize::from_str_radix(std::str::from_utf8(&chunk[..end]).unwrap(), 16).unwrap();
+        prop_assert_eq!(&chunk[end + 2..end + 2 + size], &encoded.plain()[..]);
+        prop_assert_eq!(&chunk[end + 2 + size..], b"\r\n");
     }
 }

@@ -10,13 +10,13 @@ mod bell;
 
 /// What `bell.rs` finds in its parent, as in the broker.
 mod sync {
-    pub(super) use loom::sync::atomic::{AtomicBool, Ordering};
+    pub(super) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
     pub(super) use std::sync::Arc;
 }
 
 use std::sync::Arc;
 
-use bell::{Bell, Wake};
+use bell::{Bell, Noted, Round, Wake};
 use loom::sync::{Mutex, Notify};
 use loom::thread;
 
@@ -68,6 +68,95 @@ fn a_reader_sees_what_one_publisher_appends() {
 #[test]
 fn a_reader_sees_what_two_publishers_append_at_once() {
     hand_over(2);
+}
+
+/// The same, with publishers that leave the ringing to whoever ends the round.
+fn hand_over_in_rounds(publishers: usize) {
+    loom::model(move || {
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let sleep = Arc::new(Sleep(Notify::new()));
+        let bell = Arc::new(Bell::new(Arc::clone(&sleep) as Arc<dyn Wake>));
+        let round = Arc::new(Round::new());
+
+        for number in 0..publishers {
+            let (log, bell, round) = (Arc::clone(&log), Arc::clone(&bell), Arc::clone(&round));
+            thread::spawn(move || {
+                log.lock().expect("nobody panics").push(number);
+                if round.note(1) == Noted::First {
+                    thread::spawn(move || end(&round, &bell));
+                }
+            });
+        }
+
+        let mut cursor = 0;
+        let mut seen = Vec::new();
+        while seen.len() < publishers {
+            sleep.0.wait();
+            bell.answer();
+            let log = log.lock().expect("nobody panics");
+            seen.extend_from_slice(&log[cursor..]);
+            cursor = log.len();
+        }
+
+        seen.sort_unstable();
+        assert_eq!(seen, (0..publishers).collect::<Vec<_>>(), "each event is seen once");
+    });
+}
+
+fn end(round: &Round, bell: &Bell) {
+    if round.end() == 1 {
+        bell.ring();
+    }
+}
+
+#[test]
+fn a_reader_sees_what_one_publisher_appends_in_a_round() {
+    hand_over_in_rounds(1);
+}
+
+#[test]
+fn a_reader_sees_what_two_publishers_append_in_one_round_or_in_two() {
+    hand_over_in_rounds(2);
+}
+
+#[test]
+fn a_round_is_ended_by_its_last_publisher_if_there_are_many() {
+    loom::model(|| {
+        let round = Round::new();
+
+        let noted: Vec<_> = std::iter::repeat_with(|| round.note(1)).take(66).collect();
+
+        assert_eq!((noted[0], noted[1]), (Noted::First, Noted::Further));
+        assert_eq!(noted.iter().position(|&noted| noted == Noted::Enough), Some(65));
+        assert_eq!((round.end(), round.end()), (1, 0));
+        assert_eq!(round.note(1), Noted::First);
+    });
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn a_publisher_that_is_noted_before_it_appends_can_be_missed() {
+    loom::model(|| {
+        let log = Arc::new(Mutex::new(0));
+        let sleep = Arc::new(Sleep(Notify::new()));
+        let bell = Arc::new(Bell::new(Arc::clone(&sleep) as Arc<dyn Wake>));
+        let round = Arc::new(Round::new());
+        let publisher = Arc::clone(&log);
+        let ringing = Arc::clone(&bell);
+        thread::spawn(move || {
+            if round.note(1) == Noted::First {
+                thread::spawn(move || end(&round, &ringing));
+            }
+            *publisher.lock().expect("nobody panics") += 1;
+        });
+
+        let mut seen = 0;
+        while seen < 1 {
+            sleep.0.wait();
+            bell.answer();
+            seen = *log.lock().expect("nobody panics");
+        }
+    });
 }
 
 #[test]

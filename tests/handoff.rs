@@ -65,6 +65,28 @@ fn a_body_that_does_not_end_its_last_event_spoils_nothing() {
 }
 
 #[test]
+fn a_client_whose_backend_is_not_done_with_the_initial_events_hears_the_drain() {
+    let backend = Backend::start(|exchange| {
+        exchange.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nOutboard-Channel: a\r\n");
+        exchange.write("Content-Length: 1000\r\n\r\ndata: first\n\ndata: half");
+        exchange.wait_until_closed();
+    });
+    let mut outboard = Outboard::behind(&backend).start();
+    let mut stream = outboard.subscribe("/any");
+    stream.read_until("data: half");
+    assert_eq!(outboard.publish("a", "published").receivers, 1);
+
+    let status = outboard.stop();
+
+    assert_eq!(
+        (stream.data(), stream.data(), stream.data()),
+        ("first".into(), "half".into(), "published".into())
+    );
+    assert_eq!(stream.next_or_end(), None, "the stream ends in the proper way");
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
 fn a_client_cannot_hand_itself_over() {
     let backend = Backend::start(|exchange| {
         let head = exchange.head.clone();

@@ -40,6 +40,20 @@ fn an_answer_that_breaks_off_at_once_reaches_the_client_as_far_as_it_came() {
 }
 
 #[test]
+fn nothing_is_read_behind_a_request_that_is_for_no_host_or_for_several() {
+    let backend = Backend::greeting();
+    let outboard = Outboard::behind(&backend).start();
+    for hosts in ["", "Host: a\r\nHost: a\r\n", "Host: a b\r\n"] {
+        let next = "GET /next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+
+        let answer = exchange(&outboard, &format!("GET / HTTP/1.1\r\n{hosts}\r\n{next}"));
+
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{hosts:?}: {answer:?}");
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{hosts:?}: {answer:?}");
+    }
+}
+
+#[test]
 fn initial_events_stand_apart_from_what_follows_however_their_lines_end() {
     for (body, expected) in [
         ("data: a\r\rdata: b\r", &["a", "b"][..]),

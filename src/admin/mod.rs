@@ -19,12 +19,13 @@ pub use api::{Api, Door, Tcp};
 /// The most connections at a time; more wait.
 const MOST_CONNECTIONS: usize = 256;
 
-/// Where operators come in.
+/// Where operators come in (`[admin]`).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Settings {
-    /// The address.
+    /// The address; one of this machine alone if there is no token.
     pub listen: SocketAddr,
-    /// What changes things needs this as its bearer token; no request does if it is `None`.
+    /// What changes things needs this as its bearer token (RFC 6750 section 2.1); no request does if it is
+    /// `None`.
     pub token: Option<String>,
 }
 

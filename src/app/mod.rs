@@ -22,7 +22,7 @@ use crate::broker::{self, Broker};
 use crate::config::Config;
 use crate::drain::{Drain, Draining, drain};
 use crate::gateway::{self, Gateway};
-use crate::listen::{self, connection};
+use crate::listen::{self, Listener, connection};
 use crate::metrics::Metrics;
 use crate::proxy::Backend;
 use crate::subscribe::Streams;
@@ -65,17 +65,12 @@ pub struct Running {
     /// What it was started with, or took on since.
     config: Config,
     drain: Drain,
-    draining: Draining,
-    broker: Arc<Broker>,
-    backend: Arc<ArcSwap<Backend>>,
+    shared: Shared,
     gateway: Arc<ArcSwap<Gateway>>,
-    metrics: Arc<Metrics>,
-    streams: Streams,
     public: Vec<JoinHandle<()>>,
     publishing: JoinHandle<()>,
-    /// All of them are free when no public connection is with hyper any more.
+    /// All of them are free when there is no public connection any more, but for those that are held.
     connections: Arc<Semaphore>,
-    max_connections: usize,
     clock: JoinHandle<()>,
 }
 
@@ -84,49 +79,18 @@ pub struct Running {
 /// # Errors
 /// When something cannot be bound; nothing is left running then.
 pub fn start(config: &Config) -> Result<Running, StartError> {
-    let listeners: Vec<_> =
-        config.listen.iter().map(|&address| listen::bind(address)).collect::<Result<_, _>>()?;
-    let admin = config
-        .admin
-        .as_ref()
-        .map(|admin| admin::bind(&admin::Settings { listen: admin.listen, token: admin.token.clone() }));
-    let admin = admin.transpose()?;
-    let socket = publish::socket::bind(&config.publish)?;
-
-    let metrics = Arc::new(Metrics::default());
-    let broker = Broker::open(&config.history)?;
-    let threads = available_parallelism().map_or(1, usize::from).min(broker::MOST_READERS);
-    let streams = Streams::start(Arc::clone(&broker), config.stream, Arc::clone(&metrics), threads)?;
-    let backend = Arc::new(ArcSwap::from_pointee(Backend::new(config.backend.clone())));
+    let Bound { public, admin, socket } = Bound::new(config)?;
     let (drain, draining) = drain();
+    let shared = Shared::new(config, draining.clone())?;
+    let gateway = Arc::new(ArcSwap::from_pointee(shared.gateway(config)));
 
-    let api = Arc::new(publish::Api {
-        broker: Arc::clone(&broker),
-        streams: streams.clone(),
-        backend: Arc::clone(&backend),
-        metrics: Arc::clone(&metrics),
-        max_event_size: config.publish.max_event_size,
-    });
-    let gateway = Arc::new(ArcSwap::from_pointee(Gateway {
-        routes: config.routes.clone(),
-        backend: backend.load_full(),
-        streams: streams.clone(),
-        tunnels: Arc::new(Semaphore::new(gateway::MOST_TUNNELS)),
-        metrics: Arc::clone(&metrics),
-        draining: draining.clone(),
-    }));
-
+    let addresses = public.iter().map(|listener| listener.address).collect();
     let (path, admin_address) = (socket.path().to_path_buf(), admin.as_ref().map(admin::Bound::address));
-    let addresses = listeners.iter().map(|listener| listener.address).collect();
+    let api = Arc::new(shared.api(config));
     if let Some(admin) = admin {
         tokio::spawn(admin::serve(admin, Arc::clone(&api), draining.clone()));
     }
-    let served = publish::serve(socket, api, draining.clone());
-    let publishing = tokio::spawn(async move {
-        if let Err(error) = served.await {
-            tracing::error!(%error, "the publish socket cannot be served");
-        }
-    });
+    let publishing = tokio::spawn(take_events(socket, api, draining.clone()));
     let connections = Arc::new(Semaphore::new(config.limits.max_connections));
     let options = connection::Options {
         header_timeout: config.limits.header_timeout,
@@ -134,14 +98,11 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     };
     let current = Arc::clone(&gateway);
     let answer = move |request, peer| current.load_full().answer(request, peer);
-    let public = listeners
-        .into_iter()
-        .map(|listener| {
-            let connections = Arc::clone(&connections);
-            tokio::spawn(listener.serve(connections, options, draining.clone(), answer.clone()))
-        })
-        .collect();
-    let clock = tokio::spawn(tick(Arc::clone(&broker)));
+    let serve = |listener: Listener| {
+        tokio::spawn(listener.serve(Arc::clone(&connections), options, draining.clone(), answer.clone()))
+    };
+    let public = public.into_iter().map(serve).collect();
+    let clock = tokio::spawn(tick(Arc::clone(&shared.broker)));
 
     Ok(Running {
         addresses,
@@ -149,18 +110,80 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         socket: path,
         config: config.clone(),
         drain,
-        draining,
-        broker,
-        backend,
+        shared,
         gateway,
-        metrics,
-        streams,
         public,
         publishing,
         connections,
-        max_connections: config.limits.max_connections,
         clock,
     })
+}
+
+/// What is bound before anything is served.
+struct Bound {
+    public: Vec<Listener>,
+    admin: Option<admin::Bound>,
+    socket: publish::socket::Bound,
+}
+
+impl Bound {
+    fn new(config: &Config) -> Result<Self, StartError> {
+        let public = config.listen.iter().map(|&address| listen::bind(address)).collect::<Result<_, _>>()?;
+        let admin = config.admin.as_ref().map(admin::bind).transpose()?;
+        let socket = publish::socket::bind(&config.publish)?;
+        Ok(Self { public, admin, socket })
+    }
+}
+
+/// What all who serve share, whatever the configuration becomes.
+struct Shared {
+    broker: Arc<Broker>,
+    streams: Streams,
+    backend: Arc<ArcSwap<Backend>>,
+    tunnels: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
+    draining: Draining,
+}
+
+impl Shared {
+    fn new(config: &Config, draining: Draining) -> Result<Self, StartError> {
+        let metrics = Arc::new(Metrics::default());
+        let broker = Broker::open(&config.history)?;
+        let threads = available_parallelism().map_or(1, usize::from).min(broker::MOST_READERS);
+        let streams = Streams::start(Arc::clone(&broker), config.stream, Arc::clone(&metrics), threads)?;
+        let backend = Arc::new(ArcSwap::from_pointee(Backend::new(config.backend.clone())));
+        let tunnels = Arc::new(Semaphore::new(gateway::MOST_TUNNELS));
+        Ok(Self { broker, streams, backend, tunnels, metrics, draining })
+    }
+
+    /// What clients are answered by, with the routes of `config`.
+    fn gateway(&self, config: &Config) -> Gateway {
+        Gateway {
+            routes: config.routes.clone(),
+            backend: self.backend.load_full(),
+            streams: self.streams.clone(),
+            tunnels: Arc::clone(&self.tunnels),
+            metrics: Arc::clone(&self.metrics),
+            draining: self.draining.clone(),
+        }
+    }
+
+    /// What publishers and operators are answered by.
+    fn api(&self, config: &Config) -> publish::Api {
+        publish::Api {
+            broker: Arc::clone(&self.broker),
+            streams: self.streams.clone(),
+            backend: Arc::clone(&self.backend),
+            metrics: Arc::clone(&self.metrics),
+            max_event_size: config.publish.max_event_size,
+        }
+    }
+}
+
+async fn take_events(socket: publish::socket::Bound, api: Arc<publish::Api>, draining: Draining) {
+    if let Err(error) = publish::serve(socket, api, draining).await {
+        tracing::error!(%error, "the publish socket cannot be served");
+    }
 }
 
 /// Lets the log's time pass.
@@ -184,26 +207,23 @@ impl Running {
                 let _ = listener.await;
             }
             // Streams do not count here: they are with nobody but the fan-out.
-            let all = u32::try_from(self.max_connections).unwrap_or(u32::MAX);
+            let all = u32::try_from(self.config.limits.max_connections).unwrap_or(u32::MAX);
             let _ = self.connections.acquire_many(all).await;
         };
         if tokio::time::timeout(DRAIN_LIMIT, quiet).await.is_err() {
             tracing::warn!(limit = ?DRAIN_LIMIT, "some requests did not finish in time and are cut off");
         }
-        self.streams.drain();
+        let Shared { streams, broker, .. } = self.shared;
+        streams.drain();
         let gone = async {
-            while self.streams.count() > 0 {
+            while streams.count() > 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
         if tokio::time::timeout(STREAMS_LIMIT, gone).await.is_err() {
-            tracing::warn!(
-                streams = self.streams.count(),
-                "some streams did not end in time and are cut off"
-            );
+            tracing::warn!(streams = streams.count(), "some streams did not end in time and are cut off");
         }
         self.clock.abort();
-        let broker = self.broker;
         let _ = tokio::task::spawn_blocking(move || broker.close()).await;
     }
 }

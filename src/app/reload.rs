@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use super::Running;
 use crate::config::Config;
-use crate::gateway::Gateway;
 use crate::proxy::Backend;
 
 impl Running {
@@ -17,17 +16,10 @@ impl Running {
         let restart = needs_restart(&self.config, &config);
         // Connections to a backend that stays are worth keeping.
         if config.backend != self.config.backend {
-            self.backend.store(Arc::new(Backend::new(config.backend.clone())));
+            self.shared.backend.store(Arc::new(Backend::new(config.backend.clone())));
         }
-        self.gateway.store(Arc::new(Gateway {
-            routes: config.routes.clone(),
-            backend: self.backend.load_full(),
-            streams: self.streams.clone(),
-            tunnels: Arc::clone(&self.gateway.load().tunnels),
-            metrics: Arc::clone(&self.metrics),
-            draining: self.draining.clone(),
-        }));
-        self.broker.reconfigure(&config.history);
+        self.gateway.store(Arc::new(self.shared.gateway(&config)));
+        self.shared.broker.reconfigure(&config.history);
         tracing::info!(backend = %config.backend.address, "reloaded the configuration");
         if !restart.is_empty() {
             tracing::warn!(

@@ -6,8 +6,8 @@ use std::time::SystemTime;
 use smallvec::SmallVec;
 
 use super::moment::Moment;
-use super::slots::Key;
 use crate::event::encode::Encoded;
+use crate::slots::Key;
 
 /// An event in its place in the log: encoded once, shared by the history and by everyone it is
 /// being written to.

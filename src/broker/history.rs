@@ -10,8 +10,8 @@ use super::moment::Moment;
 use super::reader::ReaderId;
 use super::selection::SelectionId;
 use super::settings::{Keep, Terms};
-use super::slots::Key;
 use crate::channel::Channel;
+use crate::slots::Key;
 
 /// A channel as the log keeps it.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ pub(super) struct Record {
     pub(super) in_heap: bool,
     /// Whether it waits among the idle to be forgotten.
     pub(super) idle: bool,
+    /// Before this no event is too old: most publishes need not look at the oldest one, which lies far off.
+    fresh_until: Moment,
     /// The soonest that an event's own `ttl` ends.
     next_ttl: Option<Moment>,
     rare: Option<Box<Rare>>,
@@ -125,12 +127,24 @@ impl Record {
             closed: false,
             in_heap: false,
             idle: false,
+            fresh_until: Moment::NEVER,
             next_ttl: None,
             rare: None,
             closes: 0,
             selections: SmallVec::new(),
             counts: SmallVec::new(),
         }
+    }
+
+    /// Takes on other terms.
+    pub(super) fn set_terms(&mut self, terms: Terms) {
+        self.terms = terms;
+        self.look_at_oldest();
+    }
+
+    fn look_at_oldest(&mut self) {
+        let max_age = self.terms.limits.max_age;
+        self.fresh_until = self.events.front().map_or(Moment::NEVER, |oldest| oldest.born + max_age);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -228,6 +242,7 @@ impl Record {
             }
         }
         self.remember(entry);
+        self.fresh_until = self.fresh_until.min(entry.born + self.terms.limits.max_age);
         self.bytes += entry.encoded.len();
         self.events.push_back(Arc::clone(entry));
         self.trim(now, gone);
@@ -284,11 +299,14 @@ impl Record {
             let fits = !is_stale
                 && self.events.len() <= limits.max_events
                 && self.bytes <= limits.max_bytes
-                && now.since(oldest.born) < limits.max_age;
+                && (now < self.fresh_until || now.since(oldest.born) < limits.max_age);
             if fits {
                 break;
             }
             self.drop_oldest(gone);
+        }
+        if self.fresh_until <= now {
+            self.look_at_oldest();
         }
         before - self.bytes
     }

@@ -23,10 +23,10 @@ use super::recent::Recent;
 use super::restore::Changes;
 use super::selection::Selections;
 use super::settings::{Settings, Store};
-use super::slots::{Key, Slots};
 use crate::channel::Channel;
 use crate::event::encode::Encoded;
 use crate::event::{Epoch, Event, EventId, Position};
+use crate::slots::{Key, Slots};
 use crate::subject::Subject;
 
 /// Everything the broker knows, in one place and in one order.
@@ -103,7 +103,7 @@ impl Log {
             settings,
             head: 0,
             names: BTreeMap::new(),
-            records: Slots::new(),
+            records: Slots::default(),
             idle: VecDeque::new(),
             forgotten: 0,
             selections: Selections::new(),
@@ -127,7 +127,7 @@ impl Log {
         self.settings = Settings { store, stored, ..settings.clone() };
         for key in self.all_keys() {
             if let Some(record) = self.records.get_mut(key) {
-                record.terms = self.settings.of(&record.name);
+                record.set_terms(self.settings.of(&record.name));
             }
         }
     }
@@ -194,6 +194,10 @@ impl Log {
 
     /// The channels' keys; those that do not exist yet are made, all or none.
     pub(super) fn keys_of(&mut self, channels: &[Channel]) -> Result<SmallVec<[Key; 1]>, Refused> {
+        let known: Option<SmallVec<_>> = channels.iter().map(|channel| self.key(channel)).collect();
+        if let Some(keys) = known {
+            return Ok(keys);
+        }
         let new = channels.iter().filter(|channel| !self.names.contains_key(*channel)).count();
         // There may be more than are allowed, since they were configured to be fewer; these go on.
         while new > 0 && self.records.len() + new > self.settings.max_channels {

@@ -28,7 +28,6 @@ mod recent;
 mod restore;
 mod selection;
 mod settings;
-mod slots;
 mod store;
 mod subscription;
 mod sync;
@@ -41,6 +40,7 @@ use std::pin::Pin;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::task::{Context, Poll};
 
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 pub use away::Waiting;
@@ -50,12 +50,11 @@ pub use publication::{ChannelState, Kept, Level, Publication, Receipt, Refused};
 pub use reader::{MOST_READERS, News, ReaderId};
 pub use selection::Selection;
 pub use settings::{Keep, Limits, Rate, Rule, Settings, Store};
-pub use slots::Key;
 pub use store::OpenError;
 pub use subscription::{Gap, Read, Reason, Since, Subscribed, Subscription};
 
 use self::away::Away;
-use self::bell::Bell;
+use self::bell::{Bell, Noted, Round};
 use self::log::Log;
 use self::moment::Moment;
 use self::reader::Inbox;
@@ -89,6 +88,16 @@ const ROOM_OF_A_READ: u32 = 6 << 10;
 struct Shared {
     log: Mutex<Log>,
     bells: RwLock<Vec<Bell>>,
+    round: Round,
+}
+
+/// Ends a round when it is dropped: whatever becomes of the task that has it, nobody is left asleep.
+struct Ringer(Arc<Shared>);
+
+impl Drop for Ringer {
+    fn drop(&mut self) {
+        self.0.ring(self.0.round.end());
+    }
 }
 
 impl std::fmt::Debug for Broker {
@@ -171,7 +180,7 @@ impl Broker {
         }
         Self {
             epoch,
-            shared: Arc::new(Shared { log: Mutex::new(log), bells: RwLock::default() }),
+            shared: Arc::new(Shared { log: Mutex::new(log), bells: RwLock::default(), round: Round::new() }),
             stored,
             writer: OnceLock::new(),
             away,
@@ -236,7 +245,7 @@ impl Broker {
         }
         let (receipt, readers) = log.commit(draft, Level::Accepted, now);
         drop(log);
-        self.shared.ring(readers);
+        self.shared.ring_soon(readers);
         Ok(receipt)
     }
 
@@ -352,6 +361,27 @@ impl Shared {
 
     fn bells(&self) -> RwLockReadGuard<'_, Vec<Bell>> {
         self.bells.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Rings once for all that is published in this turn of the scheduler: with many publishers, a wake of
+    /// the fan-out for each of them would cost more than the rest of a publish. Without tokio, at once.
+    fn ring_soon(self: &Arc<Self>, readers: u64) {
+        if readers == 0 {
+            return;
+        }
+        let Ok(runtime) = Handle::try_current() else { return self.ring(readers) };
+        match self.round.note(readers) {
+            Noted::First => {
+                let ringer = Ringer(Arc::clone(self));
+                runtime.spawn(async move {
+                    // Comes back when everyone who was ready to run has run.
+                    tokio::task::yield_now().await;
+                    drop(ringer);
+                });
+            }
+            Noted::Further => {}
+            Noted::Enough => self.ring(self.round.end()),
+        }
     }
 
     fn ring(&self, readers: u64) {

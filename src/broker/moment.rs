@@ -23,6 +23,9 @@ pub(super) struct Moment(u64);
 const START: u64 = 1 << 44;
 
 impl Moment {
+    /// After all others.
+    pub(super) const NEVER: Self = Self(u64::MAX);
+
     /// Now.
     pub(super) fn now() -> Self {
         Self(START + u64::try_from(clock::elapsed().as_millis()).unwrap_or(u64::MAX - START))

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::entry::Entry;
-use super::slots::Key;
+use crate::slots::Key;
 
 /// A reader's name.
 pub type ReaderId = usize;

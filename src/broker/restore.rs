@@ -9,11 +9,11 @@ use super::entry::Entry;
 use super::history::{First, Record};
 use super::log::{Draft, Log};
 use super::moment::Moment;
-use super::slots::Key;
 use super::store::{Batch, Damaged, Row, StoredEvent, StoredKey};
 use crate::channel::Channel;
 use crate::event::encode::Encoded;
 use crate::event::{EventId, Position};
+use crate::slots::Key;
 
 /// What has changed in the log since its store was last told.
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::settings::Rate;
-use super::slots::{Key, Slots};
+use crate::slots::{Key, Slots};
 
 /// The channels of a subscription.
 #[derive(Debug, Eq, Hash, PartialEq)]
@@ -39,7 +39,7 @@ struct Used {
 
 impl Selections {
     pub(super) fn new() -> Self {
-        Self { slots: Slots::new(), ids: HashMap::new() }
+        Self { slots: Slots::default(), ids: HashMap::new() }
     }
 
     /// Counts one more subscriber; also tells whether it is the first, and the selection's name.

@@ -379,3 +379,84 @@ fn when_fewer_channels_are_allowed_those_that_are_there_go_on() {
     assert_eq!(publish(&broker, news(&["a"], "3")).id, Some(EventId::Position(broker.head())));
     assert_eq!(first_read(&broker, &["b"], None, Replay::All), [2]);
 }
+
+#[test]
+fn what_is_too_old_leaves_even_if_the_age_is_made_less() {
+    let seconds = Duration::from_secs;
+    let aged = |max_age| Settings {
+        limits: Limits { max_age, ..Settings::default().limits },
+        ..Settings::default()
+    };
+    let mut log = Log::new(aged(seconds(10)));
+    let start = Moment::now();
+    for (data, at) in [("a", seconds(0)), ("b", seconds(4)), ("c", seconds(8))] {
+        let sequence = log.head + 1;
+        let draft =
+            log.prepare(news(&["n"], data), sequence, start + at, std::time::SystemTime::now()).unwrap();
+        log.commit(draft, Level::Accepted, start + at);
+    }
+    let key = log.key(&channels(&["n"])[0]).unwrap();
+    let left = |log: &mut Log, at| log.history(key, None, 10, start + at).len();
+
+    assert_eq!(left(&mut log, seconds(9)), 3);
+    assert_eq!(left(&mut log, seconds(10)), 2);
+    log.reconfigure(&aged(seconds(5)));
+    assert_eq!(left(&mut log, seconds(10)), 1);
+    assert_eq!(left(&mut log, seconds(13)), 0);
+}
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Counting(std::sync::atomic::AtomicUsize);
+
+impl Wake for Counting {
+    fn wake(&self) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+impl Counting {
+    fn so_far(&self) -> usize {
+        self.0.load(std::sync::atomic::Ordering::SeqCst)
+    }
+}
+
+/// A broker with a reader that has a subscriber on `n`.
+fn listened_to() -> (Arc<Broker>, Arc<Counting>, Subscription) {
+    let broker = Broker::new(Settings::default());
+    let wakes = Arc::new(Counting::default());
+    broker.add_reader(Arc::clone(&wakes) as Arc<dyn Wake>);
+    let (subscription, _) = open(subscribe(&broker, &["n"], None, Replay::Live));
+    (broker, wakes, subscription)
+}
+
+#[tokio::test]
+async fn all_that_is_published_in_one_turn_wakes_a_reader_once() {
+    let (broker, wakes, _subscription) = listened_to();
+
+    for _ in 0..3 {
+        publish(&broker, news(&["n"], "x"));
+        drop(broker.reading(0));
+    }
+    assert_eq!(wakes.so_far(), 0);
+
+    while wakes.so_far() == 0 {
+        tokio::task::yield_now().await;
+    }
+    tokio::task::yield_now().await;
+    assert_eq!(wakes.so_far(), 1);
+}
+
+#[test]
+fn a_reader_is_woken_though_nobody_schedules_turns_or_does_so_any_more() {
+    let (broker, wakes, _subscription) = listened_to();
+
+    publish(&broker, news(&["n"], "x"));
+    assert_eq!(wakes.so_far(), 1);
+
+    drop(broker.reading(0));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async { publish(&broker, news(&["n"], "x")) });
+    drop(runtime);
+    assert_eq!(wakes.so_far(), 2);
+}

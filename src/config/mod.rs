@@ -24,7 +24,7 @@ pub use socket::candidates as socket_candidates;
 pub use values::channel_glob;
 
 use crate::route::Routes;
-use crate::{broker, proxy, publish, subscribe};
+use crate::{admin, broker, proxy, publish, subscribe};
 use layers::{Layers, Source};
 
 /// The file that is read when none is named, if it is there.
@@ -44,22 +44,13 @@ pub struct Config {
     /// How streams are kept.
     pub stream: subscribe::Settings,
     /// The listener for operators, if there is to be one.
-    pub admin: Option<Admin>,
+    pub admin: Option<admin::Settings>,
     /// The paths that outboard answers itself.
     pub routes: Routes,
     /// What clients may use up.
     pub limits: Limits,
     /// What is logged, and how.
     pub log: Log,
-}
-
-/// The listener for operators (`[admin]`).
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Admin {
-    /// Where it listens; loopback if there is no token.
-    pub listen: SocketAddr,
-    /// What must be shown for whatever changes things.
-    pub token: Option<String>,
 }
 
 /// What clients of the public listeners may use up (`[limits]`).

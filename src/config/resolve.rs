@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use super::file::{self, File};
 use super::mistake::{KeyPath, Mistake};
 use super::values::As;
-use super::{Admin, Config, Limits, Log};
+use super::{Config, Limits, Log};
+use crate::admin;
 use crate::broker::{self, Store};
 use crate::proxy::{self, Address};
 use crate::publish;
@@ -153,7 +154,11 @@ fn publish(
     })
 }
 
-fn admin_listener(file: file::Admin, public: &[SocketAddr], mistakes: &mut Vec<Mistake>) -> Option<Admin> {
+fn admin_listener(
+    file: file::Admin,
+    public: &[SocketAddr],
+    mistakes: &mut Vec<Mistake>,
+) -> Option<admin::Settings> {
     let path = KeyPath::of("admin.listen");
     let Some(As(listen)) = file.listen else {
         mistakes.push(
@@ -177,7 +182,7 @@ fn admin_listener(file: file::Admin, public: &[SocketAddr], mistakes: &mut Vec<M
             .help("write token = \"…\" beside it, or listen on 127.0.0.1"),
         );
     }
-    Some(Admin { listen, token: file.token.map(|As(token)| token.0) })
+    Some(admin::Settings { listen, token: file.token.map(|As(token)| token.0) })
 }
 
 fn history(

@@ -8,10 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use percent_encoding::percent_decode_str;
 use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
@@ -19,6 +17,10 @@ use tokio::task::JoinSet;
 
 use super::cgi::{self, Fault, Scripts};
 use crate::body::Body;
+use crate::drain;
+use crate::listen::connection::{Answer, Options};
+use crate::listen::{self, connection};
+use crate::socket::Socket;
 
 /// The most connections at a time; more wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 64;
@@ -54,23 +56,18 @@ impl Site {
             let site = Arc::clone(&self);
             connections.spawn(async move {
                 let _slot = slot;
-                let answer = service_fn(|request| Arc::clone(&site).respond(request));
-                let connection = hyper::server::conn::http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(HEADER_TIMEOUT)
-                    .serve_connection(TokioIo::new(socket), answer);
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "a connection to the site ended early");
-                }
+                let answer = |request: listen::Request| async {
+                    Answer::Response(match request.into_http() {
+                        Ok(request) => site.answer(request).await,
+                        Err(refusal) => text(refusal.status(), &refusal.to_string()),
+                    })
+                };
+                let options = Options { header_timeout: HEADER_TIMEOUT, ..Options::default() };
+                // Dropping the task is how the site ends.
+                let (_drain, never) = drain::drain();
+                connection::serve(Socket::Unix(socket), Bytes::new(), options, never, answer).await;
             });
         }
-    }
-
-    async fn respond(
-        self: Arc<Self>,
-        request: Request<Incoming>,
-    ) -> Result<Response<Body>, std::convert::Infallible> {
-        Ok(self.answer(request.map(Body::Incoming)).await)
     }
 
     /// The answer to one request.

@@ -4,26 +4,36 @@
 //! line break outside its data, and each line of the data becomes a `data:` line of its own
 //! (WHATWG HTML 9.2.6).
 
-use std::fmt::{Display, Write};
+use std::fmt::{Display, Write as _};
+use std::io::Write as _;
+use std::ops::Range;
 
 use bytes::Bytes;
 
 use super::Event;
 
+/// The headers of every event stream, so that nothing on the way holds it back or keeps it
+/// (PROTOCOL 6.1). `X-Accel-Buffering` is nginx's, `no-transform` ends compression.
+pub const HEADERS: [(&str, &str); 4] = [
+    ("content-type", "text/event-stream; charset=utf-8"),
+    ("cache-control", "no-cache, no-store, no-transform"),
+    ("x-accel-buffering", "no"),
+    ("x-content-type-options", "nosniff"),
+];
+
 /// What a silent stream carries now and then. One newline: with a blank line after it, some clients
 /// would see an empty message.
-pub const HEARTBEAT: &[u8] = b":\n";
+pub fn heartbeat(chunked: bool) -> Bytes {
+    Bytes::from_static(if chunked { b"2\r\n:\n\r\n" } else { b":\n" })
+}
 
-/// The same as a chunk (RFC 9112 7.1).
-pub const HEARTBEAT_CHUNK: &[u8] = b"2\r\n:\n\r\n";
-
-/// The bytes of one event, with the HTTP/1.1 chunk frame around them (RFC 9112 7.1).
+/// The bytes of one event, as an HTTP/1.1 chunk (RFC 9112 section 7.1).
 ///
-/// The frame is part of the allocation, so that a chunked client gets the bytes with one write,
-/// and any other client a slice of the same.
+/// What makes them a chunk is part of the allocation, so that a client that gets chunks gets it with one
+/// write, and any other client a slice of the same.
 #[derive(Clone, Debug)]
 pub struct Encoded {
-    framed: Bytes,
+    chunk: Bytes,
     /// The length of the chunk-size line.
     size_line: u8,
 }
@@ -34,35 +44,40 @@ impl Encoded {
         Self::of_block(&block(event, Some(id)))
     }
 
-    /// Puts a chunk frame around the text of one event, as [`block`] writes it: it is never empty, as
-    /// an empty chunk would end the body.
+    /// Makes a chunk of the text of one event, as [`block`] writes it: it is never empty, as an empty
+    /// chunk would end the body.
     pub fn of_block(block: &str) -> Self {
-        let size_line = format!("{:x}\r\n", block.len());
-        let mut framed = Vec::with_capacity(size_line.len() + block.len() + 2);
-        framed.extend_from_slice(size_line.as_bytes());
-        framed.extend_from_slice(block.as_bytes());
-        framed.extend_from_slice(b"\r\n");
-        Self { framed: framed.into(), size_line: size_line.len() as u8 }
+        let (chunk, size_line) = chunk(block.as_bytes());
+        Self { chunk: chunk.into(), size_line }
     }
 
-    /// The bytes with their chunk frame.
-    pub fn framed(&self) -> &Bytes {
-        &self.framed
+    /// The bytes as a chunk.
+    pub fn chunk(&self) -> &Bytes {
+        &self.chunk
     }
 
-    /// The bytes without the frame.
+    /// The bytes alone.
     pub fn plain(&self) -> Bytes {
-        self.framed.slice(usize::from(self.size_line)..self.framed.len() - 2)
+        self.chunk.slice(self.place_of_plain())
     }
 
-    /// The bytes, framed or not.
-    pub fn bytes(&self, framed: bool) -> Bytes {
-        if framed { self.framed.clone() } else { self.plain() }
+    /// The bytes, as a chunk or alone.
+    pub fn bytes(&self, chunked: bool) -> Bytes {
+        if chunked { self.chunk.clone() } else { self.plain() }
+    }
+
+    /// The same, for now.
+    pub fn as_slice(&self, chunked: bool) -> &[u8] {
+        if chunked { &self.chunk } else { &self.chunk[self.place_of_plain()] }
+    }
+
+    fn place_of_plain(&self) -> Range<usize> {
+        usize::from(self.size_line)..self.chunk.len() - 2
     }
 
     /// How many bytes are held.
     pub fn len(&self) -> usize {
-        self.framed.len()
+        self.chunk.len()
     }
 
     /// Never: an encoded event has at least its blank line.
@@ -101,37 +116,47 @@ pub fn block(event: &Event, id: Option<&dyn Display>) -> String {
     let data = event.data().unwrap_or_default();
     let mut block = String::with_capacity(data.len() + 64);
     if let Some(id) = id {
-        field(&mut block, "id", id);
+        // Writing to a String cannot fail.
+        let _ = writeln!(block, "id: {id}");
     }
     if let Some(name) = event.name() {
-        field(&mut block, "event", &name);
+        field(&mut block, "event: ", name);
     }
     if let Some(retry) = event.retry() {
-        field(&mut block, "retry", &retry);
+        let _ = writeln!(block, "retry: {retry}");
     }
     if event.data().is_some() {
         for line in data.split('\n') {
-            field(&mut block, "data", &line);
+            field(&mut block, "data: ", line);
         }
     }
     block.push('\n');
     block
 }
 
-fn field(block: &mut String, name: &str, value: &dyn Display) {
-    // Writing to a String cannot fail.
-    let _ = writeln!(block, "{name}: {value}");
+fn field(block: &mut String, name: &str, value: &str) {
+    block.push_str(name);
+    block.push_str(value);
+    block.push('\n');
 }
 
 /// Some bytes of a stream as they go to this kind of client.
-pub fn frame(bytes: &[u8], framed: bool) -> Bytes {
-    if !framed {
-        return Bytes::copy_from_slice(bytes);
-    }
-    let mut chunk = format!("{:x}\r\n", bytes.len()).into_bytes();
+pub fn chunk_if(chunked: bool, bytes: &[u8]) -> Bytes {
+    if chunked { chunk(bytes).0.into() } else { Bytes::copy_from_slice(bytes) }
+}
+
+/// Some bytes as a chunk, and the length of its chunk-size line.
+fn chunk(bytes: &[u8]) -> (Vec<u8>, u8) {
+    // A `usize` has at most 16 digits.
+    let mut size_line = [0; 18];
+    let mut rest = &mut size_line[..];
+    let _ = write!(rest, "{:x}\r\n", bytes.len());
+    let size = 18 - rest.len();
+    let mut chunk = Vec::with_capacity(size + bytes.len() + 2);
+    chunk.extend_from_slice(&size_line[..size]);
     chunk.extend_from_slice(bytes);
     chunk.extend_from_slice(b"\r\n");
-    chunk.into()
+    (chunk, size as u8)
 }
 
 /// The chunk that ends a body.
@@ -148,11 +173,11 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_written_with_its_chunk_frame() {
+    fn an_event_is_written_as_a_chunk() {
         let encoded = Encoded::new(&event("progress", "50\n done"), &"e-7");
 
         assert_eq!(encoded.plain(), "id: e-7\nevent: progress\ndata: 50\ndata:  done\n\n");
-        assert_eq!(encoded.framed(), "2e\r\nid: e-7\nevent: progress\ndata: 50\ndata:  done\n\n\r\n");
+        assert_eq!(encoded.chunk(), "2e\r\nid: e-7\nevent: progress\ndata: 50\ndata:  done\n\n\r\n");
     }
 
     #[test]

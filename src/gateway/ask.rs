@@ -2,24 +2,24 @@
 
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request, StatusCode, Uri};
+use http::{Method, Response, StatusCode};
 use http_body_util::BodyExt;
 
 use super::Asked;
 use crate::body::Body;
 use crate::channel::Channel;
 use crate::handoff::{self, Handoff};
-use crate::proxy::{Backend, Fault, on_behalf_of};
+use crate::http1::Lines;
+use crate::proxy::{Backend, Fault};
 
 /// The channels that a question is about.
-const CHANNEL: HeaderName = HeaderName::from_static("outboard-channel");
+const CHANNEL: &str = "Outboard-Channel";
 /// The subject that a client was accepted for.
-pub(super) const SUBJECT: HeaderName = HeaderName::from_static("outboard-subject");
+pub(super) const SUBJECT: &str = "Outboard-Subject";
 /// Why a stream ended.
-pub(super) const REASON: HeaderName = HeaderName::from_static("outboard-reason");
+pub(super) const REASON: &str = "Outboard-Reason";
 /// The path and query that the client asked for.
-const ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
+const ORIGINAL_URI: &str = "X-Original-URI";
 
 /// What the backend is asked before a client is held, and again at each `Outboard-Recheck`.
 pub(super) enum Question {
@@ -48,47 +48,49 @@ pub(super) enum Revoked {
 }
 
 impl Question {
-    /// The question as a request on behalf of the client. `None` if its path is none.
-    pub(super) fn request(&self, asked: &Asked) -> Option<Request<Body>> {
+    /// Asks on behalf of the client.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub(super) async fn ask(&self, backend: &Backend, asked: &Asked) -> Result<Response<Body>, Fault> {
         match self {
-            Self::Request => Some(again(asked)),
+            Self::Request => {
+                let lines = backend.on_behalf_of(&asked.head, &asked.peer, asked.id);
+                ask(backend, Method::GET, &asked.head.target().to_string(), &lines).await
+            }
             Self::Auth { path, channels } => {
-                let mut request = request(Method::GET, path, asked)?;
+                let mut lines = lines(backend, asked);
                 if !channels.is_empty() {
-                    name_channels(request.headers_mut(), channels);
+                    name_channels(&mut lines, channels);
                 }
-                Some(request)
+                ask(backend, Method::GET, path, &lines).await
             }
         }
     }
 }
 
-/// A request for `path`, with the client's cookies and the like. `None` if `path` is none.
-pub(super) fn request(method: Method, path: &str, asked: &Asked) -> Option<Request<Body>> {
-    let Ok(uri) = path.parse::<Uri>() else {
-        tracing::error!(path, "the backend cannot be asked: this is no path");
-        return None;
-    };
-    let mut request = Request::new(Body::empty());
-    *request.method_mut() = method;
-    *request.uri_mut() = uri;
-    *request.headers_mut() = on_behalf_of(&asked.headers, &asked.peer, asked.id);
-    if request.method() == Method::POST {
-        // Some servers answer 411 to a POST that does not say how long it is (RFC 9110 8.6).
-        request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-    }
-    if let Some(original) = asked.uri.path_and_query() {
-        set(request.headers_mut(), ORIGINAL_URI, original.as_str());
-    }
-    Some(request)
+/// The lines of a request for a path of our own choice, with the client's cookies and the like.
+pub(super) fn lines(backend: &Backend, asked: &Asked) -> Lines {
+    let mut lines = backend.on_behalf_of(&asked.head, &asked.peer, asked.id);
+    lines.add(ORIGINAL_URI, asked.head.target().to_string().as_bytes());
+    lines
 }
 
-/// The client's own request once more.
-fn again(asked: &Asked) -> Request<Body> {
-    let mut request = Request::new(Body::empty());
-    *request.uri_mut() = asked.uri.clone();
-    *request.headers_mut() = on_behalf_of(&asked.headers, &asked.peer, asked.id);
-    request
+/// Asks for `target`, which templates and backends make: what is no path is not sent.
+///
+/// # Errors
+/// When nobody answers.
+pub(super) async fn ask(
+    backend: &Backend,
+    method: Method,
+    target: &str,
+    lines: &Lines,
+) -> Result<Response<Body>, Fault> {
+    let is_path = target.starts_with('/') && target.bytes().all(|byte| byte.is_ascii_graphic());
+    if !is_path {
+        return Err(Fault::NoPath { target: target.escape_debug().to_string() });
+    }
+    backend.ask(method, target, lines).await
 }
 
 /// Asks whether a client may still listen; only an answer that says the same as the first lets it.
@@ -97,10 +99,11 @@ fn again(asked: &Asked) -> Request<Body> {
 /// With anything else, be it that nobody answers.
 pub(super) async fn confirm(
     backend: &Backend,
-    request: Request<Body>,
+    question: &Question,
+    asked: &Asked,
     first: &Handoff,
 ) -> Result<(), Revoked> {
-    let mut answer = backend.ask(request).await?;
+    let mut answer = question.ask(backend, asked).await?;
     let said = handoff::take(answer.headers_mut());
     let status = answer.status();
     // A stream's body has no end: what comes after the head is of no interest here.
@@ -113,20 +116,10 @@ pub(super) async fn confirm(
     if is_same { Ok(()) } else { Err(Revoked::Changed) }
 }
 
-/// Sets a header to text that may be beyond ASCII.
-pub(super) fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    match HeaderValue::from_bytes(value.as_bytes()) {
-        Ok(value) => {
-            headers.insert(name, value);
-        }
-        Err(_) => tracing::error!(header = %name, value, "cannot be said in a header"),
-    }
-}
-
 /// Tells which channels it is about, as a backend would name them.
-pub(super) fn name_channels(headers: &mut HeaderMap, channels: &[Channel]) {
+pub(super) fn name_channels(lines: &mut Lines, channels: &[Channel]) {
     let names: Vec<_> = channels.iter().map(Channel::as_str).collect();
-    set(headers, CHANNEL, &names.join(", "));
+    lines.add(CHANNEL, names.join(", ").as_bytes());
 }
 
 /// Reads a short body to its end, so that its connection can be used again.

@@ -13,11 +13,12 @@ use crate::subscribe::Ask;
 impl Gateway {
     /// Opens the stream that a request for an event route means, if the client may listen.
     pub(super) async fn event_route(&self, found: Match<'_>, asked: &Asked) -> Answer {
-        if !matches!(asked.method, Method::GET | Method::HEAD) {
+        if !matches!(*asked.method(), Method::GET | Method::HEAD) {
             return Answer::Response(refuse::only_get(asked));
         }
         let route = found.route;
-        let variables = Variables::new(&found.captures, asked.uri.query(), &asked.headers);
+        let headers = asked.head.map();
+        let variables = Variables::new(&found.captures, asked.head.query(), &headers);
         let (channels, subject, auth) =
             match (route.channels(&variables), route.subject(&variables), route.auth_path(&variables)) {
                 (Ok(channels), Ok(subject), Ok(auth)) => (channels, subject, auth),
@@ -43,7 +44,7 @@ impl Gateway {
             return Answer::Response(self.bad_handoff(reason, asked));
         }
 
-        let mut hold = Ask::new(channels, asked.version);
+        let mut hold = Ask::new(channels, asked.head.start.version);
         hold.replay = route.replay;
         hold.keep_alive = route.keep_alive;
         hold.retry = route.retry;
@@ -54,10 +55,7 @@ impl Gateway {
     /// Asks the backend whether this client may listen. A failure to answer is never a yes, and for an
     /// event-stream client never a no for good.
     async fn may_listen(&self, question: &Question, asked: &Asked) -> Result<Handoff, Box<Response<Body>>> {
-        let Some(request) = question.request(asked) else {
-            return Err(Box::new(self.streams.come_back()));
-        };
-        let mut answer = self.backend.ask(request).await.map_err(|fault| {
+        let mut answer = question.ask(&self.backend, asked).await.map_err(|fault| {
             let response = self.fault(&fault, asked);
             Box::new(if fault.is_client() { response } else { self.streams.come_back() })
         })?;
@@ -72,7 +70,7 @@ impl Gateway {
             };
         }
         tracing::info!(
-            status = status.as_u16(), path = asked.uri.path(), request_id = %asked.id,
+            status = status.as_u16(), path = asked.path(), request_id = %asked.id,
             "the backend does not let a client listen"
         );
         if is_passing(status) {

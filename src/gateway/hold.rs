@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{self, HeaderName};
+use http::header;
 use http::{HeaderValue, Method, Response};
 use tokio::sync::Mutex;
 
@@ -11,6 +11,7 @@ use super::ask::{self, Question};
 use super::{Asked, Gateway};
 use crate::body::Body;
 use crate::handoff::Handoff;
+use crate::http1::Lines;
 use crate::listen::connection::Answer;
 use crate::proxy::Backend;
 use crate::subscribe::{Ask, End, Initial, MayStay, OnEnd, Recheck, head, last_event_id};
@@ -27,7 +28,7 @@ impl Gateway {
             return Answer::Response(self.bad_handoff(reason, &asked));
         }
         let (parts, body) = answer.into_parts();
-        let mut hold = Ask::new(handoff.channels.clone(), asked.version);
+        let mut hold = Ask::new(handoff.channels.clone(), asked.head.start.version);
         hold.initial = initial(&parts.headers, body, &asked);
         hold.headers = parts.headers;
         self.hold(hold, handoff, asked, Question::Request)
@@ -39,10 +40,10 @@ impl Gateway {
         if self.draining.has_begun() {
             return Answer::Response(self.streams.come_back());
         }
-        if asked.method == Method::HEAD {
+        if *asked.method() == Method::HEAD {
             return Answer::Response(head_only(&hold));
         }
-        hold.last_event_id = last_event_id(&asked.headers, asked.uri.query());
+        hold.last_event_id = last_event_id(&asked.head.map(), asked.head.query());
         hold.replay = handoff.replay.unwrap_or(hold.replay);
         hold.retry = handoff.retry.or(hold.retry);
         hold.keep_alive = handoff.keep_alive.or(hold.keep_alive);
@@ -69,28 +70,33 @@ impl Gateway {
         let runtime = tokio::runtime::Handle::current();
         OnEnd::new(move |end: End| {
             runtime.spawn(async move {
-                let mut pauses = TELL_AGAIN.into_iter();
-                loop {
-                    let Some(mut request) = ask::request(Method::POST, &path, &asked) else { return };
-                    let headers = request.headers_mut();
-                    ask::name_channels(headers, &channels);
-                    if let Some(subject) = &subject {
-                        ask::set(headers, ask::SUBJECT, subject.as_str());
-                    }
-                    ask::set(headers, ask::REASON, end.as_str());
-                    let fault = match backend.ask(request).await {
-                        Ok(answer) => return ask::discard(answer.into_body()).await,
-                        Err(fault) => fault,
-                    };
-                    let Some(pause) = pauses.next() else {
-                        tracing::error!(%fault, %path, "the backend was not told that a client is gone");
-                        return;
-                    };
-                    tracing::warn!(%fault, %path, "cannot tell the backend that a client is gone; it is told again");
-                    tokio::time::sleep(pause).await;
+                let mut lines = ask::lines(&backend, &asked);
+                // Some servers answer 411 to a POST that does not say how long it is (RFC 9110 section 8.6).
+                lines.add("Content-Length", b"0");
+                ask::name_channels(&mut lines, &channels);
+                if let Some(subject) = &subject {
+                    lines.add(ask::SUBJECT, subject.as_str().as_bytes());
                 }
+                lines.add(ask::REASON, end.as_str().as_bytes());
+                post_until_answered(&backend, &path, &lines).await;
             });
         })
+    }
+}
+
+async fn post_until_answered(backend: &Backend, path: &str, lines: &Lines) {
+    let mut pauses = TELL_AGAIN.into_iter();
+    loop {
+        let fault = match ask::ask(backend, Method::POST, path, lines).await {
+            Ok(answer) => return ask::discard(answer.into_body()).await,
+            Err(fault) => fault,
+        };
+        let Some(pause) = pauses.next() else {
+            tracing::error!(%fault, %path, "the backend was not told that a client is gone");
+            return;
+        };
+        tracing::warn!(%fault, %path, "cannot tell the backend that a client is gone; it is told again");
+        tokio::time::sleep(pause).await;
     }
 }
 
@@ -111,11 +117,10 @@ impl Rechecked {
         // A backend that is slower than `Outboard-Recheck` must not have its questions pile up: the one
         // under way decides.
         let Ok(_under_way) = self.under_way.try_lock() else { return true };
-        let Some(request) = self.question.request(&self.asked) else { return false };
-        match ask::confirm(&self.backend, request, &self.first).await {
+        match ask::confirm(&self.backend, &self.question, &self.asked, &self.first).await {
             Ok(()) => true,
             Err(reason) => {
-                let path = self.asked.uri.path();
+                let path = self.asked.path();
                 tracing::info!(%reason, path, "a stream is not allowed any more");
                 false
             }
@@ -128,7 +133,7 @@ fn initial(headers: &header::HeaderMap, body: Body, asked: &Asked) -> Option<Ini
     let coding = headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes);
     if let Some(coding) = coding.filter(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
         tracing::warn!(
-            coding = %String::from_utf8_lossy(coding), path = asked.uri.path(), request_id = %asked.id,
+            coding = %String::from_utf8_lossy(coding), path = asked.path(), request_id = %asked.id,
             "the initial events of a handoff are compressed and are left out; turn compression off for event streams"
         );
         return None;
@@ -140,8 +145,6 @@ fn head_only(hold: &Ask) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.headers_mut() = hold.headers.clone();
     response.headers_mut().remove(header::CONTENT_LENGTH);
-    for (name, value) in head::HEADERS {
-        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-    }
+    head::set_headers(response.headers_mut());
     response
 }

@@ -11,17 +11,18 @@ mod refuse;
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
-use hyper::body::Incoming;
+use http::{Method, Response, StatusCode};
 use tokio::sync::Semaphore;
 
 use crate::body::Body;
 use crate::drain::Draining;
 use crate::handoff;
+use crate::http1::{Field, Length, RequestHead, gate};
+use crate::listen::Request;
 use crate::listen::connection::{Answer, Takeover};
 use crate::metrics::Metrics;
 use crate::peer::Peer;
-use crate::proxy::{Backend, Fault, Forwarded, RequestId, headers, tunnel};
+use crate::proxy::{self, Backend, Fault, Forwarded, RequestId, headers, tunnel};
 use crate::route::Routes;
 use crate::subscribe::Streams;
 
@@ -47,35 +48,29 @@ pub struct Gateway {
 /// What has to be known of a request when it has been sent on, and who asks.
 #[derive(Clone)]
 struct Asked {
-    method: Method,
-    uri: Uri,
-    version: Version,
-    headers: HeaderMap,
+    head: Arc<RequestHead>,
     peer: Peer,
     id: RequestId,
 }
 
 impl Asked {
-    fn of(request: &Request<Body>, peer: Peer) -> Self {
-        Self {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            version: request.version(),
-            headers: request.headers().clone(),
-            peer,
-            id: RequestId::generate(),
-        }
+    fn method(&self) -> &Method {
+        &self.head.start.method
+    }
+
+    fn path(&self) -> &str {
+        self.head.path()
     }
 
     /// Whether it is an `EventSource`, or says that it is like one.
     fn wants_events(&self) -> bool {
-        headers::asks_for_events(&self.headers)
+        headers::asks_for_events(&self.head)
     }
 
     /// Whether it is a browser that wants a page.
     fn wants_a_page(&self) -> bool {
-        let accept = self.headers.get_all(http::header::ACCEPT);
-        let page = accept.iter().any(|value| value.as_bytes().windows(9).any(|word| word == b"text/html"));
+        let mut accepted = self.head.values(Field::Accept);
+        let page = accepted.any(|value| value.windows(9).any(|word| word == b"text/html"));
         page && !self.wants_events()
     }
 }
@@ -83,29 +78,26 @@ impl Asked {
 impl Gateway {
     /// Answers one request. Dropping the future, as happens when the client leaves, ends whatever the
     /// backend is doing for it.
-    pub async fn answer(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> Answer {
-        if let Err(refusal) = headers::check_request(&request) {
-            return Answer::Response(refuse::malformed(&refusal, request.headers()));
+    pub async fn answer(self: Arc<Self>, request: Request, peer: Peer) -> Answer {
+        let Request { head, length, body } = request;
+        let asked = Asked { head: Arc::new(head), peer, id: RequestId::generate() };
+        if let Err(refusal) = gate::check_host(&asked.head) {
+            return Answer::Response(refuse::host(refusal, &asked));
         }
-        if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
-            return Answer::Response(refuse::method(request.headers()));
+        if matches!(*asked.method(), Method::CONNECT | Method::TRACE) {
+            return Answer::Response(refuse::method(&asked));
         }
-        // Boxed, as is what is remembered of it: they move through futures that would keep room for copies.
-        let mut request = Box::new(request.map(Body::Incoming));
-        headers::own_target(&mut request);
-        let asked = Box::new(Asked::of(&request, peer));
-
-        match self.routes.find(asked.uri.path()) {
+        match self.routes.find(asked.path()) {
             // A page may live at the same place as its events.
             Some(found) if !asked.wants_a_page() => Box::pin(self.event_route(found, &asked)).await,
-            _ => self.pass(request, asked).await,
+            _ => self.pass(length, body, asked).await,
         }
     }
 
     /// Sends a request on, and the answer back, unless that hands the client over.
-    async fn pass(&self, request: Box<Request<Body>>, asked: Box<Asked>) -> Answer {
+    async fn pass(&self, length: Length, body: Body, asked: Asked) -> Answer {
         self.metrics.proxied.add_one();
-        match self.backend.forward(request, &asked.peer, asked.id).await {
+        match self.backend.forward(&asked.head, length, body, &asked.peer, asked.id).await {
             Ok(Forwarded::Answer(answer)) => self.pass_back(answer, asked),
             Ok(Forwarded::Upgrade(head, upstream)) => self.tunnel(head, upstream, asked),
             Err(fault) => Answer::Response(self.fault(&fault, &asked)),
@@ -114,9 +106,9 @@ impl Gateway {
 
     /// Connects a client with the backend for whatever both have agreed on, until one of them ends it or
     /// the drain begins.
-    fn tunnel(&self, head: Response<()>, upstream: tunnel::Upstream, asked: Box<Asked>) -> Answer {
+    fn tunnel(&self, head: Vec<u8>, upstream: tunnel::Upstream, asked: Asked) -> Answer {
         let Ok(room) = Arc::clone(&self.tunnels).try_acquire_owned() else {
-            tracing::warn!(path = asked.uri.path(), request_id = %asked.id, "no room for another tunnel");
+            tracing::warn!(path = asked.path(), request_id = %asked.id, "no room for another tunnel");
             return Answer::Response(refuse::busy(&asked));
         };
         let mut draining = self.draining.clone();
@@ -125,7 +117,7 @@ impl Gateway {
                 let _room = room;
                 tokio::select! {
                     end = tunnel::run(socket, read_ahead, head, upstream) => {
-                        tracing::debug!(?end, path = asked.uri.path(), request_id = %asked.id, "a tunnel ended");
+                        tracing::debug!(?end, path = asked.path(), request_id = %asked.id, "a tunnel ended");
                     }
                     () = draining.begun() => {}
                 }
@@ -133,21 +125,24 @@ impl Gateway {
         })))
     }
 
-    fn pass_back(&self, mut answer: Response<Body>, asked: Box<Asked>) -> Answer {
+    fn pass_back(&self, answer: proxy::Answer, asked: Asked) -> Answer {
+        let is_failure = is_passing(answer.status()) && asked.wants_events();
+        if answer.is_plain() && !is_failure {
+            return Answer::Reply(answer.into_reply());
+        }
+        let mut answer = answer.into_response();
         match handoff::take(answer.headers_mut()) {
-            Ok(Some(handoff)) if answer.status().is_success() => self.hand_over(answer, handoff, *asked),
-            Ok(_) if asked.wants_events() && is_passing(answer.status()) => {
+            Ok(Some(handoff)) if answer.status().is_success() => self.hand_over(answer, handoff, asked),
+            Ok(_) if is_failure => {
                 tracing::warn!(
-                    backend = self.backend.name(), status = answer.status().as_u16(), path = asked.uri.path(),
+                    backend = self.backend.name(), status = answer.status().as_u16(), path = asked.path(),
                     request_id = %asked.id,
                     "the backend failed an event-stream request; the client is asked to come back"
                 );
                 Answer::Response(self.streams.come_back())
             }
             Ok(_) => {
-                if headers::is_event_stream(answer.headers()) {
-                    headers::own_stream(answer.headers_mut());
-                }
+                headers::own_stream(answer.headers_mut());
                 Answer::Response(answer)
             }
             Err(invalid) => Answer::Response(self.bad_handoff(&invalid.to_string(), &asked)),
@@ -157,12 +152,12 @@ impl Gateway {
     /// Tells a client that the backend did not answer, and the operator why.
     fn fault(&self, fault: &Fault, asked: &Asked) -> Response<Body> {
         if fault.is_client() {
-            tracing::debug!(%fault, path = asked.uri.path(), request_id = %asked.id, "the client gave up");
+            tracing::debug!(%fault, path = asked.path(), request_id = %asked.id, "the client gave up");
             return refuse::fault(fault, asked);
         }
         self.metrics.backend_faults.add_one();
         tracing::error!(
-            backend = self.backend.name(), cause = %fault, method = %asked.method, path = asked.uri.path(),
+            backend = self.backend.name(), cause = %fault, method = %asked.method(), path = asked.path(),
             request_id = %asked.id, "the backend did not answer"
         );
         if asked.wants_events() { self.streams.come_back() } else { refuse::fault(fault, asked) }
@@ -173,7 +168,7 @@ impl Gateway {
     fn bad_handoff(&self, reason: &str, asked: &Asked) -> Response<Body> {
         self.metrics.backend_faults.add_one();
         tracing::error!(
-            backend = self.backend.name(), %reason, path = asked.uri.path(), request_id = %asked.id,
+            backend = self.backend.name(), %reason, path = asked.path(), request_id = %asked.id,
             "the backend's answer cannot be used for a handoff"
         );
         if asked.wants_events() { self.streams.come_back() } else { refuse::bad_answer(asked) }

@@ -1,27 +1,30 @@
 //! What a client is told that gets neither an answer of the backend nor a stream.
 
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 
 use super::Asked;
 use crate::body::Body;
-use crate::proxy::headers::Refusal;
+use crate::http1::Field;
+use crate::http1::gate::Refusal;
+use crate::proxy::Fault;
 use crate::proxy::page::error_page;
-use crate::proxy::{Fault, RequestId};
 
-/// A request that a server behind us could understand otherwise than we do. The connection is not
-/// used any more: where the next request on it begins is anybody's guess.
-pub(super) fn malformed(refusal: &Refusal, headers: &HeaderMap) -> Response<Body> {
-    let text = format!("{refusal}.");
-    let mut response = page(refusal.status(), "The request cannot be understood", &text, headers);
+const TRY_AGAIN: &str = "Please try again in a moment.";
+
+/// A request that is for no host, or for several.
+pub(super) fn host(refusal: Refusal, asked: &Asked) -> Response<Body> {
+    let mut response =
+        page_for(refusal.status(), "The request cannot be understood", &format!("{refusal}."), asked);
+    // As after any other request that could be understood in two ways, nothing more is read.
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
-/// A method that has no business here (RFC 9110 9.3.6, 9.3.8).
-pub(super) fn method(headers: &HeaderMap) -> Response<Body> {
+/// A method that has no business here (RFC 9110 sections 9.3.6 and 9.3.8).
+pub(super) fn method(asked: &Asked) -> Response<Body> {
     let text = "CONNECT and TRACE are not served here.";
-    let mut response = page(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", text, headers);
+    let mut response = page_for(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", text, asked);
     let allowed = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
     response.headers_mut().insert(header::ALLOW, allowed);
     response
@@ -30,7 +33,7 @@ pub(super) fn method(headers: &HeaderMap) -> Response<Body> {
 /// Anything but reading, on an event route.
 pub(super) fn only_get(asked: &Asked) -> Response<Body> {
     let text = "An event stream is opened with GET.";
-    let mut response = page(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", text, &asked.headers);
+    let mut response = page_for(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", text, asked);
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
     response
 }
@@ -53,9 +56,9 @@ pub(super) fn denied(status: StatusCode, asked: &Asked) -> Response<Body> {
 /// A backend that did not answer.
 pub(super) fn fault(fault: &Fault, asked: &Asked) -> Response<Body> {
     let (title, text) = match fault.status() {
-        StatusCode::GATEWAY_TIMEOUT => ("The site takes too long", "Please try again in a moment."),
-        StatusCode::SERVICE_UNAVAILABLE => ("The site is busy", "Please try again in a moment."),
-        StatusCode::BAD_GATEWAY => ("The site does not answer", "Please try again in a moment."),
+        StatusCode::GATEWAY_TIMEOUT => ("The site takes too long", TRY_AGAIN),
+        StatusCode::SERVICE_UNAVAILABLE => return busy(asked),
+        StatusCode::BAD_GATEWAY => ("The site does not answer", TRY_AGAIN),
         _ => ("The request did not arrive whole", "Please send it again."),
     };
     page_for(fault.status(), title, text, asked)
@@ -63,8 +66,7 @@ pub(super) fn fault(fault: &Fault, asked: &Asked) -> Response<Body> {
 
 /// A client for whom there is no room.
 pub(super) fn busy(asked: &Asked) -> Response<Body> {
-    let text = "Please try again in a moment.";
-    page_for(StatusCode::SERVICE_UNAVAILABLE, "The site is busy", text, asked)
+    page_for(StatusCode::SERVICE_UNAVAILABLE, "The site is busy", TRY_AGAIN, asked)
 }
 
 /// A backend whose answer makes no sense.
@@ -77,10 +79,6 @@ pub(super) fn bad_answer(asked: &Asked) -> Response<Body> {
     )
 }
 
-fn page(status: StatusCode, title: &str, text: &str, headers: &HeaderMap) -> Response<Body> {
-    error_page(status, title, text, RequestId::generate(), headers.get(header::ACCEPT))
-}
-
 fn page_for(status: StatusCode, title: &str, text: &str, asked: &Asked) -> Response<Body> {
-    error_page(status, title, text, asked.id, asked.headers.get(header::ACCEPT))
+    error_page(status, title, text, asked.id, asked.head.values(Field::Accept).next())
 }

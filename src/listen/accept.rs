@@ -8,15 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::Request;
-use hyper::body::Incoming;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::connection::{self, Answer, Options};
-use super::socket::Socket;
+use super::request::Request;
 use crate::drain::Draining;
 use crate::peer::Peer;
+use crate::socket::Socket;
 
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +70,7 @@ pub fn bind(address: SocketAddr) -> Result<Listener, BindError> {
 
 impl Listener {
     /// Serves each connection in a task of its own until the drain begins. Those at work then
-    /// finish by themselves; each holds a permit of `connections` while it is with hyper.
+    /// finish by themselves; each holds a permit of `connections` until it ends or is taken over.
     pub async fn serve<S, F>(
         self,
         connections: Arc<Semaphore>,
@@ -79,77 +78,53 @@ impl Listener {
         mut draining: Draining,
         answer: S,
     ) where
-        S: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + Unpin + 'static,
+        S: Fn(Request, Peer) -> F + Clone + Send + 'static,
         F: Future<Output = Answer> + Send + 'static,
     {
         let heard = draining.clone();
+        let accepting = async {
+            let mut room = Room::new(connections);
+            while let Some((stream, peer, permit)) = self.accept(&mut room).await {
+                let (heard, answer) = (heard.clone(), answer.clone());
+                tokio::spawn(async move {
+                    let answer = move |request| answer(request, peer);
+                    connection::serve(Socket::Tcp(stream), Bytes::new(), options, heard, answer).await;
+                    drop(permit);
+                });
+                // The new connection goes first: in a storm of them, each else waits with its
+                // buffers for all to be accepted, and memory once taken hardly goes back.
+                tokio::task::yield_now().await;
+            }
+        };
         tokio::select! {
             () = draining.begun() => {}
-            () = self.accept_all(connections, options, heard, answer) => {}
+            () = accepting => {}
         }
     }
 
-    async fn accept_all<S, F>(
-        self,
-        connections: Arc<Semaphore>,
-        options: Options,
-        draining: Draining,
-        answer: S,
-    ) where
-        S: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + Unpin + 'static,
-        F: Future<Output = Answer> + Send + 'static,
-    {
-        let mut room = Room::new(connections);
+    /// The next connection, with who is at its other end and its place in the room; `None` once there
+    /// will be no room any more.
+    async fn accept(&self, room: &mut Room) -> Option<(TcpStream, Peer, OwnedSemaphorePermit)> {
         loop {
-            let Some(permit) = room.enter(self.address).await else { return };
+            let permit = room.enter(self.address).await?;
             match self.listener.accept().await {
                 Ok((stream, address)) => {
-                    self.spawn(stream, address, permit, options, draining.clone(), answer.clone());
-                    // The new connection goes first: in a storm of them, each else waits with its
-                    // buffers for all to be accepted, and memory once taken hardly goes back.
-                    tokio::task::yield_now().await;
+                    let local = stream.local_addr().unwrap_or(self.address);
+                    set_up(&stream);
+                    return Some((stream, Peer { address, local }, permit));
                 }
                 Err(error) => pause_after(&error, self.address).await,
             }
         }
     }
+}
 
-    fn spawn<S, F>(
-        &self,
-        stream: TcpStream,
-        address: SocketAddr,
-        permit: OwnedSemaphorePermit,
-        options: Options,
-        draining: Draining,
-        answer: S,
-    ) where
-        S: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + Unpin + 'static,
-        F: Future<Output = Answer> + Send + 'static,
-    {
-        let local = stream.local_addr().unwrap_or(self.address);
-        let peer = Peer { address, local };
-        // Answers are written whole: waiting for more to fill a packet would only delay them.
-        let _ = stream.set_nodelay(true);
-        let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(
-            &socket2::TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY),
-        );
-        let mut drain = draining.clone();
-        tokio::spawn(async move {
-            // Until it has said something it costs next to nothing; hyper would set up its buffers.
-            // Looked at and not waited for: a fresh socket may be called readable when it is not.
-            let mut first = [0];
-            let speaks = tokio::select! {
-                speaks = tokio::time::timeout(options.header_timeout, stream.peek(&mut first)) => speaks.is_ok(),
-                () = drain.begun() => false,
-            };
-            if speaks {
-                let answer = move |request| answer(request, peer);
-                let socket = Socket::Tcp(stream);
-                Box::pin(connection::serve(socket, Bytes::new(), options, draining, answer)).await;
-            }
-            drop(permit);
-        });
-    }
+/// Sets what a client's socket needs. One on which it cannot be set has lost its client.
+fn set_up(stream: &TcpStream) {
+    // Answers are written whole: waiting for more to fill a packet would only delay them.
+    let _ = stream.set_nodelay(true);
+    let probes = socket2::TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY);
+    let _ = socket2::SockRef::from(stream).set_tcp_keepalive(&probes);
 }
 
 /// After how much silence the system asks a peer whether it is still there.
@@ -191,8 +166,8 @@ impl Room {
     }
 }
 
-/// Errors of `accept` either concern one connection, then the next can be accepted at once, or are
-/// a shortage, which trying again at once would only make worse.
+/// Waits as long as is good after an error of `accept`, and tells the operator if that is for more than
+/// one connection: it is a shortage then, which trying again at once would only make worse.
 pub async fn pause_after(error: &io::Error, listener: impl std::fmt::Display) {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {

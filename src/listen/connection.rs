@@ -1,33 +1,35 @@
-//! One HTTP/1 connection: hyper reads the requests and writes the answers, until an answer takes
-//! the socket away from it.
+//! One HTTP/1 connection: requests are read, answered one after the other, and the answers written,
+//! until an answer takes the socket away.
 //!
-//! A held client would cost hyper's buffers and a task for as long as it stays. So the answer to a
-//! request can be a [`Takeover`] instead of a response: hyper, which has then written nothing for
-//! this request, is dropped, and the socket goes on without it.
+//! One task does all of it: the handler's future runs within the connection's own, so that a request
+//! costs no wake-up that the network does not cause. While a request is answered, the socket is
+//! watched, and a client that leaves takes the handler's future along.
 
-use std::convert::Infallible;
 use std::future::{self, Future};
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper_util::rt::TokioTimer;
+use http::Response;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, Sleep, sleep};
 
-use super::socket::{Io, Socket, WriteState};
+use super::request::{Request, Wire};
 use crate::body::Body;
 use crate::drain::Draining;
+use crate::http1::gate::Refusal;
+use crate::http1::{Length, Reply, RequestHead, Terms, WriteError, Writer};
+use crate::socket::Socket;
 
 /// What a request comes to.
 pub enum Answer {
-    /// A response for hyper to write.
+    /// A response of ours.
     Response(Response<Body>),
-    /// Nothing more for hyper to do: the socket goes to somebody else.
+    /// An answer that is passed on.
+    Reply(Reply),
+    /// Nothing more to do here: the socket goes to somebody else.
     Takeover(Takeover),
 }
 
@@ -57,105 +59,209 @@ impl Default for Options {
     }
 }
 
-/// The most bytes of a request's head.
-const MAX_HEAD: usize = 64 << 10;
-/// The most lines of a request's head.
-const MAX_HEADERS: usize = 128;
-
 /// Serves the requests of one connection until it closes, is taken over, or the drain begins and
 /// the request in hand is answered. `read_ahead` is what somebody has already read from it.
-pub async fn serve<S, F>(
-    socket: Socket,
-    read_ahead: Bytes,
-    options: Options,
-    mut draining: Draining,
-    answer: S,
-) where
-    S: Fn(Request<Incoming>) -> F + Clone + Send + Unpin + 'static,
-    F: Future<Output = Answer> + Send + 'static,
-{
-    let slot = Arc::new(Mutex::new(None));
-    let write_state = Arc::new(WriteState::default());
-    let io = Io::new(socket, read_ahead, options.write_timeout, Arc::clone(&write_state));
-    let service = Service { answer, slot: Arc::clone(&slot) };
-
-    let mut connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(options.header_timeout)
-        .half_close(options.half_close)
-        .preserve_header_case(true)
-        .max_headers(MAX_HEADERS)
-        .max_header_size(MAX_HEAD)
-        .max_buf_size(MAX_HEAD)
-        .serve_connection(io, service);
-
-    let mut drain = std::pin::pin!(draining.begun());
-    let mut drained = false;
-    let taken = future::poll_fn(|cx| {
-        if !drained && drain.as_mut().poll(cx).is_ready() {
-            drained = true;
-            Pin::new(&mut connection).graceful_shutdown();
-        }
-        let served = connection.poll_without_shutdown(cx);
-        // An earlier, pipelined request's answer may still wait in hyper's buffer: only once the
-        // socket has taken all of it may hyper go.
-        if !write_state.is_blocked()
-            && let Some(takeover) = slot.lock().unwrap_or_else(PoisonError::into_inner).take()
-        {
-            return Poll::Ready(Some(takeover));
-        }
-        served.map(|_| None)
-    })
-    .await;
-
-    let parts = connection.into_parts();
-    let (socket, io_ahead) = parts.io.into_parts();
-    match taken {
-        Some(Takeover(take)) => {
-            let read_ahead = if io_ahead.is_empty() { parts.read_buf } else { io_ahead };
-            take(socket, read_ahead);
-        }
-        // In a box of its own, for its buffer would else be a part of every connection.
-        None => Box::pin(linger(socket)).await,
-    }
-}
-
-/// Hands hyper the requests' futures, and keeps what is not for hyper.
-struct Service<S> {
-    answer: S,
-    slot: Arc<Mutex<Option<Takeover>>>,
-}
-
-impl<S, F> hyper::service::Service<Request<Incoming>> for Service<S>
+pub async fn serve<S, F>(socket: Socket, read_ahead: Bytes, options: Options, draining: Draining, answer: S)
 where
-    S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
-    F: Future<Output = Answer> + Send + 'static,
+    S: Fn(Request) -> F,
+    F: Future<Output = Answer>,
 {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let (answer, slot) = (self.answer.clone(), Arc::clone(&self.slot));
-        Box::pin(async move {
-            // Called in here, the answer's future is made in its place; given to this one it would be
-            // held twice, and it is large.
-            match answer(request).await {
-                Answer::Response(response) => Ok(response),
-                Answer::Takeover(takeover) => {
-                    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(takeover);
-                    // Whoever polls the connection finds the slot filled and never polls us again.
-                    future::pending().await
-                }
-            }
-        })
+    let mut heard = draining.clone();
+    let mut connection = Connection {
+        wire: Arc::new(Mutex::new(Wire::new(socket, read_ahead))),
+        options,
+        draining,
+        drain: pin!(heard.begun()),
+        clock: pin!(sleep(options.header_timeout)),
+        buffer: Vec::new(),
+    };
+    while let Some((head, length)) = connection.next().await {
+        let terms = Terms::of(&head);
+        let request = connection.wire().begin(head, length, &connection.wire);
+        let answered = connection.while_there(pin!(answer(request))).await;
+        let reply = match answered {
+            None => return drop(lock(&connection.wire).take()),
+            Some(Answer::Takeover(takeover)) => return connection.give_away(takeover),
+            Some(Answer::Response(response)) => response.into(),
+            Some(Answer::Reply(reply)) => reply,
+        };
+        if connection.write(reply, terms).await == After::Close {
+            break;
+        }
     }
+    connection.close().await;
+}
+
+/// A connection at work. The drain and the clock lie in the future that owns it.
+struct Connection<'a, D> {
+    wire: Arc<Mutex<Wire>>,
+    options: Options,
+    draining: Draining,
+    drain: Pin<&'a mut D>,
+    /// For the head that is awaited, or for a client that takes nothing.
+    clock: Pin<&'a mut Sleep>,
+    /// What the last answer was written from, which the next one is too.
+    buffer: Vec<u8>,
+}
+
+/// What becomes of a connection after an answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum After {
+    Next,
+    Close,
+}
+
+impl<D: Future> Connection<'_, D> {
+    fn wire(&self) -> MutexGuard<'_, Wire> {
+        lock(&self.wire)
+    }
+
+    /// The next request's head and the length of its body; `None` once there is none. What is no request
+    /// is refused, and then there is none any more.
+    async fn next(&mut self) -> Option<(RequestHead, Length)> {
+        self.clock.as_mut().reset(Instant::now() + self.options.header_timeout);
+        match future::poll_fn(|cx| self.poll_next(cx)).await? {
+            Ok(request) => Some(request),
+            Err(refusal) => {
+                tracing::debug!(%refusal, "a request is not taken");
+                self.write(refused(refusal).into(), Terms::UNKNOWN).await;
+                None
+            }
+        }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<(RequestHead, Length), Refusal>>> {
+        let mut wire = lock(&self.wire);
+        if let Poll::Ready(next) = wire.poll_head(cx) {
+            return Poll::Ready(next);
+        }
+        let is_idle = wire.is_idle();
+        drop(wire);
+        // A request that has begun is let in, and answered with the word that it was the last one.
+        if is_idle && self.drain_has_begun(cx) || self.clock.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        Poll::Pending
+    }
+
+    fn drain_has_begun(&mut self, cx: &mut Context<'_>) -> bool {
+        // The future is of no use once it has ended.
+        self.draining.has_begun() || self.drain.as_mut().poll(cx).is_ready()
+    }
+
+    /// What `answering` comes to; `None` if the client leaves before.
+    async fn while_there<F: Future<Output = Answer>>(&self, mut answering: Pin<&mut F>) -> Option<Answer> {
+        future::poll_fn(|cx| {
+            if let Poll::Ready(answer) = answering.as_mut().poll(cx) {
+                return Poll::Ready(Some(answer));
+            }
+            self.wire().poll_gone(cx, self.options.half_close).map(|()| None)
+        })
+        .await
+    }
+
+    async fn write(&mut self, reply: Reply, terms: Terms) -> After {
+        // What is left of a request would be taken for the next one's beginning.
+        let close = !self.wire().is_body_read() || self.draining.has_begun();
+        let (mut writer, close) = reply.into_writer(terms, close, std::mem::take(&mut self.buffer));
+        let mut stalled_at = None;
+        let written = future::poll_fn(|cx| self.poll_write(cx, &mut writer, &mut stalled_at)).await;
+        self.buffer = writer.take_buffer();
+        match written {
+            Ok(()) if close => After::Close,
+            // It may have been given up on while its answer was written.
+            Ok(()) if !self.wire().is_body_read() => After::Close,
+            Ok(()) => After::Next,
+            Err(_) if writer.ends_with_connection() => {
+                // An orderly end would make half an answer look like a whole one, also to a client that
+                // has only been slow, or has only ended its side.
+                if let Some(socket) = self.wire().take().map(|(socket, _)| socket) {
+                    socket.reset();
+                }
+                After::Close
+            }
+            Err(error) => {
+                tracing::debug!(%error, "an answer was not written to its end");
+                After::Close
+            }
+        }
+    }
+
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        writer: &mut Writer,
+        stalled_at: &mut Option<u64>,
+    ) -> Poll<Result<(), WriteError>> {
+        loop {
+            // The body may read from the same socket, so the two take turns with it.
+            let has_more = writer.gather(cx);
+            let mut wire = lock(&self.wire);
+            match wire.poll_write(cx, writer) {
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Ready(Ok(())) if writer.is_done() => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(())) if has_more => {}
+                Poll::Ready(Ok(())) => {
+                    if wire.poll_gone(cx, self.options.half_close).is_ready() {
+                        return Poll::Ready(Err(gone()));
+                    }
+                    // Behind too much nobody sees it leave: it gets no more time than if it took nothing.
+                    if wire.is_overrun() {
+                        break;
+                    }
+                    *stalled_at = None;
+                    return Poll::Pending;
+                }
+                Poll::Pending => break,
+            }
+        }
+        if *stalled_at != Some(writer.taken()) {
+            *stalled_at = Some(writer.taken());
+            self.clock.as_mut().reset(Instant::now() + self.options.write_timeout);
+        }
+        self.clock.as_mut().poll(cx).map(|()| Err(stalled()))
+    }
+
+    fn give_away(self, takeover: Takeover) {
+        if let Some((socket, read_ahead)) = lock(&self.wire).take() {
+            (takeover.0)(socket, read_ahead);
+        }
+    }
+
+    async fn close(self) {
+        let taken = lock(&self.wire).take();
+        if let Some((socket, _)) = taken {
+            // In a box of its own, for its buffer would else be a part of every connection.
+            Box::pin(linger(socket)).await;
+        }
+    }
+}
+
+pub(super) fn lock(wire: &Mutex<Wire>) -> MutexGuard<'_, Wire> {
+    wire.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn gone() -> WriteError {
+    std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "the client left").into()
+}
+
+fn stalled() -> WriteError {
+    std::io::Error::new(std::io::ErrorKind::TimedOut, "the client took no bytes for too long").into()
+}
+
+/// What a client is told whose request cannot be understood, or could be understood in two ways.
+fn refused(refusal: Refusal) -> Response<Body> {
+    let mut response = Response::new(Body::from(format!("{refusal}\n")));
+    *response.status_mut() = refusal.status();
+    let text = http::HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, text);
+    response
 }
 
 /// Closes a socket so that the client can read to the end of what we wrote.
 ///
 /// Closing while bytes of the client are unread resets the connection, and the reset can overtake
-/// our answer (RFC 9112 9.6). So we end our side and read on for a moment.
+/// our answer (RFC 9112 section 9.6). So we end our side and read on for a moment.
 async fn linger(mut socket: Socket) {
     const PATIENCE: Duration = Duration::from_secs(2);
     const MOST: usize = 1 << 20;
@@ -175,3 +281,6 @@ async fn linger(mut socket: Socket) {
     // Whether the client is gone, silent or still talking: it had its chance.
     let _ = tokio::time::timeout(PATIENCE, read_to_end).await;
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,12 @@
 //! Listening: sockets, their limits, and one HTTP connection at a time.
+//!
+//! What answers is a function that the caller gives. It gets requests that the gate has let in, one after
+//! the other, and may ask for the socket itself in place of an answer; nothing here knows what for. A
+//! client that leaves takes the answer that is being made for it along.
 
 pub mod accept;
 pub mod connection;
-mod socket;
+mod request;
 
 pub use accept::{BindError, Listener, bind};
-pub use socket::Socket;
+pub use request::Request;

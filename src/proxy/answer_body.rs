@@ -1,34 +1,34 @@
 //! An answer's body on its way to the client.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http_body::{Body as _, Frame, SizeHint};
-use hyper::body::Incoming;
+use http_body::{Frame, SizeHint};
 
 use super::exchange::Lease;
 use super::fault::causes;
-use super::link::Overdue;
-use super::upload::{Progress, State};
+use super::trailers::{self, Announced};
 use crate::body::BodyError;
+use crate::http1::{BodyReader, WriteError, Writer};
 
-/// The body, and the link it comes over: driven while the client takes what comes, given back at the
+/// The body, and the link it comes over: read while the client takes what comes, given back at the
 /// end, closed at once when dropped before.
 pub(super) struct AnswerBody {
-    body: Incoming,
     /// `None` once the body has ended.
-    lease: Option<Lease>,
-    progress: Option<Arc<Progress>>,
-    reusable: bool,
+    pub(super) lease: Option<Lease>,
+    pub(super) body: BodyReader,
+    /// What is left of the request.
+    pub(super) upload: Option<Writer>,
+    /// Whether the link may be used again.
+    pub(super) reusable: bool,
     /// An event stream has no length, whatever the backend said.
-    endless: bool,
-    idle: Option<Duration>,
-    waiting: bool,
-    /// Why it broke off; the client's side hears of it once it has had the time to write the rest.
-    broken: Option<BodyError>,
+    pub(super) endless: bool,
+    /// How long the backend may pause.
+    pub(super) idle: Option<Duration>,
+    /// The trailers that were announced and may pass.
+    pub(super) trailers: Announced,
 }
 
 /// The backend paused for too long within an answer.
@@ -37,60 +37,57 @@ pub(super) struct AnswerBody {
 struct Paused(Duration);
 
 impl AnswerBody {
-    pub(super) fn new(
-        body: Incoming,
-        lease: Lease,
-        progress: Option<Arc<Progress>>,
-        reusable: bool,
-        endless: bool,
-        clock: bool,
-    ) -> Self {
-        let idle = clock.then_some(lease.inside.settings.idle_timeout);
-        Self { body, lease: Some(lease), progress, reusable, endless, idle, waiting: false, broken: None }
-    }
-
-    /// Waits for the next frame; the clock runs only meanwhile, so that a client that reads slowly is
-    /// not held against the backend.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Some(lease) = &mut self.lease else { return Poll::Ready(None) };
-        if let (Some(idle), false) = (self.idle, self.waiting) {
-            lease.link.arm_until(Instant::now() + idle);
+        if let Some(upload) = &mut self.upload {
+            match upload.poll(cx, &mut lease.link.socket) {
+                Poll::Pending => {}
+                Poll::Ready(Ok(())) => self.upload = None,
+                Poll::Ready(Err(WriteError::Body(error))) => {
+                    tracing::debug!(
+                        backend = lease.inside.name,
+                        "the client broke off while it was sending its request"
+                    );
+                    self.lease = None;
+                    return Poll::Ready(Some(Err(error)));
+                }
+                // It wants no more of the request, but may have more to say.
+                Poll::Ready(Err(WriteError::Socket(_))) => {
+                    (self.upload, self.reusable) = (None, false);
+                }
+            }
         }
-        self.waiting = true;
-        let body = &mut self.body;
-        match lease.link.poll(cx, |quiet| Pin::new(&mut *body).poll_frame(quiet)) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(frame)) => Poll::Ready(frame.map(|frame| frame.map_err(Into::into))),
-            Poll::Ready(Err(Overdue)) => Poll::Ready(Some(Err(Paused(self.idle.unwrap_or_default()).into()))),
+        let link = &mut *lease.link;
+        if let Poll::Ready(frame) = self.body.poll_frame(cx, &mut link.reader, &mut link.socket) {
+            link.disarm();
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
+        // The clock runs only while the client waits, so that one that reads slowly is not held against
+        // the backend.
+        let Some(idle) = self.idle else { return Poll::Pending };
+        if !link.is_armed() {
+            link.arm_until(Instant::now() + idle);
+        }
+        link.poll_overdue(cx).map(|()| Some(Err(Paused(idle).into())))
     }
 
     /// The end, as it should be.
     fn end(&mut self) {
-        if let Some(lease) = self.lease.take().filter(|_| self.reusable) {
+        let reusable = self.reusable && self.upload.is_none();
+        if let Some(lease) = self.lease.take().filter(|_| reusable) {
             lease.end();
         }
     }
 
     /// Too early an end: the client's message is broken off, and the operator told why.
     fn fail(&mut self, error: &BodyError) {
-        let Some(lease) = self.lease.take() else { return };
-        if self.progress.as_ref().is_some_and(|progress| progress.state() == State::Failed) {
-            tracing::debug!(
+        if let Some(lease) = self.lease.take() {
+            tracing::warn!(
                 backend = lease.inside.name,
-                "the client broke off while it was sending its request"
+                cause = causes(&**error),
+                "the backend broke off in the middle of its answer"
             );
-            return;
         }
-        let mut cause = causes(&**error);
-        if let Some(reason) = lease.link.cause() {
-            cause = format!("{cause} ({})", causes(reason));
-        }
-        tracing::warn!(
-            backend = lease.inside.name,
-            cause,
-            "the backend broke off in the middle of its answer"
-        );
     }
 }
 
@@ -103,35 +100,26 @@ impl http_body::Body for AnswerBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        if let Some(error) = this.broken.take() {
-            return Poll::Ready(Some(Err(error)));
-        }
         let polled = this.poll_next(cx);
-        match polled {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Some(Err(error))) => {
-                this.fail(&error);
-                // hyper closes on an error without writing what it has gathered, head and all. It
-                // does write when there is nothing more for the moment.
-                this.broken = Some(error);
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            Poll::Ready(Some(Ok(_))) => {}
+        match &polled {
+            Poll::Pending => {}
+            Poll::Ready(Some(Err(error))) => this.fail(error),
             Poll::Ready(None) => this.end(),
+            // Given back before anybody asks for more: the next request may be there by then.
+            Poll::Ready(Some(Ok(_))) if this.body.is_done() => this.end(),
+            Poll::Ready(Some(Ok(_))) => {}
         }
-        this.waiting = false;
-        if let Some(lease) = &mut this.lease {
-            lease.link.disarm();
-        }
-        polled
+        polled.map_ok(|frame| trailers::keep(frame, &this.trailers))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.lease.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.endless { SizeHint::default() } else { self.body.size_hint() }
+        match self.body.left() {
+            Some(left) if !self.endless => SizeHint::with_exact(left),
+            _ => SizeHint::default(),
+        }
     }
 }

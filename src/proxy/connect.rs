@@ -8,28 +8,16 @@ use smallvec::SmallVec;
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 
 use super::address::Address;
-use super::fault::{Fault, causes};
+use super::fault::Fault;
 use super::link::Link;
-use super::stream::Socket;
+use crate::socket::Socket;
 
 /// Opens a connection: to the first of the backend's addresses that takes one, and in all within
-/// `limit`. `first_words` are written before hyper gets the socket.
-pub(super) async fn connect(
-    address: &Address,
-    name: &str,
-    limit: Duration,
-    first_words: &[u8],
-) -> Result<Box<Link>, Fault> {
-    let opened = async {
-        let mut socket = open(address, name, limit).await?;
-        // What went wrong here will be seen when hyper reads; there may even be an answer to read.
-        let _ = socket.write_all(first_words).await;
-        Ok(socket)
-    };
-    let opened = tokio::time::timeout(limit, opened).await;
+/// `limit`.
+pub(super) async fn connect(address: &Address, name: &str, limit: Duration) -> Result<Box<Link>, Fault> {
+    let opened = tokio::time::timeout(limit, open(address, name, limit)).await;
     let socket = opened.unwrap_or_else(|_| Err(late(name, limit)))?;
-    let link = Link::over(socket).await;
-    link.map_err(|error| Fault::Closed { backend: name.into(), cause: causes(&error) })
+    Ok(Link::over(socket))
 }
 
 async fn open(address: &Address, name: &str, limit: Duration) -> Result<Socket, Fault> {

@@ -1,21 +1,20 @@
 //! One request and its answer's head.
 
+use std::future;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use http::{Method, Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
+use http::{Method, StatusCode};
 
-use super::answer_body::AnswerBody;
+use super::answer::Answer;
 use super::connect::connect;
 use super::fault::Fault;
-use super::link::{Link, Overdue};
+use super::link::Link;
 use super::pool::Permit;
-use super::stream::Writing;
 use super::tunnel::Upstream;
-use super::upload::{self, Progress, State};
-use super::{Inside, Settings, headers};
-use crate::body::Body;
+use super::{Inside, Settings};
+use crate::http1::{AnswerHead, BodyReader, Waits, WriteError, Writer};
 
 /// A link in use, with its permit. Dropped, it closes the connection.
 pub(super) struct Lease {
@@ -26,101 +25,70 @@ pub(super) struct Lease {
 
 /// An answer's head, and how its body will come.
 pub(super) struct Answered {
-    pub(super) answer: Response<Incoming>,
+    pub(super) head: AnswerHead,
     pub(super) lease: Lease,
-    progress: Option<Arc<Progress>>,
-    reusable: bool,
+    body: BodyReader,
+    /// What is left of the request, if the answer came before its end.
+    upload: Option<Writer>,
 }
 
 impl Lease {
     /// Gives the link back, if it can be used again.
-    pub(super) fn end(mut self) {
-        if self.link.settle() {
-            self.inside.pool.put(self.link);
-        }
+    pub(super) fn end(self) {
+        self.inside.pool.put(self.link);
         drop(self.permit);
     }
 
     /// Leaves the pool for good; the socket is all that is wanted.
-    pub(super) fn into_upstream(self) -> Option<Upstream> {
+    pub(super) fn into_upstream(self) -> Upstream {
         self.link.into_upstream()
     }
+}
+
+/// A request that is ready to be sent.
+pub(super) struct Message {
+    pub(super) method: Method,
+    pub(super) writer: Writer,
+    /// Whether it has no body, so that it can be sent again after it was sent.
+    pub(super) is_bodyless: bool,
 }
 
 /// Sends a request and waits for the answer's head. It is sent a second time, over a new connection, if
 /// the first one had rested and turned out to be dead before the backend said anything, and if nobody
 /// could be harmed by that: either no byte of the request was sent, or it is one that may be repeated.
-///
-/// The request is boxed since it moves through futures that would each keep a copy's room for it.
-pub(super) async fn exchange(
-    inside: &Arc<Inside>,
-    request: Box<Request<Body>>,
-    upgrade: bool,
-) -> Result<Answered, Fault> {
+pub(super) async fn exchange(inside: &Arc<Inside>, mut message: Message) -> Result<Answered, Fault> {
     let permit = permit(inside).await?;
-    let (request, progress) = watch_upload(request);
-
-    let repeatable = progress.is_none() && request.method().is_idempotent();
-    let writing = if repeatable { Writing::Kept } else { Writing::Plain };
-    let again = match inside.pool.take(!repeatable) {
-        None => Again::Whole(request),
-        Some(mut link) => {
-            match attempt(inside, &mut link, request, writing, progress.as_deref(), upgrade).await {
-                Ok(answer) => return finish(inside, answer, link, permit, progress),
-                Err(Failed::Dead { unsent: Some(unsent), .. }) => Again::Whole(unsent),
-                Err(Failed::Dead { fault, .. }) => Again::from_wire(link.take_request()).ok_or(fault)?,
-                Err(Failed::Final(fault)) => return Err(fault),
+    let repeatable = message.is_bodyless && message.method.is_idempotent();
+    if let Some(mut link) = inside.pool.take(!repeatable) {
+        match attempt(inside, &mut link, &mut message).await {
+            Ok(head) => return finish(inside, message, head, link, permit),
+            Err(Failed::Final(fault)) => return Err(fault),
+            Err(Failed::Dead(fault)) => {
+                let harmless = repeatable || message.writer.taken() == 0;
+                if !harmless || !message.writer.rewind() {
+                    return Err(fault);
+                }
             }
         }
-    };
+    }
     // In a box of its own: most requests find a connection, and their futures shall be small.
-    Box::pin(afresh(inside, again, permit, progress, upgrade)).await
+    Box::pin(afresh(inside, message, permit)).await
 }
 
 /// Sends a request over a new connection.
-async fn afresh(
-    inside: &Arc<Inside>,
-    again: Again,
-    permit: Permit,
-    progress: Option<Arc<Progress>>,
-    upgrade: bool,
-) -> Result<Answered, Fault> {
-    let (request, writing, first_words) = match again {
-        Again::Whole(request) => (request, Writing::Plain, Vec::new()),
-        Again::Written { request, bytes } => (request, Writing::Done, bytes),
-    };
+async fn afresh(inside: &Arc<Inside>, mut message: Message, permit: Permit) -> Result<Answered, Fault> {
     let settings = &inside.settings;
-    let mut link = connect(&settings.address, &inside.name, settings.connect_timeout, &first_words).await?;
-    match attempt(inside, &mut link, request, writing, progress.as_deref(), upgrade).await {
-        Ok(answer) => finish(inside, answer, link, permit, progress),
-        Err(Failed::Dead { fault, .. } | Failed::Final(fault)) => Err(fault),
-    }
-}
-
-/// What a new connection is to carry.
-enum Again {
-    /// A request of which nothing was sent.
-    Whole(Box<Request<Body>>),
-    /// A request without a body that may be repeated: its bytes go out as they went the first time, and
-    /// hyper gets what it must know to read the answer.
-    Written { request: Box<Request<Body>>, bytes: Vec<u8> },
-}
-
-impl Again {
-    /// `None` if nothing was kept, for then it may not be repeated.
-    fn from_wire(bytes: Vec<u8>) -> Option<Self> {
-        let method = bytes.split(|&byte| byte == b' ').next()?;
-        let mut request = Box::new(Request::new(Body::empty()));
-        *request.method_mut() = Method::from_bytes(method).ok()?;
-        Some(Self::Written { request, bytes })
+    let mut link = connect(&settings.address, &inside.name, settings.connect_timeout).await?;
+    match attempt(inside, &mut link, &mut message).await {
+        Ok(head) => finish(inside, message, head, link, permit),
+        Err(Failed::Dead(fault) | Failed::Final(fault)) => Err(fault),
     }
 }
 
 /// Why an attempt brought no answer.
 enum Failed {
-    /// The connection ended before the backend said anything. The request is still whole if nothing of
-    /// it was sent.
-    Dead { fault: Fault, unsent: Option<Box<Request<Body>>> },
+    /// The connection ended before the backend said anything.
+    Dead(Fault),
     /// Another attempt would not be better, or could do harm.
     Final(Fault),
 }
@@ -134,58 +102,97 @@ async fn permit(inside: &Inside) -> Result<Permit, Fault> {
     })
 }
 
-fn watch_upload(mut request: Box<Request<Body>>) -> (Box<Request<Body>>, Option<Arc<Progress>>) {
-    let body = std::mem::replace(request.body_mut(), Body::empty());
-    if http_body::Body::is_end_stream(&body) {
-        return (request, None);
-    }
-    let (body, progress) = upload::watch(body);
-    *request.body_mut() = body;
-    (request, Some(progress))
+/// Sends the request over this link.
+async fn attempt(inside: &Inside, link: &mut Link, message: &mut Message) -> Result<AnswerHead, Failed> {
+    let clock = Clock { settings: &inside.settings, begun: Instant::now(), is_bodyless: message.is_bodyless };
+    link.arm_until(clock.first_look());
+    let writer = &mut message.writer;
+    let mut has_spoken = false;
+    let head = future::poll_fn(|cx| {
+        let sent = if writer.is_done() { Ok(()) } else { send(cx, link, writer) };
+        if let Poll::Ready(head) = read_head(cx, inside, link, &mut has_spoken) {
+            return Poll::Ready(head);
+        }
+        if let Err(failed) = sent {
+            return Poll::Ready(Err(failed.told_by(inside, has_spoken)));
+        }
+        clock.poll(cx, inside, link, writer).map(Err)
+    });
+    let head = head.await?;
+    link.disarm();
+    Ok(head)
 }
 
-/// Sends the request over this link.
-async fn attempt(
-    inside: &Inside,
-    link: &mut Link,
-    request: Box<Request<Body>>,
-    writing: Writing,
-    progress: Option<&Progress>,
-    upgrade: bool,
-) -> Result<Response<Incoming>, Failed> {
-    if upgrade {
-        link.allow_upgrade();
-    }
-    let mut sending = std::pin::pin!(link.begin(*request, writing));
-    let clock = Clock { settings: &inside.settings, progress, begun: Instant::now() };
-    link.arm_until(clock.first_look());
-    loop {
-        match link.drive(sending.as_mut()).await {
-            Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(mut error)) => {
-                let unsent = error.take_message().map(Box::new);
-                if progress.is_some_and(|progress| progress.state() == State::Failed) {
-                    return Err(Failed::Final(Fault::ClientLeft));
-                }
-                let fault = Fault::before_answer(&inside.name, error.error());
-                return Err(match link.has_received() {
-                    true => Failed::Final(fault),
-                    false => Failed::Dead { fault, unsent },
-                });
-            }
-            Err(Overdue) => match clock.deadline() {
-                deadline if deadline > Instant::now() => link.arm_until(deadline),
-                _ => return Err(Failed::Final(clock.fault(&inside.name))),
-            },
+/// Why a request cannot be sent to its end.
+enum Unsent {
+    /// The client broke off.
+    Body,
+    /// The backend takes no more.
+    Socket(std::io::Error),
+}
+
+impl Unsent {
+    fn told_by(self, inside: &Inside, has_spoken: bool) -> Failed {
+        match self {
+            Self::Body => Failed::Final(Fault::ClientLeft),
+            Self::Socket(cause) => closed(inside, &cause.to_string(), has_spoken),
         }
     }
+}
+
+fn send(cx: &mut Context<'_>, link: &mut Link, writer: &mut Writer) -> Result<(), Unsent> {
+    match writer.poll(cx, &mut link.socket) {
+        Poll::Pending | Poll::Ready(Ok(())) => Ok(()),
+        Poll::Ready(Err(WriteError::Body(_))) => Err(Unsent::Body),
+        // It may have answered before it closed, so its answer is looked for all the same.
+        Poll::Ready(Err(WriteError::Socket(cause))) => Err(Unsent::Socket(cause)),
+    }
+}
+
+/// The head of the answer. Interim ones say that it will come (RFC 9110 section 15.2).
+fn read_head(
+    cx: &mut Context<'_>,
+    inside: &Inside,
+    link: &mut Link,
+    has_spoken: &mut bool,
+) -> Poll<Result<AnswerHead, Failed>> {
+    loop {
+        match link.reader.answer() {
+            Ok(Some(head)) if is_interim(head.start.status) => continue,
+            Ok(Some(head)) => return Poll::Ready(Ok(head)),
+            Ok(None) => {}
+            Err(cause) => {
+                let backend = inside.name.clone();
+                return Poll::Ready(Err(Failed::Final(Fault::Nonsense { backend, cause })));
+            }
+        }
+        let cause = match ready!(link.reader.poll_fill(cx, &mut link.socket)) {
+            Ok(1..) => {
+                *has_spoken = true;
+                continue;
+            }
+            Ok(0) if link.reader.is_empty() => "it closed before it said anything".into(),
+            Ok(0) => "it closed within the answer's head".into(),
+            Err(cause) => cause.to_string(),
+        };
+        return Poll::Ready(Err(closed(inside, &cause, *has_spoken)));
+    }
+}
+
+fn is_interim(status: StatusCode) -> bool {
+    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
+}
+
+fn closed(inside: &Inside, cause: &str, has_spoken: bool) -> Failed {
+    let fault = Fault::Closed { backend: inside.name.clone(), cause: cause.into() };
+    if has_spoken { Failed::Final(fault) } else { Failed::Dead(fault) }
 }
 
 /// How long who may take, while an answer is awaited.
 struct Clock<'a> {
     settings: &'a Settings,
-    progress: Option<&'a Progress>,
     begun: Instant,
+    is_bodyless: bool,
 }
 
 impl Clock<'_> {
@@ -193,65 +200,54 @@ impl Clock<'_> {
     /// too early; then [`Clock::deadline`] says when to look again.
     fn first_look(&self) -> Instant {
         let Settings { answer_timeout, idle_timeout, .. } = self.settings;
-        match self.progress {
-            None => self.begun + *answer_timeout,
-            Some(_) => self.begun + *answer_timeout.min(idle_timeout),
+        match self.is_bodyless {
+            true => self.begun + *answer_timeout,
+            false => self.begun + *answer_timeout.min(idle_timeout),
         }
     }
 
-    /// When it is too late, if nothing changes.
-    fn deadline(&self) -> Instant {
-        let Some(progress) = self.progress else { return self.begun + self.settings.answer_timeout };
-        let limit = match progress.state() {
-            State::WaitsForClient => self.settings.idle_timeout,
-            State::WaitsForBackend | State::Failed | State::Complete => self.settings.answer_timeout,
-        };
-        progress.since() + limit
-    }
-
-    /// Whom the lost time is due to.
-    fn fault(&self, backend: &str) -> Fault {
-        match self.progress.map(Progress::state) {
-            Some(State::WaitsForClient) => Fault::ClientStalled { waited: self.settings.idle_timeout },
-            Some(State::WaitsForBackend | State::Failed | State::Complete) | None => {
-                Fault::Silent { backend: backend.into(), waited: self.settings.answer_timeout }
+    /// Ready once it is too late, with whom the lost time is due to.
+    fn poll(&self, cx: &mut Context<'_>, inside: &Inside, link: &mut Link, writer: &Writer) -> Poll<Failed> {
+        while link.poll_overdue(cx).is_ready() {
+            let (waits_for_client, since) = match writer.waits() {
+                (Waits::Body, since) if !writer.is_done() => (true, since),
+                (_, since) => (false, since),
+            };
+            let Settings { answer_timeout, idle_timeout, .. } = *self.settings;
+            let deadline =
+                since.unwrap_or(self.begun) + if waits_for_client { idle_timeout } else { answer_timeout };
+            if deadline > Instant::now() {
+                link.arm_until(deadline);
+                continue;
             }
+            return Poll::Ready(Failed::Final(match waits_for_client {
+                true => Fault::ClientStalled { waited: idle_timeout },
+                false => Fault::Silent { backend: inside.name.clone(), waited: answer_timeout },
+            }));
         }
+        Poll::Pending
     }
 }
 
 /// Checks the head.
 fn finish(
     inside: &Arc<Inside>,
-    mut answer: Response<Incoming>,
-    mut link: Box<Link>,
+    message: Message,
+    head: AnswerHead,
+    link: Box<Link>,
     permit: Permit,
-    progress: Option<Arc<Progress>>,
 ) -> Result<Answered, Fault> {
-    link.disarm();
-    if let Err(cause) = headers::check_framing(answer.headers_mut()) {
-        return Err(Fault::Nonsense { backend: inside.name.clone(), cause });
-    }
-    // hyper would write the next request as HTTP/1.0, and could not send it with a chunked body.
-    let reusable = answer.version() == Version::HTTP_11 && answer.status() != StatusCode::SWITCHING_PROTOCOLS;
-    let lease = Lease { link, inside: inside.clone(), permit };
-    Ok(Answered { answer, lease, progress, reusable })
+    let length = head.length(&message.method);
+    let length = length.map_err(|cause| Fault::Nonsense { backend: inside.name.clone(), cause })?;
+    let lease = Lease { link, inside: Arc::clone(inside), permit };
+    let upload = Some(message.writer).filter(|writer| !writer.is_done());
+    Ok(Answered { head, lease, body: BodyReader::new(length), upload })
 }
 
 impl Answered {
     /// The answer with a body that gives the link back at its end.
-    pub(super) fn with_body(self) -> Response<Body> {
-        let Self { answer, lease, progress, reusable } = self;
-        let stream = headers::is_event_stream(answer.headers());
-        let (parts, body) = answer.into_parts();
-        if reusable && (!stream || http_body::Body::is_end_stream(&body)) && lease.link.is_ready() {
-            // All of it is here already. This is what most requests come to.
-            lease.end();
-            return Response::from_parts(parts, Body::Incoming(body));
-        }
-        // What the backend streams has no clock; what it hands over with a body does: it is to exit.
-        let clock = !stream || parts.headers.keys().any(|name| headers::is_handoff(name.as_str()));
-        let body = AnswerBody::new(body, lease, progress, reusable, stream, clock);
-        Response::from_parts(parts, Body::stream(body))
+    pub(super) fn into_answer(self) -> Answer {
+        let Self { head, lease, body, upload } = self;
+        Answer::new(head, lease, body, upload)
     }
 }

@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::link::{MAX_HEAD, MAX_LINES};
-
 /// Why the backend gave no proper answer. The text is for the operator's log: it names the backend and
 /// says what to look at. Clients get [`Fault::status`] and nothing else of it.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +73,12 @@ pub enum Fault {
         /// What is wrong with it.
         cause: String,
     },
+    /// A request of our own would go to what is no path.
+    #[error("the backend cannot be asked: `{target}` is no path")]
+    NoPath {
+        /// What was to be asked for, made printable.
+        target: String,
+    },
     /// The client broke off while its request was passed on.
     #[error("the client broke off while it was sending its request")]
     ClientLeft,
@@ -91,7 +95,7 @@ impl Fault {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Unreachable { .. } | Self::Unresolved { .. } => StatusCode::BAD_GATEWAY,
-            Self::Closed { .. } | Self::Nonsense { .. } => StatusCode::BAD_GATEWAY,
+            Self::Closed { .. } | Self::Nonsense { .. } | Self::NoPath { .. } => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout { .. } | Self::Silent { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::ClientLeft => StatusCode::BAD_REQUEST,
@@ -109,21 +113,9 @@ impl Fault {
             | Self::Busy { .. }
             | Self::Silent { .. }
             | Self::Closed { .. }
-            | Self::Nonsense { .. } => false,
+            | Self::Nonsense { .. }
+            | Self::NoPath { .. } => false,
         }
-    }
-
-    /// Reads hyper's error about an answer's head.
-    pub(super) fn before_answer(backend: &str, error: &hyper::Error) -> Self {
-        let backend = backend.to_owned();
-        if error.is_parse_too_large() {
-            let cause = format!("its head is longer than {MAX_HEAD} bytes or {MAX_LINES} lines");
-            return Self::Nonsense { backend, cause };
-        }
-        if error.is_parse() {
-            return Self::Nonsense { backend, cause: causes(error) };
-        }
-        Self::Closed { backend, cause: causes(error) }
     }
 }
 

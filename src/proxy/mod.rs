@@ -1,7 +1,9 @@
 //! The backend: reaching it, and the rules for headers that pass through.
 //!
 //! A request goes out over a connection that rested, or a new one, and is driven by the task that wants
-//! the answer: no task of its own, no queue between the two. What follows from that:
+//! the answer: no task of its own, no queue between the two. Most of what passes is never looked into:
+//! the lines of a head go from one socket to the other, but for those that the rules for headers take
+//! out or add. What follows from that:
 //!
 //! - a client that leaves closes its backend connection at once, for both are dropped together;
 //! - what the client does not take is not read from the backend, and the other way round;
@@ -11,8 +13,8 @@
 //! Nothing here decides who may ask for what; that is the gateway's.
 
 mod address;
+mod answer;
 mod answer_body;
-mod bell;
 mod connect;
 mod exchange;
 mod fault;
@@ -21,24 +23,26 @@ mod link;
 pub mod page;
 mod pool;
 mod request_id;
-mod stream;
+mod trailers;
 pub mod tunnel;
-mod upload;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{Method, Response, StatusCode};
 
-use self::exchange::exchange;
+use self::exchange::{Answered, Message, exchange};
+use self::headers::Passed;
 use self::pool::Pool;
+use self::trailers::Only;
 use self::tunnel::Upstream;
 use crate::body::Body;
+use crate::http1::{Framing, Length, Lines, RequestHead, Writer};
 use crate::peer::Peer;
 
 pub use address::{Address, InvalidAddress};
+pub use answer::Answer;
 pub use fault::Fault;
-pub use headers::on_behalf_of;
 pub use request_id::RequestId;
 
 /// What the proxy is told about the backend.
@@ -82,17 +86,18 @@ pub struct Backend {
 struct Inside {
     settings: Settings,
     name: String,
-    own_host: HeaderValue,
+    /// What stands in for the `Host` that a client did not send.
+    own_host: String,
     pool: Arc<Pool>,
 }
 
 /// What came of a request that was sent on.
 pub enum Forwarded {
-    /// The backend's answer. Hop-by-hop headers are gone; `Outboard-*` headers are still there.
-    Answer(Response<Body>),
+    /// The backend's answer.
+    Answer(Answer),
     /// The backend agreed to `Upgrade`: [`tunnel::run`] writes this head (a 101) to the client, then
     /// connects both.
-    Upgrade(Response<()>, Upstream),
+    Upgrade(Vec<u8>, Upstream),
 }
 
 impl Backend {
@@ -100,8 +105,7 @@ impl Backend {
     pub fn new(settings: Settings) -> Self {
         let pool = Pool::new(settings.max_connections, settings.pool_idle);
         let name = settings.address.to_string();
-        let own_host = HeaderValue::from_str(&settings.address.host_header());
-        let own_host = own_host.unwrap_or_else(|_| HeaderValue::from_static("localhost"));
+        let own_host = settings.address.host_header();
         Self { inside: Arc::new(Inside { settings, name, own_host, pool }) }
     }
 
@@ -110,41 +114,60 @@ impl Backend {
         &self.inside.name
     }
 
-    /// Sends a client's request on and returns the answer's head, with a body that follows. The request
-    /// has passed [`headers::check_request`]; `id` is what the backend is told as `X-Request-Id`.
+    /// Sends a client's request on and returns the answer's head, with a body that follows. `length` is
+    /// how the end of `body` is found; `id` is what the backend is told as `X-Request-Id`.
     ///
     /// # Errors
     /// [`Fault`], when there is no answer to pass on.
     pub async fn forward(
         &self,
-        request: impl Into<Box<Request<Body>>>,
+        head: &RequestHead,
+        length: Length,
+        body: Body,
         peer: &Peer,
         id: RequestId,
     ) -> Result<Forwarded, Fault> {
-        let mut request = request.into();
-        let upgrade = headers::pass_request(&mut request, peer, id, &self.inside.own_host);
-        let mut answered = exchange(&self.inside, request, upgrade).await?;
-        if answered.answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return self.switch(answered, upgrade);
+        let Passed { head: lines, websocket, trailers } =
+            headers::pass_request(head, length, peer, id, &self.inside.own_host);
+        let framing = match length {
+            Length::Exactly(0) => Framing::None,
+            Length::Exactly(length) => Framing::Exactly(length),
+            Length::Chunked | Length::UntilClose => Framing::Chunked { trailers: !trailers.is_empty() },
+        };
+        let body = match trailers.is_empty() {
+            true => body,
+            false => Body::stream(Only { body, announced: trailers }),
+        };
+        let writer = Writer::new(lines, body, framing);
+        let is_bodyless = framing == Framing::None;
+        let message = Message { method: head.start.method.clone(), writer, is_bodyless };
+        let answered = exchange(&self.inside, message).await?;
+        if answered.head.start.status == StatusCode::SWITCHING_PROTOCOLS {
+            return self.switch(answered, websocket);
         }
-        let received = std::mem::replace(answered.answer.version_mut(), http::Version::HTTP_11);
-        headers::pass_answer(answered.answer.headers_mut(), received);
-        Ok(Forwarded::Answer(answered.with_body()))
+        Ok(Forwarded::Answer(answered.into_answer()))
     }
 
-    /// Sends a request of our own (auth, recheck, gone); its headers are sent as they are.
+    /// The lines of a request of our own on behalf of the client that sent `head`: its cookies, its
+    /// `Authorization` and the like, and what the backend is told of the client; nothing about a body.
+    pub fn on_behalf_of(&self, head: &RequestHead, peer: &Peer, id: RequestId) -> Lines {
+        headers::on_behalf_of(head, peer, id, &self.inside.own_host)
+    }
+
+    /// Sends a request of our own (auth, recheck, gone), without a body. `target` is a path and query in
+    /// visible ASCII.
     ///
     /// # Errors
     /// [`Fault`], when there is no answer.
-    pub async fn ask(&self, mut request: Request<Body>) -> Result<Response<Body>, Fault> {
-        if !request.headers().contains_key(header::HOST) {
-            request.headers_mut().insert(header::HOST, self.inside.own_host.clone());
-        }
-        let answered = exchange(&self.inside, Box::new(request), false).await?;
-        if answered.answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+    pub async fn ask(&self, method: Method, target: &str, lines: &Lines) -> Result<Response<Body>, Fault> {
+        let mut head = Lines::after(format!("{method} {target} HTTP/1.1\r\n").into_bytes());
+        head.append(lines);
+        let writer = Writer::new(head.into_head(), Body::empty(), Framing::None);
+        let answered = exchange(&self.inside, Message { method, writer, is_bodyless: true }).await?;
+        if answered.head.start.status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(self.unasked_switch());
         }
-        Ok(answered.with_body())
+        Ok(answered.into_answer().into_response())
     }
 
     /// Whether a connection can be made now.
@@ -153,16 +176,13 @@ impl Backend {
     /// [`Fault`] with the reason.
     pub async fn reachable(&self) -> Result<(), Fault> {
         let Inside { settings, name, .. } = &*self.inside;
-        connect::connect(&settings.address, name, settings.connect_timeout, b"").await.map(drop)
+        connect::connect(&settings.address, name, settings.connect_timeout).await.map(drop)
     }
 
-    fn switch(&self, answered: exchange::Answered, asked: bool) -> Result<Forwarded, Fault> {
-        let exchange::Answered { mut answer, lease, .. } = answered;
-        if !asked || !headers::pass_switch(&mut answer) {
-            return Err(self.unasked_switch());
-        }
-        let upstream = lease.into_upstream().ok_or_else(|| self.unasked_switch())?;
-        Ok(Forwarded::Upgrade(answer.map(drop), upstream))
+    fn switch(&self, answered: Answered, asked: bool) -> Result<Forwarded, Fault> {
+        let head = headers::switched(&answered.head).filter(|_| asked);
+        let head = head.ok_or_else(|| self.unasked_switch())?;
+        Ok(Forwarded::Upgrade(head, answered.lease.into_upstream()))
     }
 
     fn unasked_switch(&self) -> Fault {

@@ -53,22 +53,21 @@ impl Pool {
         Ok(Permit(self.clone()))
     }
 
-    /// A link that rested and still lives. `thorough`: see [`Link::is_alive`].
+    /// A link that rested and still lives. `thorough`: see [`Link::is_quiet`].
     pub(super) fn take(&self, thorough: bool) -> Option<Box<Link>> {
         loop {
             let (since, mut link) = self.lock().links.pop()?;
-            if since.elapsed() < self.keep && link.is_alive(thorough) {
+            if since.elapsed() < self.keep && link.is_quiet(thorough) {
                 return Some(link);
             }
         }
     }
 
-    /// Lets a link rest until it is wanted again.
+    /// Lets a link rest until it is wanted again, unless its backend has closed it or talks out of turn.
     pub(super) fn put(self: &Arc<Self>, mut link: Box<Link>) {
-        if self.keep.is_zero() {
+        if self.keep.is_zero() || !link.is_quiet(false) {
             return;
         }
-        link.rest();
         let mut resting = self.lock();
         resting.links.push((Instant::now(), link));
         if !std::mem::replace(&mut resting.swept, true) {

@@ -1,6 +1,5 @@
 //! Tunnels: what a WebSocket's connection becomes once the backend has agreed to `Upgrade`.
 
-use std::fmt::Write as _;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,17 +8,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use http::Response;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
 
-use super::stream::Stream;
+use crate::socket::Socket;
 
 /// How long neither side may say anything.
 pub const IDLE_LIMIT: Duration = Duration::from_secs(3600);
 
 /// The backend's side of a tunnel.
 pub struct Upstream {
-    stream: Stream,
+    socket: Socket,
     /// What it has said beyond its answer's head.
     read_ahead: Bytes,
 }
@@ -36,38 +34,38 @@ pub enum End {
 }
 
 impl Upstream {
-    pub(super) fn new(stream: Stream, read_ahead: Bytes) -> Self {
-        Self { stream, read_ahead }
+    pub(super) fn new(socket: Socket, read_ahead: Bytes) -> Self {
+        Self { socket, read_ahead }
     }
 }
 
 /// Writes `head` to the client's socket and connects it with the backend until both are done: the end of what
 /// one side says is passed on to the other, which may still answer. `read_ahead` is what the client has
 /// said beyond its request. Dropping the future closes both sides.
-pub async fn run<C>(client: C, read_ahead: Bytes, head: Response<()>, upstream: Upstream) -> End
+pub async fn run<C>(client: C, read_ahead: Bytes, head: Vec<u8>, upstream: Upstream) -> End
 where
     C: AsyncRead + AsyncWrite + Unpin,
 {
-    connect(client, read_ahead, &head, upstream, IDLE_LIMIT).await
+    connect(client, read_ahead, head, upstream, IDLE_LIMIT).await
 }
 
 async fn connect<C>(
     mut client: C,
     read_ahead: Bytes,
-    head: &Response<()>,
+    head: Vec<u8>,
     upstream: Upstream,
     limit: Duration,
 ) -> End
 where
     C: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut first_words = write_head(head);
+    let mut first_words = head;
     first_words.extend_from_slice(&upstream.read_ahead);
     let moved = Arc::new(AtomicU64::new(0));
     let copy = async {
         client.write_all(&first_words).await?;
         let mut client = Side { read_ahead, socket: client, moved: moved.clone() };
-        let mut backend = Side { read_ahead: Bytes::new(), socket: upstream.stream, moved: moved.clone() };
+        let mut backend = Side { read_ahead: Bytes::new(), socket: upstream.socket, moved: moved.clone() };
         copy_bidirectional(&mut client, &mut backend).await
     };
     tokio::select! {
@@ -90,23 +88,6 @@ async fn silence(moved: &AtomicU64, limit: Duration) {
         }
         before = now;
     }
-}
-
-/// The head as it goes over the wire (RFC 9112 section 4).
-fn write_head(head: &Response<()>) -> Vec<u8> {
-    let mut line = String::new();
-    let reason = head.status().canonical_reason().unwrap_or_default();
-    // Writing to a String does not fail.
-    let _ = write!(line, "HTTP/1.1 {} {reason}\r\n", head.status().as_u16());
-    let mut bytes = line.into_bytes();
-    for (name, value) in head.headers() {
-        bytes.extend_from_slice(name.as_str().as_bytes());
-        bytes.extend_from_slice(b": ");
-        bytes.extend_from_slice(value.as_bytes());
-        bytes.extend_from_slice(b"\r\n");
-    }
-    bytes.extend_from_slice(b"\r\n");
-    bytes
 }
 
 /// One end of the tunnel, with what was read from it before.
@@ -151,10 +132,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Side<S> {
 
 #[cfg(test)]
 mod tests {
-    use http::StatusCode;
-
     use super::*;
-    use crate::proxy::stream::Socket as BackendSocket;
 
     /// A tunnel with a plain socket at each end.
     async fn tunnel(
@@ -162,12 +140,8 @@ mod tests {
     ) -> (tokio::net::UnixStream, tokio::net::UnixStream, impl Future<Output = End>) {
         let (client, client_side) = tokio::net::UnixStream::pair().unwrap();
         let (backend, backend_side) = tokio::net::UnixStream::pair().unwrap();
-        let stream = Stream::new(BackendSocket::Unix(backend_side), Arc::default());
-        let upstream = Upstream::new(stream, Bytes::from_static(b"hello "));
-        let head = Response::builder().status(StatusCode::SWITCHING_PROTOCOLS).header("upgrade", "websocket");
-        let head = head.body(()).unwrap();
-        let run =
-            async move { connect(client_side, Bytes::from_static(b"early "), &head, upstream, limit).await };
+        let upstream = Upstream::new(Socket::Unix(backend_side), Bytes::from_static(b"hello "));
+        let run = connect(client_side, Bytes::from_static(b"early "), b"HEAD ".to_vec(), upstream, limit);
         (client, backend, run)
     }
 
@@ -190,7 +164,7 @@ mod tests {
         let answered = read_all(&mut client).await;
 
         assert_eq!(heard, "early up");
-        assert_eq!(answered, "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\nhello down");
+        assert_eq!(answered, "HEAD hello down");
         assert!(matches!(run.await.unwrap(), End::Closed(8, 4)));
     }
 

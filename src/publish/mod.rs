@@ -22,9 +22,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::admin::Door;
 use crate::drain::{self, Draining};
-use crate::listen::Socket;
 use crate::listen::accept::{Room, pause_after};
 use crate::listen::connection::{self, Options};
+use crate::socket::Socket;
 
 use sniff::Language;
 use socket::Bound;
@@ -115,8 +115,8 @@ async fn serve_http(stream: UnixStream, read_ahead: Bytes, api: Arc<Api>, mut dr
     let Ok(handle) = stream.as_fd().try_clone_to_owned() else { return };
     let options = Options { half_close: true, ..Options::default() };
     let answer = move |request| Arc::clone(&api).answer(request, Door::Socket);
-    // hyper's own way to drain drops requests that have been sent and not been read. Here the
-    // client cannot send any more, and hyper comes to the end by itself.
+    // A connection that hears of a drain ends as soon as it is idle, with requests that have been sent and
+    // not been read. Here the client cannot send any more, and the connection comes to its end by itself.
     let (_drain, never) = drain::drain();
     let served = connection::serve(Socket::Unix(stream), read_ahead, options, never, answer);
     let mut served = std::pin::pin!(served);

@@ -57,7 +57,7 @@ fn tell(bytes: &[u8]) -> Option<Language> {
     }
 }
 
-/// Whether `METHOD TARGET HTTP/1.x` comes first (RFC 9112 3); `None` if the bytes are too few to tell.
+/// Whether `METHOD TARGET HTTP/1.x` comes first (RFC 9112 section 3); `None` if the bytes are too few to tell.
 fn begins_with_request_line(bytes: &[u8]) -> Option<bool> {
     let mut rest = bytes;
     for is_allowed in [is_in_method, is_in_target] {
@@ -83,7 +83,7 @@ fn begins_with_version(bytes: &[u8]) -> Option<bool> {
     Some(matches!(end, b'\r' | b'\n'))
 }
 
-/// RFC 9110 5.6.2.
+/// RFC 9110 section 5.6.2.
 fn is_in_method(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::end::End;
 use super::handle::Ticket;
-use super::subscriber::{State, Written};
+use super::subscriber::{Slot, State, Written};
 use super::wheel::Tick;
 use super::worker::Worker;
 use super::{Settings, Slow};
@@ -29,16 +29,15 @@ impl Worker {
         }
     }
 
-    fn on_timer(&mut self, slot: u32) {
+    fn on_timer(&mut self, slot: Slot) {
         let now = self.now;
         let Settings { stall, slow, .. } = self.settings;
-        let generation = self.subscribers.generation(slot);
         let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
         if let Some((recheck, due)) = subscriber.extras.as_mut().and_then(|extras| extras.recheck.as_mut())
             && *due <= now
         {
             *due = now.after(recheck.every);
-            let ticket = Ticket { reader: self.reader, slot, generation: generation.unwrap_or_default() };
+            let ticket = Ticket { reader: self.reader, slot };
             (self.recheck)(recheck, ticket);
         }
         let paced = subscriber.pace().is_some_and(|pace| pace.due() <= now);
@@ -68,7 +67,7 @@ impl Worker {
     }
 
     /// Sets the wheel to the soonest thing that can come due for this subscriber.
-    pub(super) fn arm(&mut self, slot: u32) {
+    pub(super) fn arm(&mut self, slot: Slot) {
         let stall = self.settings.stall;
         let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
         let write = match subscriber.state {

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::Slow;
 use super::end::End;
 use super::groups::GroupId;
 use super::head;
 use super::pace::write_paced;
 use super::piece::{pieces, write_pieces};
-use super::subscriber::{State, Written};
+use super::subscriber::{Slot, State, Written};
 use super::worker::{Worker, line_up};
-use crate::broker::{Entry, Gap, Key, News, Read};
+use crate::broker::{Entry, Gap, News, Read};
 use crate::event::encode;
+use crate::slots::Key;
 
 /// The most entries read at a time for one subscriber that lags.
 const PORTION: usize = 64;
@@ -21,15 +24,14 @@ const AT_ONCE: usize = 32;
 impl Worker {
     /// Brings out what is new, and gives some of those that lag their turn.
     pub(super) fn deliver(&mut self) {
-        let turn: Vec<u32> = self.behind.drain(..self.behind.len().min(AT_ONCE)).collect();
+        let turn: Vec<Slot> = self.behind.drain(..self.behind.len().min(AT_ONCE)).collect();
         let mut reads = Vec::with_capacity(turn.len());
         let mut log = self.broker.reading(self.reader);
         let News { entries, head, closed, disconnected } = log.news(self.seen);
         for slot in turn {
             let Some(subscriber) = self.subscribers.get_mut(slot) else { continue };
-            // A place in line outlives its subscriber, and the next one in the slot has its own.
-            let is_its_turn = std::mem::take(&mut subscriber.is_in_line);
-            if !is_its_turn || subscriber.state != State::Behind {
+            subscriber.is_in_line = false;
+            if subscriber.state != State::Behind {
                 continue;
             }
             // A channel that was closed just now ends its streams there, not at what came after.
@@ -90,7 +92,7 @@ impl Worker {
     /// Streams of a disconnected subject end at the place where it was disconnected. Who has got all
     /// up to there, or takes nothing now, ends at once.
     fn mark_disconnected(&mut self) {
-        for slot in self.subscribers.slots() {
+        for slot in self.subscribers.keys() {
             let Some(subscriber) = self.subscribers.get_mut(slot) else { continue };
             let Some(place) = subscriber.subscription.disconnected_at() else { continue };
             match subscriber.state {
@@ -113,13 +115,13 @@ impl Worker {
         }
     }
 
-    fn members_on(&self, channel: Key) -> Vec<u32> {
+    fn members_on(&self, channel: Key) -> Vec<Slot> {
         let groups = self.groups.on(channel).iter().filter_map(|&id| self.groups.get(id));
         groups.flat_map(|group| group.members.iter().copied()).collect()
     }
 
     /// A live subscriber reads for itself next time.
-    pub(super) fn fall_behind(&mut self, slot: u32) {
+    pub(super) fn fall_behind(&mut self, slot: Slot) {
         let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
         if subscriber.state == State::Live {
             subscriber.subscription.cursor = self.seen;
@@ -129,40 +131,32 @@ impl Worker {
     }
 
     fn all_fall_behind(&mut self) {
-        for slot in self.subscribers.slots() {
+        for slot in self.subscribers.keys() {
             self.fall_behind(slot);
         }
     }
 
     /// Writes what is new to everyone who is live.
     fn fan_out(&mut self, entries: &[Arc<Entry>]) {
-        let mut touched: Vec<(GroupId, Vec<u32>)> = Vec::new();
-        let mut index = std::collections::HashMap::new();
+        let mut concerned: Vec<(GroupId, usize)> = Vec::with_capacity(entries.len());
         for (number, entry) in entries.iter().enumerate() {
             for &channel in &entry.channels {
-                for &group in self.groups.on(channel) {
-                    let at = *index.entry(group).or_insert_with(|| {
-                        touched.push((group, Vec::new()));
-                        touched.len() - 1
-                    });
-                    let numbers = &mut touched[at].1;
-                    // An entry on two of its channels is one event.
-                    if numbers.last() != Some(&(number as u32)) {
-                        numbers.push(number as u32);
-                    }
-                }
+                concerned.extend(self.groups.on(channel).iter().map(|&group| (group, number)));
             }
         }
-        for (group, numbers) in touched {
-            let entries: Vec<_> = numbers.iter().map(|&number| &entries[number as usize]).collect();
-            self.write_to_group(group, &entries);
+        concerned.sort_unstable();
+        // An entry on two channels of a group is one event.
+        concerned.dedup();
+        for concerned in concerned.chunk_by(|(one, _), (other, _)| one == other) {
+            let entries: SmallVec<[_; 8]> = concerned.iter().map(|&(_, number)| &entries[number]).collect();
+            self.write_to_group(concerned[0].0, &entries);
         }
     }
 
     fn write_to_group(&mut self, group: GroupId, entries: &[&Arc<Entry>]) {
         let Some(group) = self.groups.get(group) else { return };
         let limited = !group.selection.rates.is_empty();
-        let members = group.members.clone();
+        let members: SmallVec<[Slot; 8]> = SmallVec::from_slice(&group.members);
         if limited {
             members.into_iter().for_each(|member| self.fall_behind(member));
             return;
@@ -187,7 +181,7 @@ impl Worker {
     }
 
     /// Goes on with a subscriber that lagged, after its read.
-    fn on_read(&mut self, slot: u32, read: Read, gap: Option<Gap>) {
+    fn on_read(&mut self, slot: Slot, read: Read, gap: Option<Gap>) {
         let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
         match read {
             Read::Next { entries, cursor, more, over } => {
@@ -202,7 +196,7 @@ impl Worker {
         }
     }
 
-    fn write_read(&mut self, slot: u32, entries: Vec<Arc<Entry>>, cursor: u64, more: bool, over: bool) {
+    fn write_read(&mut self, slot: Slot, entries: Vec<Arc<Entry>>, cursor: u64, more: bool, over: bool) {
         let now = self.now;
         let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
         let read = entries.len() as u64;
@@ -230,10 +224,10 @@ impl Worker {
     }
 
     /// Tells a subscriber that it has missed something; it then goes on with what is left.
-    fn tell(&mut self, slot: u32, gap: &Gap) {
+    fn tell(&mut self, slot: Slot, gap: &Gap) {
         let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
         let event = head::gap_event(gap);
-        let bytes = encode::frame(event.as_bytes(), subscriber.is_framed());
+        let bytes = encode::chunk_if(subscriber.is_chunked(), event.as_bytes());
         let written = subscriber.write_or_keep(bytes);
         self.after_catching_up(slot, written, State::Behind);
     }

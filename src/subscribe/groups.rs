@@ -8,51 +8,42 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::broker::{Key, Selection};
+use super::subscriber::Slot;
+use crate::broker::Selection;
+use crate::slots::{Key, Slots};
 
-/// The number of a group.
-pub(super) type GroupId = u32;
+/// Where a group is kept.
+pub(super) type GroupId = Key;
 
-/// The subscribers on the same channels, by their numbers.
+/// The subscribers on the same channels.
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) selection: Arc<Selection>,
-    pub(super) members: Vec<u32>,
+    pub(super) members: Vec<Slot>,
 }
 
 /// The groups, and which of them a channel concerns.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
-    groups: Vec<Option<Group>>,
-    free: Vec<GroupId>,
+    groups: Slots<Group>,
     by_selection: HashMap<Arc<Selection>, GroupId>,
     by_channel: HashMap<Key, SmallVec<[GroupId; 2]>>,
 }
 
 impl Groups {
     /// Puts a subscriber into the group of its selection: the group, and its place there.
-    pub(super) fn enter(&mut self, selection: &Arc<Selection>, member: u32) -> (GroupId, u32) {
-        let id = match self.by_selection.get(selection) {
-            Some(&id) => id,
-            None => self.found(selection),
-        };
-        let Some(group) = &mut self.groups[id as usize] else { unreachable!("a group by name exists") };
-        group.members.push(member);
-        (id, (group.members.len() - 1) as u32)
+    pub(super) fn enter(&mut self, selection: &Arc<Selection>, member: Slot) -> (GroupId, u32) {
+        if let Some(&id) = self.by_selection.get(selection)
+            && let Some(group) = self.groups.get_mut(id)
+        {
+            group.members.push(member);
+            return (id, (group.members.len() - 1) as u32);
+        }
+        (self.found(selection, member), 0)
     }
 
-    fn found(&mut self, selection: &Arc<Selection>) -> GroupId {
-        let group = Group { selection: Arc::clone(selection), members: Vec::new() };
-        let id = match self.free.pop() {
-            Some(id) => {
-                self.groups[id as usize] = Some(group);
-                id
-            }
-            None => {
-                self.groups.push(Some(group));
-                (self.groups.len() - 1) as GroupId
-            }
-        };
+    fn found(&mut self, selection: &Arc<Selection>, member: Slot) -> GroupId {
+        let id = self.groups.insert(Group { selection: Arc::clone(selection), members: vec![member] });
         self.by_selection.insert(Arc::clone(selection), id);
         for &channel in &selection.channels {
             self.by_channel.entry(channel).or_default().push(id);
@@ -61,8 +52,8 @@ impl Groups {
     }
 
     /// Takes the subscriber at `place` out. The member that now has its place, if one moved.
-    pub(super) fn leave(&mut self, id: GroupId, place: u32) -> Option<u32> {
-        let group = self.groups.get_mut(id as usize)?.as_mut()?;
+    pub(super) fn leave(&mut self, id: GroupId, place: u32) -> Option<Slot> {
+        let group = self.groups.get_mut(id)?;
         group.members.swap_remove(place as usize);
         if group.members.is_empty() {
             self.dissolve(id);
@@ -72,8 +63,7 @@ impl Groups {
     }
 
     fn dissolve(&mut self, id: GroupId) {
-        let Some(group) = self.groups[id as usize].take() else { return };
-        self.free.push(id);
+        let Some(group) = self.groups.remove(id) else { return };
         self.by_selection.remove(&group.selection);
         for channel in &group.selection.channels {
             if let Some(groups) = self.by_channel.get_mut(channel) {
@@ -86,7 +76,7 @@ impl Groups {
     }
 
     pub(super) fn get(&self, id: GroupId) -> Option<&Group> {
-        self.groups.get(id as usize)?.as_ref()
+        self.groups.get(id)
     }
 
     /// The groups that a channel concerns.

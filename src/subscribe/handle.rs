@@ -6,7 +6,7 @@ use mio::Waker;
 
 use super::Recheck;
 use super::end::End;
-use super::subscriber::Subscriber;
+use super::subscriber::{Slot, Subscriber};
 use crate::broker::{ReaderId, Wake};
 
 /// Puts a question about a client to the backend, and ends the client's stream if the answer is no.
@@ -22,12 +22,11 @@ pub(super) enum Command {
     Drain,
 }
 
-/// A client in a thread's care; never means a later one.
+/// A client in a thread's care.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Ticket {
     pub(super) reader: ReaderId,
-    pub(super) slot: u32,
-    pub(super) generation: u32,
+    pub(super) slot: Slot,
 }
 
 /// The side of a fan-out thread that others hold. Dropping it ends the thread.

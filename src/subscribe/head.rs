@@ -3,31 +3,22 @@
 use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
-use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderMap, Response, StatusCode, Version, header};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
 
 use crate::body::Body;
 use crate::broker::Gap;
-use crate::event::{Event, encode};
-
-/// The headers of every event stream, so that nothing on the way holds it back or keeps it
-/// (PROTOCOL 6.1). `X-Accel-Buffering` is nginx's, `no-transform` ends compression.
-pub const HEADERS: [(&str, &str); 4] = [
-    ("content-type", "text/event-stream; charset=utf-8"),
-    ("cache-control", "no-cache, no-store, no-transform"),
-    ("x-accel-buffering", "no"),
-    ("x-content-type-options", "nosniff"),
-];
+use crate::event::Event;
+use crate::event::encode::{self, HEADERS};
+use crate::http1::{Lines, title_case};
 
 /// Headers of a backend's response that have no meaning for the stream that takes its place, or
-/// that are ours to set.
-const REPLACED: [header::HeaderName; 14] = [
-    header::CONTENT_TYPE,
+/// that are ours to set, besides [`HEADERS`].
+const REPLACED: [HeaderName; 11] = [
     header::CONTENT_LENGTH,
     header::CONTENT_ENCODING,
     header::CONTENT_RANGE,
     header::ACCEPT_RANGES,
-    header::CACHE_CONTROL,
     header::CONNECTION,
     header::DATE,
     header::ETAG,
@@ -35,47 +26,35 @@ const REPLACED: [header::HeaderName; 14] = [
     header::LAST_MODIFIED,
     header::PRAGMA,
     header::TRANSFER_ENCODING,
-    header::X_CONTENT_TYPE_OPTIONS,
 ];
 
-/// Whether the client's version of HTTP has chunks (RFC 9112 7.1); else the stream ends with the
+/// Whether the client's version of HTTP has chunks (RFC 9112 section 7.1); else the stream ends with the
 /// connection.
 pub(super) fn has_chunks(version: Version) -> bool {
     version >= Version::HTTP_11
 }
 
 /// The head of a stream's response, with `more` headers of a backend.
-pub(super) fn head(version: Version, more: &HeaderMap) -> BytesMut {
-    let mut head = BytesMut::with_capacity(512);
-    head.put_slice(b"HTTP/1.1 200 OK\r\n");
+pub(super) fn head(version: Version, more: &HeaderMap) -> Vec<u8> {
+    let mut head = Vec::with_capacity(512);
+    head.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    let mut lines = Lines::after(head);
     for (name, value) in HEADERS {
-        put(&mut head, name, value.as_bytes());
+        lines.put(&title_case(name), value.as_bytes());
     }
-    put(&mut head, "date", httpdate::fmt_http_date(SystemTime::now()).as_bytes());
+    lines.put("Date", httpdate::fmt_http_date(SystemTime::now()).as_bytes());
+    let is_ours = |name: &HeaderName| HEADERS.iter().any(|(ours, _)| name == ours);
     for (name, value) in more {
-        if !REPLACED.contains(name) && name.as_str() != "x-accel-buffering" {
-            put(&mut head, name.as_str(), value.as_bytes());
+        if !REPLACED.contains(name) && !is_ours(name) {
+            lines.put(&title_case(name.as_str()), value.as_bytes());
         }
     }
     if has_chunks(version) {
-        put(&mut head, "transfer-encoding", b"chunked");
+        lines.put("Transfer-Encoding", b"chunked");
     }
     // When the stream ends, so does the connection: nobody parses requests on it any more.
-    put(&mut head, "connection", b"close");
-    head.put_slice(b"\r\n");
-    head
-}
-
-fn put(head: &mut BytesMut, name: &str, value: &[u8]) {
-    // Written as people know them: some old clients compare the case.
-    let mut upper = true;
-    for byte in name.bytes() {
-        head.put_u8(if upper { byte.to_ascii_uppercase() } else { byte });
-        upper = byte == b'-';
-    }
-    head.put_slice(b": ");
-    head.put_slice(value);
-    head.put_slice(b"\r\n");
+    lines.put("Connection", b"close");
+    lines.into_head()
 }
 
 /// The first bytes of a stream: they tell the proxies on the way that the body has begun.
@@ -114,10 +93,15 @@ pub(super) fn gap_event(gap: &Gap) -> String {
 pub fn come_back(retry: Duration) -> Response<Body> {
     let mut response = Response::new(Body::from(first_bytes(jittered(retry))));
     *response.status_mut() = StatusCode::OK;
-    for (name, value) in HEADERS {
-        response.headers_mut().insert(name, header::HeaderValue::from_static(value));
-    }
+    set_headers(response.headers_mut());
     response
+}
+
+/// Makes `headers` those of an event stream, in place of others of their names.
+pub fn set_headers(headers: &mut HeaderMap) {
+    for (name, value) in HEADERS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
 }
 
 /// Half to one and a half times as long, so that clients that were cut together do not come back
@@ -136,8 +120,8 @@ pub(super) fn opening(version: Version, more: &HeaderMap, retry: Duration, gap: 
         let _ = write!(first, "{}", gap_event(gap));
     }
     let mut opening = head(version, more);
-    opening.put_slice(&encode::frame(first.as_bytes(), has_chunks(version)));
-    opening.freeze()
+    opening.extend_from_slice(&encode::chunk_if(has_chunks(version), first.as_bytes()));
+    opening.into()
 }
 
 #[cfg(test)]

@@ -3,66 +3,94 @@
 use std::io;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::body::Body;
+use crate::drain::Draining;
 use crate::event::encode;
-use crate::listen::Socket;
+use crate::socket::Socket;
 
-/// Writes a stream's opening and the body of the answer that handed the client over. The last event
-/// in it ends there, whatever the backend wrote, so that the next one stands alone. A backend that
-/// pauses for longer than `pause` has written all: the client waits for what is published.
+/// How a client is written to while its initial events come in.
+pub(super) struct Manner {
+    /// Whether its bytes go in HTTP/1.1 chunks.
+    pub(super) chunked: bool,
+    /// How long it may take nothing.
+    pub(super) stall: Duration,
+    /// Silence of the backend after which it has written all, and a comment is sent.
+    pub(super) pause: Duration,
+}
+
+/// Writes a stream's opening and the body of the answer that handed the client over, and returns what is
+/// to be written next. The last event in the body ends there, whatever the backend wrote, so that the
+/// next one stands alone.
+///
+/// A backend that pauses has written all: the client waits for what is published. So has one that still
+/// writes when the drain begins.
 ///
 /// # Errors
-/// When the client is gone, or has taken nothing for `stall`.
+/// When the client is gone, or has taken nothing for too long.
 pub(super) async fn write(
     socket: &mut Socket,
-    opening: &[u8],
+    opening: Bytes,
     mut body: Body,
-    framed: bool,
-    stall: Duration,
-    pause: Duration,
-) -> io::Result<()> {
-    write_in_time(socket, opening, stall).await?;
+    manner: Manner,
+    mut draining: Draining,
+) -> io::Result<Bytes> {
+    let Manner { chunked, stall, pause } = manner;
+    let mut unsent = opening;
     let mut scrap = [0; 256];
     let mut bom = Bom::default();
     let mut end = Ending::default();
+    let mut paused = false;
     loop {
-        let frame = tokio::select! {
-            frame = tokio::time::timeout(pause, body.frame()) => frame,
+        tokio::select! {
+            biased;
+            () = draining.begun() => break,
+            written = write_in_time(socket, &mut unsent, stall) => written?,
+        }
+        let part = tokio::select! {
+            biased;
+            () = draining.begun() => break,
+            part = tokio::time::timeout(pause, body.frame()) => part,
             read = socket.read(&mut scrap) => match read? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 _ => continue,
             },
         };
-        let Ok(frame) = frame else {
+        let Ok(part) = part else {
             tracing::warn!(
                 ?pause,
                 "a backend hands a client over and does not end its answer; the client is held from here on"
             );
+            paused = true;
             break;
         };
         // A backend that breaks off has said what it has said: the client is still held.
-        let Some(Ok(frame)) = frame else { break };
-        let Ok(data) = frame.into_data() else { continue };
+        let Some(Ok(part)) = part else { break };
+        let Ok(data) = part.into_data() else { continue };
         let text = bom.strip(&data);
         if text.is_empty() {
+            // An empty chunk would be the last one.
             continue;
         }
         end.follow(text);
-        write_in_time(socket, &encode::frame(text, framed), stall).await?;
+        unsent = encode::chunk_if(chunked, text);
     }
-    let missing = end.missing();
-    if !missing.is_empty() {
-        write_in_time(socket, &encode::frame(missing, framed), stall).await?;
-    }
-    Ok(())
+    let last = match end.missing() {
+        // Nothing was heard for as long as a comment takes to be due.
+        b"" if paused => encode::heartbeat(chunked),
+        b"" => return Ok(unsent),
+        missing => encode::chunk_if(chunked, missing),
+    };
+    Ok([unsent, last].concat().into())
 }
 
-/// Writes all of it, or fails after `stall`.
-pub(super) async fn write_in_time(socket: &mut Socket, bytes: &[u8], stall: Duration) -> io::Result<()> {
-    tokio::time::timeout(stall, socket.write_all(bytes)).await.map_err(|_| io::ErrorKind::TimedOut)?
+/// Takes what it has written off the front of `bytes`, even if it does not come to its end.
+pub(super) async fn write_in_time(socket: &mut Socket, bytes: &mut Bytes, stall: Duration) -> io::Result<()> {
+    let write = socket.write_all_buf(bytes);
+    tokio::time::timeout(stall, write).await.map_err(|_| io::ErrorKind::TimedOut)?
 }
 
 /// Takes a byte order mark off the front: behind our opening it would spoil the first line.
@@ -134,7 +162,69 @@ impl Ending {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::task::Poll;
+
+    use tokio::net::UnixStream;
+
     use super::*;
+    use crate::body::BodyError;
+    use crate::drain::drain;
+
+    /// A body that says something and then nothing more, and does not end.
+    struct Hesitant(Option<&'static str>);
+
+    impl http_body::Body for Hesitant {
+        type Data = Bytes;
+        type Error = BodyError;
+
+        fn poll_frame(
+            mut self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
+            self.0
+                .take()
+                .map_or(Poll::Pending, |text| Poll::Ready(Some(Ok(http_body::Frame::data(text.into())))))
+        }
+    }
+
+    #[tokio::test]
+    async fn the_silence_of_a_backend_that_does_not_end_is_broken_by_a_comment() {
+        for (text, then) in [("data: a\n\n", ":\n"), ("data: a", "\n\n")] {
+            let (ours, _theirs) = UnixStream::pair().unwrap();
+            let mut socket = Socket::Unix(ours);
+            let (_drain, draining) = drain();
+            let manner = Manner { chunked: false, stall: Duration::MAX, pause: Duration::from_millis(1) };
+            let body = Body::stream(Hesitant(Some(text)));
+
+            let unsent = write(&mut socket, Bytes::new(), body, manner, draining).await.unwrap();
+
+            assert_eq!(unsent, then);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_client_has_not_taken_when_the_drain_begins_is_left_to_be_written() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let mut socket = Socket::Unix(ours);
+        let (drain, draining) = drain();
+        let manner = Manner { chunked: true, stall: Duration::MAX, pause: Duration::MAX };
+        let opening = Bytes::from(vec![b'x'; 1 << 20]);
+        let mut first = [0];
+
+        let writing = write(&mut socket, opening, Body::empty(), manner, draining);
+        let reading = async {
+            theirs.read_exact(&mut first).await.unwrap();
+            drain.start();
+            Ok::<_, Infallible>(())
+        };
+        let (unsent, _) = tokio::join!(writing, reading);
+        drop(socket);
+        let mut taken = Vec::new();
+        theirs.read_to_end(&mut taken).await.unwrap();
+
+        assert_eq!(1 + taken.len() + unsent.unwrap().len(), 1 << 20);
+    }
 
     #[test]
     fn just_as_much_is_added_as_ends_the_last_event() {

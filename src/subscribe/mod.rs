@@ -1,9 +1,10 @@
 //! A client's stream: from the decision to hold a client until it leaves.
 //!
 //! [`Streams::open`] decides, and counts the client as a subscriber from that moment. Its socket is
-//! then taken from hyper and kept by one of the fan-out threads, with a few hundred bytes and no
+//! then taken from tokio and kept by one of the fan-out threads, with a few hundred bytes and no
 //! task. What it gets is what a cursor in the log reads, so nothing here queues events.
 
+mod ask;
 mod clock;
 mod deliver;
 mod end;
@@ -12,41 +13,37 @@ mod handle;
 pub mod head;
 mod initial;
 mod last_event_id;
+mod newcomer;
 mod pace;
 mod piece;
-mod slab;
 mod subscriber;
 mod waiting;
 mod wheel;
 mod worker;
 
-use std::future::Future;
 use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode, Version};
+use http::{Response, StatusCode};
 use http_body::Body as _;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, mpsc};
 
+pub use self::ask::{Ask, Initial, MayStay, OnEnd, Recheck};
 pub use self::end::End;
 use self::handle::{Command, Handle, Ticket};
 pub use self::last_event_id::{PARAMETERS as LAST_EVENT_ID_PARAMETERS, last_event_id};
-use self::pace::Pace;
-use self::subscriber::{Extras, Held, Subscriber};
-use self::wheel::Tick;
+use self::newcomer::{Newcomer, Seat};
+use self::subscriber::Held;
 use self::worker::Worker;
 use crate::body::Body;
-use crate::broker::{Broker, Gap, Since, Subscribed, Subscription, Waiting};
-use crate::channel::Channel;
-use crate::listen::Socket;
+use crate::broker::{Broker, Gap, Refused, Since, Subscribed, Subscription, Waiting};
+use crate::drain::{Drain, Draining, drain};
 use crate::listen::connection::{Answer, Takeover};
 use crate::metrics::Metrics;
-use crate::replay::Replay;
-use crate::subject::Subject;
+use crate::socket::Socket;
 
 /// What becomes of a client that cannot keep up and falls off the end of the history.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -88,108 +85,6 @@ impl Default for Settings {
     }
 }
 
-/// What a client is to get.
-#[derive(Debug)]
-pub struct Ask {
-    /// Which channels; at least one.
-    pub channels: Vec<Channel>,
-    /// Where the client was.
-    pub last_event_id: Option<String>,
-    /// What it gets first if it does not say.
-    pub replay: Replay,
-    /// What it was accepted as.
-    pub subject: Option<Subject>,
-    /// Its own keep-alive.
-    pub keep_alive: Option<Duration>,
-    /// Its own reconnect hint.
-    pub retry: Option<Duration>,
-    /// HTTP/1.0 clients get a stream that ends with the connection.
-    pub version: Version,
-    /// More headers for the response, from a backend.
-    pub headers: HeaderMap,
-    /// An event stream's text that goes first, from a backend.
-    pub initial: Option<Initial>,
-    /// The question whether the client may still listen.
-    pub recheck: Option<Recheck>,
-    /// Who wants to hear that the client is gone.
-    pub on_end: Option<OnEnd>,
-}
-
-impl Ask {
-    /// The plainest: these channels, by the defaults.
-    pub fn new(channels: Vec<Channel>, version: Version) -> Self {
-        Self {
-            channels,
-            last_event_id: None,
-            replay: Replay::default(),
-            subject: None,
-            keep_alive: None,
-            retry: None,
-            version,
-            headers: HeaderMap::new(),
-            initial: None,
-            recheck: None,
-            on_end: None,
-        }
-    }
-}
-
-/// The body of the answer that handed a client over.
-pub struct Initial(pub Body);
-
-impl std::fmt::Debug for Initial {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Initial")
-    }
-}
-
-/// The answer to the question whether a client may still listen.
-pub type MayStay = Pin<Box<dyn Future<Output = bool> + Send>>;
-
-/// A question to be asked again and again; `false` ends the stream.
-pub struct Recheck {
-    /// How often.
-    pub every: Duration,
-    /// The question.
-    pub ask: Box<dyn Fn() -> MayStay + Send + Sync>,
-}
-
-impl std::fmt::Debug for Recheck {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Recheck every {:?}", self.every)
-    }
-}
-
-/// Is told once that a client is gone, and why, even if it left before it was held; must not block.
-pub struct OnEnd(Option<Box<dyn FnOnce(End) + Send + Sync>>);
-
-impl OnEnd {
-    /// Calls `tell` when the time has come.
-    pub fn new(tell: impl FnOnce(End) + Send + Sync + 'static) -> Self {
-        Self(Some(Box::new(tell)))
-    }
-
-    pub(crate) fn tell(mut self, end: End) {
-        if let Some(tell) = self.0.take() {
-            tell(end);
-        }
-    }
-}
-
-impl Drop for OnEnd {
-    fn drop(&mut self) {
-        if let Some(tell) = self.0.take() {
-            tell(End::ClientLeft);
-        }
-    }
-}
-
-impl std::fmt::Debug for OnEnd {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("OnEnd")
-    }
-}
-
 /// The engine that holds all clients.
 #[derive(Clone)]
 pub struct Streams(Arc<Inner>);
@@ -201,9 +96,12 @@ struct Inner {
     workers: Arc<[Handle]>,
     /// Which thread gets the next client.
     turn: AtomicUsize,
+    /// How many clients there are.
     seats: Arc<AtomicUsize>,
-    /// Whether it is time for those to end who are with no thread yet.
-    leaving: watch::Sender<bool>,
+    drain: Drain,
+    draining: Draining,
+    /// Each client whose backend still writes its initial events has one of them.
+    beginning: Arc<Semaphore>,
 }
 
 /// Where a client begins.
@@ -214,37 +112,8 @@ enum Place {
     Ahead(Waiting),
 }
 
-/// A client on its way into the log.
-struct Newcomer {
-    framed: bool,
-    keep_alive: Duration,
-    recheck: Option<Recheck>,
-    on_end: Option<OnEnd>,
-    seat: Seat,
-}
-
-impl Newcomer {
-    fn subscriber(self, socket: Held, subscription: Subscription, opening: Bytes) -> Box<Subscriber> {
-        let Self { framed, keep_alive, recheck, on_end, seat } = self;
-        let extras = Extras {
-            recheck: recheck.map(|recheck| (recheck, Tick::NEVER)),
-            on_end,
-            ends_at: None,
-            pace: Pace::of(&subscription.selection),
-        };
-        Box::new(Subscriber::new(socket, subscription, framed, opening, keep_alive, extras, seat))
-    }
-}
-
-/// A place among the clients; free again when dropped.
-#[derive(Debug)]
-struct Seat(Arc<AtomicUsize>);
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
+/// More than there can be clients.
+const ALL_BEGINNING: u32 = u32::MAX >> 3;
 
 impl Streams {
     /// Starts the fan-out threads. To be called in a tokio runtime: it is where rechecks run.
@@ -257,7 +126,7 @@ impl Streams {
         metrics: Arc<Metrics>,
         threads: usize,
     ) -> io::Result<Self> {
-        let (revoke, mut revoked) = tokio::sync::mpsc::unbounded_channel::<Ticket>();
+        let (revoke, revoked) = mpsc::unbounded_channel();
         let runtime = tokio::runtime::Handle::current();
         let mut workers = Vec::new();
         for number in 0..threads.max(1) {
@@ -277,18 +146,12 @@ impl Streams {
         }
         let workers: Arc<[Handle]> = workers.into();
         // Weak: the threads end with the last of those who can ask them for something.
-        let all = Arc::downgrade(&workers);
-        runtime.spawn(async move {
-            while let Some(ticket) = revoked.recv().await {
-                let Some(all) = all.upgrade() else { return };
-                if let Some(worker) = all.iter().find(|worker| worker.reader == ticket.reader) {
-                    worker.ask(Command::End(ticket, End::Revoked));
-                }
-            }
-        });
+        runtime.spawn(end_revoked(revoked, Arc::downgrade(&workers)));
         let (turn, seats) = (AtomicUsize::new(0), Arc::default());
-        let leaving = watch::Sender::new(false);
-        Ok(Self(Arc::new(Inner { broker, settings, metrics, workers, turn, seats, leaving })))
+        let (drain, draining) = drain();
+        let beginning = Arc::new(Semaphore::new(ALL_BEGINNING as usize));
+        let inner = Inner { broker, settings, metrics, workers, turn, seats, drain, draining, beginning };
+        Ok(Self(Arc::new(inner)))
     }
 
     /// How many clients are held.
@@ -296,10 +159,16 @@ impl Streams {
         self.0.seats.load(Ordering::Relaxed)
     }
 
-    /// Ends all streams, so that their clients come back, to whoever answers then.
+    /// Ends all streams, so that their clients come back, to whoever answers then. To be called in a
+    /// tokio runtime.
     pub fn drain(&self) {
-        self.0.leaving.send_replace(true);
-        self.0.workers.iter().for_each(|worker| worker.ask(Command::Drain));
+        self.0.drain.start();
+        let streams = self.clone();
+        tokio::spawn(async move {
+            // The threads end with it, so those that still hear their backend are handed over first.
+            let _ = streams.0.beginning.acquire_many(ALL_BEGINNING).await;
+            streams.0.workers.iter().for_each(|worker| worker.ask(Command::Drain));
+        });
     }
 
     /// The answer for a client that cannot be served just now, but soon.
@@ -313,31 +182,26 @@ impl Streams {
     /// it to come back.
     pub fn open(&self, ask: Ask) -> Answer {
         let inner = &self.0;
-        let Some(seat) = self.take_seat() else {
+        let Some(seat) = Seat::take(&inner.seats, inner.settings.max_subscribers) else {
             tracing::warn!(
                 max_subscribers = inner.settings.max_subscribers,
                 "no room for another stream; the client is asked to come back"
             );
             return Answer::Response(self.come_back());
         };
-        let turn = inner.turn.fetch_add(1, Ordering::Relaxed) % inner.workers.len();
-        let since = Since { last_event_id: ask.last_event_id.as_deref(), replay: ask.replay };
-        let (subject, reader) = (ask.subject.as_ref(), inner.workers[turn].reader);
-        let place = match inner.broker.wait_for_log(&ask.channels, since, subject, reader) {
-            Some(waiting) => Place::Ahead(waiting),
-            None => match inner.broker.subscribe(&ask.channels, since, subject, reader) {
-                Ok(Subscribed::Open(subscription, gap)) => Place::InLog(subscription, gap),
-                Ok(Subscribed::Over) => {
-                    if let Some(on_end) = ask.on_end {
-                        on_end.tell(End::Closed);
-                    }
-                    return Answer::Response(no_content());
+        let worker = inner.turn.fetch_add(1, Ordering::Relaxed) % inner.workers.len();
+        let place = match self.place(&ask, worker) {
+            Ok(Some(place)) => place,
+            Ok(None) => {
+                if let Some(on_end) = ask.on_end {
+                    on_end.tell(End::Closed);
                 }
-                Err(refused) => {
-                    tracing::warn!(%refused, "a stream cannot be opened; the client is asked to come back");
-                    return Answer::Response(self.come_back());
-                }
-            },
+                return Answer::Response(no_content());
+            }
+            Err(refused) => {
+                tracing::warn!(%refused, "a stream cannot be opened; the client is asked to come back");
+                return Answer::Response(self.come_back());
+            }
         };
         inner.metrics.subscribed.add_one();
 
@@ -345,7 +209,8 @@ impl Streams {
         let gap = if let Place::InLog(_, gap) = &place { gap.as_ref() } else { None };
         let opening = head::opening(ask.version, &ask.headers, retry, gap);
         let newcomer = Newcomer {
-            framed: head::has_chunks(ask.version),
+            worker,
+            chunked: head::has_chunks(ask.version),
             keep_alive: ask.keep_alive.unwrap_or(inner.settings.keep_alive),
             recheck: ask.recheck,
             on_end: ask.on_end,
@@ -353,49 +218,70 @@ impl Streams {
         };
         let initial = ask.initial.filter(|initial| !initial.0.is_end_stream());
         match place {
-            Place::InLog(subscription, _) => self.take_over(subscription, turn, newcomer, opening, initial),
-            Place::Ahead(waiting) => self.hold_back(waiting, turn, newcomer, opening, initial),
+            Place::InLog(subscription, _) => self.take_over(subscription, newcomer, opening, initial),
+            Place::Ahead(waiting) => self.hold_back(waiting, newcomer, opening, initial),
         }
+    }
+
+    /// Where a client begins; `None` when all its channels are closed and it has seen all of them.
+    fn place(&self, ask: &Ask, worker: usize) -> Result<Option<Place>, Refused> {
+        let inner = &self.0;
+        let since = Since { last_event_id: ask.last_event_id.as_deref(), replay: ask.replay };
+        let (subject, reader) = (ask.subject.as_ref(), inner.workers[worker].reader);
+        if let Some(waiting) = inner.broker.wait_for_log(&ask.channels, since, subject, reader) {
+            return Ok(Some(Place::Ahead(waiting)));
+        }
+        Ok(match inner.broker.subscribe(&ask.channels, since, subject, reader)? {
+            Subscribed::Open(subscription, gap) => Some(Place::InLog(subscription, gap)),
+            Subscribed::Over => None,
+        })
     }
 
     fn take_over(
         &self,
         subscription: Subscription,
-        turn: usize,
         newcomer: Newcomer,
         opening: Bytes,
         initial: Option<Initial>,
     ) -> Answer {
         let streams = self.clone();
         Answer::Takeover(Takeover(Box::new(move |socket, _read_ahead| match initial {
-            None => streams.adopt(turn, socket, |held| newcomer.subscriber(held, subscription, opening)),
+            None => streams.adopt(newcomer, socket, subscription, opening),
             Some(Initial(body)) => {
-                let stall = streams.0.settings.stall;
-                let (framed, keep_alive) = (newcomer.framed, newcomer.keep_alive);
+                let manner = newcomer.manner(streams.0.settings.stall);
+                // None is left once the drain is under way; then there is nothing to wait for either.
+                let beginning = Arc::clone(&streams.0.beginning).try_acquire_owned();
                 tokio::spawn(async move {
                     let mut socket = socket;
-                    match initial::write(&mut socket, &opening, body, framed, stall, keep_alive).await {
-                        Ok(()) => streams.adopt(turn, socket, |held| {
-                            newcomer.subscriber(held, subscription, Bytes::new())
-                        }),
+                    let draining = streams.0.draining.clone();
+                    match initial::write(&mut socket, opening, body, manner, draining).await {
+                        Ok(unsent) => streams.adopt(newcomer, socket, subscription, unsent),
                         Err(error) => tracing::debug!(%error, "the client left during its initial events"),
                     }
+                    drop(beginning);
                 });
             }
         })))
     }
 
-    fn take_seat(&self) -> Option<Seat> {
-        let most = self.0.settings.max_subscribers;
-        let free = |taken: usize| (taken < most).then_some(taken + 1);
-        self.0.seats.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).ok()?;
-        Some(Seat(Arc::clone(&self.0.seats)))
-    }
-
-    fn adopt(&self, turn: usize, socket: Socket, subscriber: impl FnOnce(Held) -> Box<Subscriber>) {
+    /// Gives a client into the care of its thread, which writes `unsent` first.
+    fn adopt(&self, newcomer: Newcomer, socket: Socket, subscription: Subscription, unsent: Bytes) {
+        let worker = &self.0.workers[newcomer.worker];
         match hold(socket, &self.0.settings) {
-            Ok(held) => self.0.workers[turn].ask(Command::Adopt(subscriber(held))),
+            Ok(held) => {
+                worker.ask(Command::Adopt(newcomer.into_subscriber(held, subscription, unsent)));
+            }
             Err(error) => tracing::warn!(%error, "cannot hold a client's socket"),
+        }
+    }
+}
+
+/// Ends the streams of clients about which the backend, asked again, has said no.
+async fn end_revoked(mut revoked: mpsc::UnboundedReceiver<Ticket>, workers: Weak<[Handle]>) {
+    while let Some(ticket) = revoked.recv().await {
+        let Some(workers) = workers.upgrade() else { return };
+        if let Some(worker) = workers.iter().find(|worker| worker.reader == ticket.reader) {
+            worker.ask(Command::End(ticket, End::Revoked));
         }
     }
 }

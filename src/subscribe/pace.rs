@@ -84,13 +84,13 @@ impl Pace {
     /// The bytes of an entry that goes now. With its own id on an entry that goes after later ones,
     /// the client, cut off now, would come back to a place it has passed; so that one gets the id
     /// of the place where the client is.
-    pub(super) fn encode(&mut self, entry: &Entry, epoch: &Epoch, framed: bool) -> Bytes {
+    pub(super) fn encode(&mut self, entry: &Entry, epoch: &Epoch, chunked: bool) -> Bytes {
         if entry.sequence > self.sent {
             self.sent = entry.sequence;
-            return entry.encoded.bytes(framed);
+            return entry.encoded.bytes(chunked);
         }
         let here = Position { epoch: epoch.clone(), sequence: self.sent };
-        Encoded::new(&entry.encoded.event(), &here).bytes(framed)
+        Encoded::new(&entry.encoded.event(), &here).bytes(chunked)
     }
 }
 
@@ -103,11 +103,11 @@ pub(super) fn write_paced(
     epoch: &Epoch,
 ) -> Written {
     let selection = Arc::clone(&subscriber.subscription.selection);
-    let framed = subscriber.is_framed();
+    let chunked = subscriber.is_chunked();
     let Some(pace) = subscriber.pace() else { return Written::All };
     let mut bytes = BytesMut::new();
     for entry in pace.pass(&selection, entries, now, all) {
-        bytes.extend_from_slice(&pace.encode(&entry, epoch, framed));
+        bytes.extend_from_slice(&pace.encode(&entry, epoch, chunked));
     }
     subscriber.write_or_keep(bytes.freeze())
 }

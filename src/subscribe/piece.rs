@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
 
 use super::subscriber::{Subscriber, Written};
 use crate::broker::Entry;
@@ -13,38 +14,48 @@ const PIECE: usize = 64 << 10;
 /// Consecutive entries as bytes made once for a whole group.
 pub(super) struct Piece<'a> {
     entries: &'a [&'a Arc<Entry>],
-    framed: OnceLock<Bytes>,
+    /// Several entries in one; a single one has its bytes.
+    chunked: OnceLock<Bytes>,
     plain: OnceLock<Bytes>,
 }
 
 impl Piece<'_> {
-    fn bytes(&self, framed: bool) -> &Bytes {
-        let made = if framed { &self.framed } else { &self.plain };
-        made.get_or_init(|| match self.entries {
-            [entry] => entry.encoded.bytes(framed),
-            entries => {
-                let mut joined = BytesMut::with_capacity(PIECE.min(64 * entries.len()));
-                for entry in entries {
-                    joined.extend_from_slice(&entry.encoded.bytes(framed));
-                }
-                joined.freeze()
+    fn bytes(&self, chunked: bool) -> &[u8] {
+        match self.entries {
+            [entry] => entry.encoded.as_slice(chunked),
+            _ => self.joined(chunked),
+        }
+    }
+
+    fn joined(&self, chunked: bool) -> &Bytes {
+        let made = if chunked { &self.chunked } else { &self.plain };
+        made.get_or_init(|| {
+            let mut joined = BytesMut::with_capacity(PIECE.min(64 * self.entries.len()));
+            for entry in self.entries {
+                joined.extend_from_slice(entry.encoded.as_slice(chunked));
             }
+            joined.freeze()
         })
     }
 
-    /// The entry in which `taken` bytes end, and where it ends.
-    fn cut(&self, taken: usize, framed: bool) -> Option<(&Arc<Entry>, usize)> {
+    /// The entry in which `taken` bytes end, and what is left of it.
+    fn cut(&self, taken: usize, chunked: bool) -> Option<(&Arc<Entry>, Bytes)> {
         let mut end = 0;
-        self.entries.iter().find_map(|entry| {
-            end += entry.encoded.bytes(framed).len();
-            (taken <= end).then_some((*entry, end))
-        })
+        let entry = self.entries.iter().find(|entry| {
+            end += entry.encoded.as_slice(chunked).len();
+            taken <= end
+        })?;
+        let bytes = match self.entries {
+            [entry] => entry.encoded.bytes(chunked),
+            _ => self.joined(chunked).clone(),
+        };
+        Some((entry, bytes.slice(taken..end)))
     }
 }
 
 /// Entries in pieces that are worth a call each.
-pub(super) fn pieces<'a>(entries: &'a [&'a Arc<Entry>]) -> Vec<Piece<'a>> {
-    let mut pieces = Vec::new();
+pub(super) fn pieces<'a>(entries: &'a [&'a Arc<Entry>]) -> SmallVec<[Piece<'a>; 1]> {
+    let mut pieces = SmallVec::new();
     let mut rest = entries;
     while !rest.is_empty() {
         let mut size = 0;
@@ -53,7 +64,7 @@ pub(super) fn pieces<'a>(entries: &'a [&'a Arc<Entry>]) -> Vec<Piece<'a>> {
             size <= PIECE
         });
         let (piece, after) = rest.split_at(fitting.count().max(1));
-        pieces.push(Piece { entries: piece, framed: OnceLock::new(), plain: OnceLock::new() });
+        pieces.push(Piece { entries: piece, chunked: OnceLock::new(), plain: OnceLock::new() });
         rest = after;
     }
     pieces
@@ -62,20 +73,19 @@ pub(super) fn pieces<'a>(entries: &'a [&'a Arc<Entry>]) -> Vec<Piece<'a>> {
 /// Writes what is new to a live subscriber. If the socket does not take all, the cursor is set to
 /// the last entry of which it took a part.
 pub(super) fn write_pieces(subscriber: &mut Subscriber, pieces: &[Piece<'_>]) -> Written {
-    let framed = subscriber.is_framed();
+    let chunked = subscriber.is_chunked();
     // Behind the entry before the first: nothing in between concerns this group.
     let mut done = pieces.first().map_or(0, |piece| piece.entries[0].sequence - 1);
     for piece in pieces {
-        let bytes = piece.bytes(framed);
-        match subscriber.write(bytes) {
+        match subscriber.write(piece.bytes(chunked)) {
             Written::All => done = piece.entries[piece.entries.len() - 1].sequence,
             Written::Gone => return Written::Gone,
             Written::Part(taken) => {
                 if taken > 0
-                    && let Some((entry, end)) = piece.cut(taken, framed)
+                    && let Some((entry, left)) = piece.cut(taken, chunked)
                 {
                     done = entry.sequence;
-                    subscriber.keep(bytes.slice(taken..end));
+                    subscriber.keep(left);
                 }
                 subscriber.subscription.cursor = done;
                 return Written::Part(taken);

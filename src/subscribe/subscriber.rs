@@ -16,7 +16,11 @@ use super::pace::Pace;
 use super::wheel::Tick;
 use super::{OnEnd, Recheck, Seat};
 use crate::broker::{Entry, Subscription};
-use crate::event::encode::{HEARTBEAT, HEARTBEAT_CHUNK, LAST_CHUNK};
+use crate::event::encode::{LAST_CHUNK, heartbeat};
+use crate::slots::Key;
+
+/// Where its thread keeps a client; never means a later one.
+pub(super) type Slot = Key;
 
 /// A held client's socket, which never blocks.
 #[derive(Debug)]
@@ -76,14 +80,14 @@ pub(super) struct Subscriber {
     socket: Held,
     pub(super) subscription: Subscription,
     pub(super) state: State,
-    /// Whether it is in line to read. The line may also hold its slot for one that was there before.
+    /// Whether it is in line to read.
     pub(super) is_in_line: bool,
     /// Whether its bytes go in HTTP/1.1 chunks.
-    framed: bool,
+    chunked: bool,
     /// What is left of bytes of which the socket has taken a part.
     unsent: Option<Box<Bytes>>,
-    pub(super) group: GroupId,
-    pub(super) place_in_group: u32,
+    /// Its group, and its place there; none before it is held.
+    pub(super) group: Option<(GroupId, u32)>,
     /// Silence after which a comment is sent.
     pub(super) keep_alive: Duration,
     /// When the socket last took something.
@@ -128,7 +132,7 @@ impl Subscriber {
     pub(super) fn new(
         socket: Held,
         subscription: Subscription,
-        framed: bool,
+        chunked: bool,
         opening: Bytes,
         keep_alive: Duration,
         extras: Extras,
@@ -139,10 +143,9 @@ impl Subscriber {
             subscription,
             state: State::Behind,
             is_in_line: false,
-            framed,
+            chunked,
             unsent: Some(opening).filter(|opening| !opening.is_empty()).map(Box::new),
-            group: 0,
-            place_in_group: 0,
+            group: None,
             keep_alive,
             last_write: Tick::default(),
             timer: Tick::NEVER,
@@ -155,8 +158,8 @@ impl Subscriber {
         self.socket.register(registry, token)
     }
 
-    pub(super) fn is_framed(&self) -> bool {
-        self.framed
+    pub(super) fn is_chunked(&self) -> bool {
+        self.chunked
     }
 
     pub(super) fn pace(&mut self) -> Option<&mut Pace> {
@@ -218,7 +221,7 @@ impl Subscriber {
         const AT_ONCE: usize = 64;
         for entries in entries.chunks(AT_ONCE) {
             let bytes: SmallVec<[Bytes; 8]> =
-                entries.iter().map(|entry| entry.encoded.bytes(self.framed)).collect();
+                entries.iter().map(|entry| entry.encoded.bytes(self.chunked)).collect();
             match self.write_all_of(&bytes) {
                 Written::All => self.subscription.cursor = entries[entries.len() - 1].sequence,
                 Written::Part(mut taken) => {
@@ -266,7 +269,7 @@ impl Subscriber {
 
     /// Breaks the silence, so that nobody on the way takes the stream for dead.
     pub(super) fn beat(&mut self) -> Written {
-        self.write_or_keep(Bytes::from_static(if self.framed { HEARTBEAT_CHUNK } else { HEARTBEAT }))
+        self.write_or_keep(heartbeat(self.chunked))
     }
 
     /// Reads what the client says, which is nothing to us, until it says no more; whether it left.
@@ -291,7 +294,7 @@ impl Subscriber {
     /// Ends the stream: cleanly, if the client has got all that was begun.
     pub(super) fn finish(mut self, end: End) {
         if end.is_ours() && self.flush() == Written::All {
-            if self.framed {
+            if self.chunked {
                 self.write(LAST_CHUNK);
             }
             self.socket.shutdown();

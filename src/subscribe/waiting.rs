@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::end::End;
@@ -17,15 +16,14 @@ use super::{Initial, MayStay, Newcomer, Recheck, Streams, head, initial};
 use crate::body::Body;
 use crate::broker::{Refused, Subscribed, Waiting};
 use crate::event::encode;
-use crate::listen::Socket;
 use crate::listen::connection::{Answer, Takeover};
+use crate::socket::Socket;
 
 impl Streams {
     /// The answer for a client that waits for the log.
     pub(super) fn hold_back(
         &self,
         waiting: Waiting,
-        turn: usize,
         newcomer: Newcomer,
         opening: Bytes,
         initial: Option<Initial>,
@@ -35,34 +33,38 @@ impl Streams {
             tokio::spawn(async move {
                 let stall = streams.0.settings.stall;
                 let body = initial.map_or_else(Body::empty, |Initial(body)| body);
-                let (framed, pause) = (newcomer.framed, newcomer.keep_alive);
-                if let Err(error) = initial::write(&mut socket, &opening, body, framed, stall, pause).await {
-                    tracing::debug!(%error, "the client left before there was a log");
-                    return;
+                let manner = newcomer.manner(stall);
+                let draining = streams.0.draining.clone();
+                let begun = async {
+                    let mut unsent = initial::write(&mut socket, opening, body, manner, draining).await?;
+                    initial::write_in_time(&mut socket, &mut unsent, stall).await
+                };
+                match begun.await {
+                    Ok(()) => streams.wait(waiting, newcomer, socket).await,
+                    Err(error) => tracing::debug!(%error, "the client left before there was a log"),
                 }
-                streams.wait(waiting, turn, newcomer, socket).await;
             });
         })))
     }
 
     /// Keeps a silent stream until the log is there, the client has left, or it is time to end.
-    async fn wait(&self, mut waiting: Waiting, turn: usize, newcomer: Newcomer, mut socket: Socket) {
+    async fn wait(&self, mut waiting: Waiting, newcomer: Newcomer, mut socket: Socket) {
         let stall = self.0.settings.stall;
-        let heartbeat = if newcomer.framed { encode::HEARTBEAT_CHUNK } else { encode::HEARTBEAT };
         let mut heartbeats = every(newcomer.keep_alive);
         let mut rechecks = newcomer.recheck.as_ref().map(Rechecks::new);
-        let mut leaving = self.0.leaving.subscribe();
+        let mut draining = self.0.draining.clone();
         let mut scrap = [0; 256];
         let end = loop {
             tokio::select! {
-                subscribed = &mut waiting => return self.let_in(subscribed, turn, newcomer, socket).await,
+                subscribed = &mut waiting => return self.let_in(subscribed, newcomer, socket).await,
                 read = socket.read(&mut scrap) => match read {
                     Ok(0) => break End::ClientLeft,
                     Ok(_) => {}
                     Err(_) => break End::ConnectionLost,
                 },
                 _ = heartbeats.tick() => {
-                    if initial::write_in_time(&mut socket, heartbeat, stall).await.is_err() {
+                    let mut comment = encode::heartbeat(newcomer.chunked);
+                    if initial::write_in_time(&mut socket, &mut comment, stall).await.is_err() {
                         break End::ConnectionLost;
                     }
                 }
@@ -71,26 +73,20 @@ impl Streams {
                         break End::Revoked;
                     }
                 }
-                () = begun(&mut leaving) => break End::Drained,
+                () = draining.begun() => break End::Drained,
             }
         };
         newcomer.end(socket, end, stall).await;
     }
 
     /// The log is there, and this is what it says to the client.
-    async fn let_in(
-        &self,
-        subscribed: Result<Subscribed, Refused>,
-        turn: usize,
-        newcomer: Newcomer,
-        socket: Socket,
-    ) {
+    async fn let_in(&self, subscribed: Result<Subscribed, Refused>, newcomer: Newcomer, socket: Socket) {
         let stall = self.0.settings.stall;
         match subscribed {
             Ok(Subscribed::Open(subscription, gap)) => {
-                let gap = gap.map(|gap| encode::frame(head::gap_event(&gap).as_bytes(), newcomer.framed));
+                let gap = gap.map(|gap| encode::chunk_if(newcomer.chunked, head::gap_event(&gap).as_bytes()));
                 let opening = gap.unwrap_or_default();
-                self.adopt(turn, socket, |held| newcomer.subscriber(held, subscription, opening));
+                self.adopt(newcomer, socket, subscription, opening);
             }
             // It comes back once more and is told then to stop.
             Ok(Subscribed::Over) => newcomer.end(socket, End::Closed, stall).await,
@@ -106,8 +102,8 @@ impl Newcomer {
     /// Ends the stream of a client that was never in the log.
     async fn end(self, mut socket: Socket, end: End, stall: Duration) {
         if end.is_ours() {
-            let last = if self.framed { encode::LAST_CHUNK } else { b"" };
-            let _ = initial::write_in_time(&mut socket, last, stall).await;
+            let mut last = Bytes::from_static(if self.chunked { encode::LAST_CHUNK } else { b"" });
+            let _ = initial::write_in_time(&mut socket, &mut last, stall).await;
             let _ = socket.shutdown().await;
         }
         if let Some(on_end) = self.on_end {
@@ -145,11 +141,6 @@ fn every(period: Duration) -> Interval {
     let mut times = interval_at(Instant::now() + period, period);
     times.set_missed_tick_behavior(MissedTickBehavior::Delay);
     times
-}
-
-async fn begun(leaving: &mut watch::Receiver<bool>) {
-    // An error means that nobody is there to ask for it, which comes to the same.
-    let _ = leaving.wait_for(|leaving| *leaving).await;
 }
 
 #[cfg(test)]

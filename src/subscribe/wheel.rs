@@ -26,18 +26,20 @@ impl Tick {
     }
 }
 
-/// Deadlines by the number of whoever waits for them.
+/// Deadlines of whoever waits for them.
 #[derive(Debug)]
-pub(super) struct Wheel {
+pub(super) struct Wheel<T> {
     start: Instant,
     hand: Tick,
-    slots: Vec<Vec<(Tick, u32)>>,
+    slots: Vec<Vec<(Tick, T)>>,
     waiting: usize,
+    /// Nothing lies in the slots between the hand and this one, once the hand has not passed it.
+    next: Tick,
 }
 
-impl Wheel {
+impl<T: Copy> Wheel<T> {
     pub(super) fn new(now: Instant) -> Self {
-        Self { start: now, hand: Tick(0), slots: vec![Vec::new(); SLOTS], waiting: 0 }
+        Self { start: now, hand: Tick(0), slots: vec![Vec::new(); SLOTS], waiting: 0, next: Tick::NEVER }
     }
 
     /// The current tick.
@@ -47,15 +49,16 @@ impl Wheel {
     }
 
     /// Lets `who` be called at `due`, or with the next tick if that is past; the tick it is.
-    pub(super) fn set(&mut self, due: Tick, who: u32) -> Tick {
+    pub(super) fn set(&mut self, due: Tick, who: T) -> Tick {
         let due = due.max(Tick(self.hand.0 + 1));
         self.slots[due.0 as usize % SLOTS].push((due, who));
         self.waiting += 1;
+        self.next = self.next.min(due);
         due
     }
 
     /// Moves the hand to `now` and calls those that are due, with the tick they were set for.
-    pub(super) fn advance(&mut self, now: Tick, due: &mut Vec<(Tick, u32)>) {
+    pub(super) fn advance(&mut self, now: Tick, due: &mut Vec<(Tick, T)>) {
         let passed = (now.0.saturating_sub(self.hand.0) as usize).min(SLOTS);
         for step in 1..=passed {
             let slot = &mut self.slots[(self.hand.0 as usize + step) % SLOTS];
@@ -68,13 +71,16 @@ impl Wheel {
     }
 
     /// How long nobody is due; `None` while nobody waits.
-    pub(super) fn idle(&self, now: Instant) -> Option<Duration> {
+    pub(super) fn idle(&mut self, now: Instant) -> Option<Duration> {
         if self.waiting == 0 {
             return None;
         }
-        let next = (1..SLOTS).find(|step| !self.slots[(self.hand.0 as usize + step) % SLOTS].is_empty());
-        let tick = self.hand.0.saturating_add(next.unwrap_or(SLOTS) as u32);
-        let due = self.start + TICK * tick;
+        if self.next <= self.hand {
+            let holds = |step: &usize| !self.slots[(self.hand.0 as usize + step) % SLOTS].is_empty();
+            let step = (1..SLOTS).find(holds).unwrap_or(SLOTS);
+            self.next = Tick(self.hand.0.saturating_add(step as u32));
+        }
+        let due = self.start + TICK * self.next.0;
         Some(due.saturating_duration_since(now))
     }
 }
@@ -83,7 +89,7 @@ impl Wheel {
 mod tests {
     use super::*;
 
-    fn run(wheel: &mut Wheel, to: u32) -> Vec<u32> {
+    fn run(wheel: &mut Wheel<u32>, to: u32) -> Vec<u32> {
         let mut due = Vec::new();
         wheel.advance(Tick(to), &mut due);
         due.into_iter().map(|(_, who)| who).collect()
@@ -104,6 +110,29 @@ mod tests {
         assert_eq!(run(&mut wheel, 9000), [4]);
         assert_eq!(run(&mut wheel, 20_000), [0; 0]);
         assert_eq!(wheel.idle(Instant::now()), None);
+    }
+
+    #[test]
+    fn it_is_idle_until_the_soonest_is_due_or_may_be() {
+        let start = Instant::now();
+        let mut wheel = Wheel::new(start);
+        let idle = |wheel: &mut Wheel<u32>| wheel.idle(start).map(|idle| idle.as_millis() / TICK.as_millis());
+
+        wheel.set(Tick(40), 1);
+        wheel.set(Tick(30), 2);
+        wheel.set(Tick(2000), 3);
+        assert_eq!(idle(&mut wheel), Some(30));
+        run(&mut wheel, 30);
+        assert_eq!(idle(&mut wheel), Some(40));
+        wheel.set(Tick(35), 4);
+        assert_eq!(idle(&mut wheel), Some(35));
+        run(&mut wheel, 40);
+        // The slot that the last one lies in is looked at once in each turn.
+        assert_eq!(idle(&mut wheel), Some(2000 - 1024));
+        run(&mut wheel, 2000 - 1024);
+        assert_eq!(idle(&mut wheel), Some(2000));
+        run(&mut wheel, 2000);
+        assert_eq!(idle(&mut wheel), None);
     }
 
     #[test]

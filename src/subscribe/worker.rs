@@ -16,14 +16,14 @@ use super::Settings;
 use super::end::End;
 use super::groups::Groups;
 use super::handle::{Alarm, AskAgain, Command, Handle};
-use super::slab::Slab;
-use super::subscriber::{State, Subscriber, Written};
+use super::subscriber::{Slot, State, Subscriber, Written};
 use super::wheel::{Tick, Wheel};
 use crate::broker::{Broker, ReaderId};
 use crate::metrics::Metrics;
+use crate::slots::Slots;
 
-/// The token of the waker; sockets have their slots' numbers.
-const BELL: Token = Token(usize::MAX);
+/// The token of what wakes the thread; sockets have their slots' numbers.
+const ALARM: Token = Token(usize::MAX);
 
 /// What a fan-out thread knows. How it delivers is in `deliver`, what it does at a time in `clock`.
 pub(super) struct Worker {
@@ -33,13 +33,13 @@ pub(super) struct Worker {
     pub(super) settings: Settings,
     pub(super) metrics: Arc<Metrics>,
     pub(super) commands: mpsc::Receiver<Command>,
-    pub(super) subscribers: Slab<Subscriber>,
+    pub(super) subscribers: Slots<Subscriber>,
     pub(super) groups: Groups,
     /// Everything up to here has been handed to those that are live.
     pub(super) seen: u64,
     /// Who waits for a turn to read.
-    pub(super) behind: VecDeque<u32>,
-    pub(super) wheel: Wheel,
+    pub(super) behind: VecDeque<Slot>,
+    pub(super) wheel: Wheel<Slot>,
     pub(super) now: Tick,
     pub(super) recheck: AskAgain,
 }
@@ -56,7 +56,7 @@ impl Worker {
         recheck: AskAgain,
     ) -> io::Result<(Self, Handle)> {
         let poll = Poll::new()?;
-        let waker = Arc::new(Waker::new(poll.registry(), BELL)?);
+        let waker = Arc::new(Waker::new(poll.registry(), ALARM)?);
         let (sender, commands) = mpsc::channel();
         let reader = broker.add_reader(Arc::new(Alarm(Arc::clone(&waker))));
         let worker = Self {
@@ -67,7 +67,7 @@ impl Worker {
             settings,
             metrics,
             commands,
-            subscribers: Slab::default(),
+            subscribers: Slots::default(),
             groups: Groups::default(),
             behind: VecDeque::new(),
             wheel: Wheel::new(Instant::now()),
@@ -93,8 +93,9 @@ impl Worker {
                 }
             }
             self.now = self.wheel.tick(Instant::now());
-            for event in events.iter().filter(|event| event.token() != BELL) {
-                self.on_ready(event.token().0 as u32, event.is_readable(), event.is_writable());
+            for event in events.iter().filter(|event| event.token() != ALARM) {
+                let Some(slot) = self.subscribers.key_at(event.token().0) else { continue };
+                self.on_ready(slot, event.is_readable(), event.is_writable());
             }
             if self.obey() {
                 return self.drain();
@@ -109,11 +110,7 @@ impl Worker {
         loop {
             match self.commands.try_recv() {
                 Ok(Command::Adopt(subscriber)) => self.adopt(*subscriber),
-                Ok(Command::End(ticket, end)) => {
-                    if self.subscribers.generation(ticket.slot) == Some(ticket.generation) {
-                        self.end(ticket.slot, end);
-                    }
-                }
+                Ok(Command::End(ticket, end)) => self.end(ticket.slot, end),
                 // Whoever could ask for anything is gone: that is a drain too.
                 Ok(Command::Drain) | Err(TryRecvError::Disconnected) => return true,
                 Err(TryRecvError::Empty) => return false,
@@ -124,11 +121,9 @@ impl Worker {
     fn adopt(&mut self, subscriber: Subscriber) {
         let slot = self.subscribers.insert(subscriber);
         let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
-        let (group, place) = self.groups.enter(&subscriber.subscription.selection, slot);
-        subscriber.group = group;
-        subscriber.place_in_group = place;
+        subscriber.group = Some(self.groups.enter(&subscriber.subscription.selection, slot));
         subscriber.last_write = self.now;
-        if subscriber.register(self.poll.registry(), Token(slot as usize)).is_err() {
+        if subscriber.register(self.poll.registry(), Token(slot.index())).is_err() {
             return self.end(slot, End::ConnectionLost);
         }
         if let Some((recheck, due)) = subscriber.extras.as_mut().and_then(|extras| extras.recheck.as_mut()) {
@@ -143,7 +138,7 @@ impl Worker {
         self.arm(slot);
     }
 
-    fn on_ready(&mut self, slot: u32, readable: bool, writable: bool) {
+    fn on_ready(&mut self, slot: Slot, readable: bool, writable: bool) {
         let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
         if readable && let Some(end) = subscriber.hear() {
             return self.end(slot, end);
@@ -156,7 +151,7 @@ impl Worker {
     }
 
     /// Notes how a write to a subscriber that is not live went; `then` is its state if all went.
-    pub(super) fn after_catching_up(&mut self, slot: u32, written: Written, then: State) {
+    pub(super) fn after_catching_up(&mut self, slot: Slot, written: Written, then: State) {
         let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
         match written {
             Written::Gone => self.end(slot, End::ConnectionLost),
@@ -170,7 +165,7 @@ impl Worker {
         }
     }
 
-    pub(super) fn block(&mut self, slot: u32) {
+    pub(super) fn block(&mut self, slot: Slot) {
         let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
         if subscriber.state != State::Blocked {
             subscriber.state = State::Blocked;
@@ -180,12 +175,13 @@ impl Worker {
         self.arm(slot);
     }
 
-    pub(super) fn end(&mut self, slot: u32, end: End) {
+    pub(super) fn end(&mut self, slot: Slot, end: End) {
         let Some(subscriber) = self.subscribers.remove(slot) else { return };
-        if let Some(moved) = self.groups.leave(subscriber.group, subscriber.place_in_group)
+        if let Some((group, place)) = subscriber.group
+            && let Some(moved) = self.groups.leave(group, place)
             && let Some(moved) = self.subscribers.get_mut(moved)
         {
-            moved.place_in_group = subscriber.place_in_group;
+            moved.group = Some((group, place));
         }
         tracing::debug!(end = end.as_str(), "a stream ended");
         subscriber.finish(end);
@@ -197,7 +193,7 @@ impl Worker {
         while !self.behind.is_empty() {
             self.deliver();
         }
-        for slot in self.subscribers.slots() {
+        for slot in self.subscribers.keys() {
             self.end(slot, End::Drained);
         }
     }
@@ -205,7 +201,7 @@ impl Worker {
 
 /// Puts a subscriber in line to read, once: who stood there twice would be read for twice from the same
 /// place, and get everything twice.
-pub(super) fn line_up(behind: &mut VecDeque<u32>, subscriber: &mut Subscriber, slot: u32) {
+pub(super) fn line_up(behind: &mut VecDeque<Slot>, subscriber: &mut Subscriber, slot: Slot) {
     if !std::mem::replace(&mut subscriber.is_in_line, true) {
         behind.push_back(slot);
     }

@@ -338,6 +338,48 @@ async fn an_answer_may_come_before_the_request_is_complete() {
 }
 
 #[tokio::test]
+async fn a_whole_answer_before_the_end_of_its_request_is_not_lost() {
+    let mut script = Script::new().await;
+    let proxy = Proxy::before(script.address).await;
+    let mut client = proxy.client().await;
+
+    client.say("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello").await;
+    let (mut backend, _) = script.request().await;
+    backend.say("HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig").await;
+    let head = client.head().await;
+
+    assert!(head.contains("\r\nContent-Length: 3\r\n"), "{head}");
+    assert_eq!(client.read(3).await, "big");
+}
+
+#[tokio::test]
+async fn a_request_that_breaks_off_as_its_answer_comes_costs_the_backends_connection() {
+    let mut script = Script::new().await;
+    let proxy = Proxy::before(script.address).await;
+    for rest in ["", "no chunk"] {
+        let mut client = proxy.client().await;
+        let framing = if rest.is_empty() { "Content-Length: 10" } else { "Transfer-Encoding: chunked" };
+        let part = if rest.is_empty() { "hello" } else { "5\r\nhello\r\n" };
+        client.say(&format!("POST / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n{part}")).await;
+        let (mut backend, _) = script.request().await;
+        backend.read(part.len()).await;
+
+        // Nobody else runs between these, so the proxy hears of both at once.
+        backend.stream.get_ref().try_write(OK.as_bytes()).unwrap();
+        client.stream.get_ref().try_write(rest.as_bytes()).unwrap();
+        socket2::SockRef::from(client.stream.get_ref()).shutdown(std::net::Shutdown::Write).unwrap();
+        client.rest().await;
+        let mut next = proxy.client().await;
+        next.say(GET).await;
+        let (mut fresh, head) = script.request().await;
+        fresh.say(OK).await;
+
+        assert!(head.starts_with("GET / "), "{head}");
+        assert_eq!(backend.rest().await.0, "", "the old connection is closed, and nothing came over it");
+    }
+}
+
+#[tokio::test]
 async fn a_unix_socket_is_a_backend_too() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("app.sock");

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use outboard::proxy::{Address, Settings};
+use tokio::io::AsyncWriteExt;
 
 use super::support::*;
 
@@ -120,7 +121,7 @@ async fn an_answer_that_is_none_is_a_502_that_says_why() {
             "not asked for",
         ),
         (&format!("HTTP/1.1 200 OK\r\nX: {large}\r\n\r\n"), "its head is longer than"),
-        (&format!("HTTP/1.1 200 OK\r\n{many}\r\n"), "its head is longer than"),
+        (&format!("HTTP/1.1 200 OK\r\n{many}\r\n"), "its head has more than"),
     ] {
         let (page, fault) = answered(answer).await;
 
@@ -165,6 +166,22 @@ async fn an_answer_that_breaks_off_never_looks_complete() {
             );
         }
     }
+}
+
+#[tokio::test]
+async fn a_client_given_up_on_does_not_take_half_an_answer_for_a_whole_one() {
+    let mut script = Script::new().await;
+    let proxy = Proxy::before(script.address).await;
+    let mut client = proxy.client().await;
+    client.say("GET / HTTP/1.0\r\n\r\n").await;
+    let (mut backend, _) = script.request().await;
+    backend.say("HTTP/1.1 200 OK\r\n\r\nhalf").await;
+    client.head().await;
+    client.read("half".len()).await;
+
+    client.stream.get_mut().shutdown().await.unwrap();
+
+    assert_eq!(client.rest().await, (String::new(), false));
 }
 
 #[tokio::test]

@@ -30,8 +30,9 @@ async fn a_request_and_its_answer_pass_with_their_names_as_they_were_written() {
     let expected = "GET /a%2Fb/../c//d?x=%zz HTTP/1.1\r\nHost: Example.org\r\nX-ODD-name: 1\r\n";
     assert!(request.starts_with(expected), "{request}");
     assert!(request.contains("\r\nX-Forwarded-For: 127.0.0.1\r\n"), "{request}");
-    let expected = "HTTP/1.1 200 Fine\r\nETag: \"1\"\r\nX-oDD: 2\r\nContent-Length: 5\r\n";
+    let expected = "HTTP/1.1 200 Fine\r\nETag: \"1\"\r\nX-oDD: 2\r\n";
     assert!(answer.starts_with(expected), "{answer}");
+    assert!(answer.contains("\r\nContent-Length: 5\r\n"), "{answer}");
     assert!(answer.contains("\r\nVia: 1.1 outboard\r\n"), "{answer}");
     assert_eq!(body, "hello");
 }
@@ -96,7 +97,9 @@ async fn an_http_1_0_client_gets_a_body_that_ends_with_the_connection() {
     assert!(request.starts_with("GET / HTTP/1.1\r\n"), "{request}");
     assert!(request.contains("\r\nHost: 127.0.0.1:"), "{request}");
     assert!(request.contains("\r\nVia: 1.0 outboard\r\n"), "{request}");
-    assert!(answer.starts_with("HTTP/1.0 200 OK\r\n"), "{answer}");
+    // The version that we speak, as Apache and nginx answer too (RFC 9110 section 2.5).
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
     assert!(!answer.to_lowercase().contains("transfer-encoding"), "{answer}");
     assert_eq!(body_of(&answer), "hello");
 }
@@ -174,6 +177,27 @@ async fn a_chunked_request_passes_with_its_trailers_whatever_its_method() {
         assert!(head.to_lowercase().contains("\r\ntransfer-encoding: chunked\r\n"), "{head}");
         assert_eq!(body.to_lowercase(), "5\r\nhello\r\n0\r\nx-sum: 7\r\n\r\n");
         assert!(client.head().await.starts_with("HTTP/1.1 204 "));
+    }
+}
+
+#[tokio::test]
+async fn trailers_of_a_request_that_are_not_announced_or_not_the_clients_to_say_end_here() {
+    for (announced, passed) in [("", ""), ("Trailer: X-Sum, Host, Outboard-Channel\r\n", "x-sum: 7\r\n")] {
+        let mut script = Script::new().await;
+        let proxy = Proxy::before(script.address).await;
+        let mut client = proxy.client().await;
+
+        client
+            .say(&format!(
+                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n{announced}\r\n5\r\nhello\r\n0\r\n\
+                 X-Sum: 7\r\nHost: b\r\nOutboard-Channel: c\r\nX-Forwarded-For: 1.2.3.4\r\nContent-Length: 9\r\nX_Y: z\r\n\r\n"
+            ))
+            .await;
+        let (mut backend, _) = script.request().await;
+        let body = backend.read("5\r\nhello\r\n0\r\n".len()).await;
+        let trailers = backend.head().await;
+
+        assert_eq!(body + &trailers, format!("5\r\nhello\r\n0\r\n{passed}\r\n"));
     }
 }
 
@@ -271,7 +295,14 @@ async fn a_refused_request_never_reaches_the_backend() {
         ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "400"),
         ("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "400"),
         ("GET * HTTP/1.1\r\nHost: a\r\n\r\n", "400"),
-        ("GET /<x> HTTP/1.1\r\nHost: a\r\n\r\n", "400"),
+        ("GET /#x HTTP/1.1\r\nHost: a\r\n\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: a\n\r\n", "400"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello", "400"),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "400",
+        ),
+        ("\x16\x03\x01", "400"),
         ("GET /ä HTTP/1.1\r\nHost: a\r\n\r\n", "400"),
     ] {
         let mut client = proxy.client().await;

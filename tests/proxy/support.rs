@@ -3,17 +3,18 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
-use outboard::body::Body;
+use bytes::Bytes;
+use outboard::drain;
+use outboard::http1::gate;
+use outboard::listen::Request;
+use outboard::listen::connection::{self, Answer, Options, Takeover};
 use outboard::peer::Peer;
-use outboard::proxy::tunnel::{self, Upstream};
-use outboard::proxy::{Address, Backend, Fault, Forwarded, RequestId, Settings, headers, page};
+use outboard::proxy::{Address, Backend, Fault, Forwarded, RequestId, Settings, headers, page, tunnel};
+use outboard::socket::Socket;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -183,59 +184,41 @@ impl Proxy {
     }
 }
 
-type Switch = Arc<Mutex<Option<(Response<()>, Upstream)>>>;
-
 /// What the gateway will do, as far as the proxy is concerned.
 async fn serve(stream: TcpStream, backend: Arc<Backend>, faults: mpsc::UnboundedSender<Fault>) {
     let peer = Peer { address: stream.peer_addr().unwrap(), local: stream.local_addr().unwrap() };
-    let switch = Switch::default();
-    let handed = switch.clone();
-    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        let (backend, faults, switch) = (backend.clone(), faults.clone(), handed.clone());
-        Box::pin(async move { answer(request, &peer, &backend, &faults, &switch).await })
-    });
-    let mut connection = hyper::server::conn::http1::Builder::new()
-        .preserve_header_case(true)
-        .title_case_headers(true)
-        .serve_connection(TokioIo::new(stream), service);
-    let switched = std::future::poll_fn(|cx| {
-        let end = connection.poll_without_shutdown(cx);
-        match switch.lock().unwrap().take() {
-            Some(switch) => std::task::Poll::Ready(Some(switch)),
-            None => end.map(|_| None),
-        }
-    });
-    let Some((head, upstream)) = switched.await else { return };
-    let parts = connection.into_parts();
-    tunnel::run(parts.io.into_inner(), parts.read_buf, head, upstream).await;
+    let (_drain, never) = drain::drain();
+    let answer = |request| answer(request, &peer, &backend, &faults);
+    connection::serve(Socket::Tcp(stream), Bytes::new(), Options::default(), never, answer).await;
 }
 
 async fn answer(
-    request: Request<Incoming>,
+    request: Request,
     peer: &Peer,
     backend: &Backend,
     faults: &mpsc::UnboundedSender<Fault>,
-    switch: &Switch,
-) -> Result<Response<Body>, std::convert::Infallible> {
+) -> Answer {
     let id = RequestId::generate();
-    if let Err(refusal) = headers::check_request(&request) {
-        return Ok(page::error_page(refusal.status(), "Refused", &refusal.to_string(), id, None));
+    let Request { head, length, body } = request;
+    if let Err(refusal) = gate::check_host(&head) {
+        return Answer::Response(page::error_page(refusal.status(), "Refused", "Mend it", id, None));
     }
-    match backend.forward(request.map(Body::Incoming), peer, id).await {
-        Ok(Forwarded::Answer(mut answer)) => {
-            if headers::is_event_stream(answer.headers()) {
-                headers::own_stream(answer.headers_mut());
-            }
-            Ok(answer)
+    match backend.forward(&head, length, body, peer, id).await {
+        Ok(Forwarded::Answer(answer)) if answer.is_plain() => Answer::Reply(answer.into_reply()),
+        Ok(Forwarded::Answer(answer)) => {
+            let mut response = answer.into_response();
+            headers::own_stream(response.headers_mut());
+            Answer::Response(response)
         }
         Ok(Forwarded::Upgrade(head, upstream)) => {
-            *switch.lock().unwrap() = Some((head, upstream));
-            std::future::pending().await
+            Answer::Takeover(Takeover(Box::new(move |socket, read_ahead| {
+                tokio::spawn(tunnel::run(socket, read_ahead, head, upstream));
+            })))
         }
         Err(fault) => {
             let page = page::error_page(fault.status(), "No answer", "Try again", id, None);
             let _ = faults.send(fault);
-            Ok(page)
+            Answer::Response(page)
         }
     }
 }

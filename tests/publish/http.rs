@@ -48,6 +48,16 @@ async fn ask(served: &Served, head: &str, body: impl AsRef<[u8]>) -> Answer {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_script_that_writes_its_request_by_hand_may_leave_the_host_out() {
+    let served = serve();
+
+    let request = "POST /channels/a HTTP/1.1\r\nContent-Length: 1\r\nConnection: close\r\n\r\n1";
+    let answer = Answer::of(&served.say(request).await);
+
+    assert_eq!(answer.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_body_of_a_post_is_the_data_of_an_event() {
     let served = serve();
 

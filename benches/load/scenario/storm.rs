@@ -1,8 +1,15 @@
-//! Everybody is cut off at once, misses some events and comes back at once.
+//! Everybody is cut off at once, misses some events and comes back at once, while somebody else only
+//! wants a page.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result, anyhow};
+use memchr::memmem;
 use serde_json::{Value, json};
 
 use super::{Measure, round, verdict};
@@ -29,9 +36,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Value> {
     world.turn_until(PATIENCE, |world| world.publishers[0].outstanding == 0)?;
 
     let began = Instant::now();
+    let bystander = Bystander::start(arguments.server)?;
     world.reconnect_all()?;
     let returns = returns(&mut world, began)?;
     let used = measure.end(&world.server)?;
+    let pages = bystander.stop()?;
 
     publish(&mut world, 1)?;
     world.settle(arguments.patience())?;
@@ -44,6 +53,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Value> {
         "seconds_p99": round(returns.quantile(0.99) / 1000.0),
         "seconds_all": round(returns.max() / 1000.0),
         "cpu_us_per_return": used.cpu_per(resumed),
+        "pages": pages.total(),
+        "pages_ms_p99": round(pages.quantile(0.99)),
         "events": verdict(&world),
     }))
 }
@@ -75,3 +86,58 @@ fn returns(world: &mut World, began: Instant) -> Result<Histogram> {
     }
     Ok(returns)
 }
+
+/// A client that asks for one page of the site after the other.
+struct Bystander {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Result<Histogram>>,
+}
+
+impl Bystander {
+    fn start(server: SocketAddr) -> Result<Self> {
+        let mut socket = TcpStream::connect(server)?;
+        socket.set_nodelay(true)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let mut times = Histogram::new();
+            while !told.load(Ordering::Relaxed) {
+                let asked = Instant::now();
+                ask(&mut socket)?;
+                times.record(u64::try_from(asked.elapsed().as_nanos())?);
+            }
+            Ok(times)
+        });
+        Ok(Self { stop, thread })
+    }
+
+    fn stop(self) -> Result<Histogram> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| anyhow!("the bystander has panicked"))?
+    }
+}
+
+/// Asks for a page and reads it to its end.
+fn ask(socket: &mut TcpStream) -> Result<()> {
+    socket.write_all(b"GET /page HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+    let mut answer = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let size = socket.read(&mut buffer).context("a page did not come during the storm")?;
+        anyhow::ensure!(size > 0, "the server closed a connection during the storm");
+        answer.extend_from_slice(&buffer[..size]);
+        let Some(head) = memmem::find(&answer, b"\r\n\r\n") else { continue };
+        anyhow::ensure!(
+            answer.starts_with(b"HTTP/1.1 200"),
+            "a page is {}",
+            String::from_utf8_lossy(&answer)
+        );
+        if answer.len() >= head + 4 + PAGE {
+            return Ok(());
+        }
+    }
+}
+
+/// The bytes of a page of `benches/backend`.
+const PAGE: usize = 1024;

@@ -17,14 +17,15 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
-use hyper::body::{Body as _, Incoming};
+use http::{HeaderValue, Method, Response, StatusCode};
+use http_body::Body as _;
 use serde::Serialize;
 
 use crate::body::Body;
 use crate::broker::Broker;
 use crate::channel::Channel;
 use crate::event::frame::Code;
+use crate::listen::Request;
 use crate::listen::connection::Answer;
 use crate::metrics::Metrics;
 use crate::proxy::Backend;
@@ -62,7 +63,13 @@ enum Resource {
 
 impl Api {
     /// Answers one request that came in by `door`.
-    pub async fn answer(self: Arc<Self>, request: Request<Incoming>, door: Door) -> Answer {
+    pub async fn answer(self: Arc<Self>, request: Request, door: Door) -> Answer {
+        let request = match request.into_http() {
+            Ok(request) => request,
+            Err(unreadable) => {
+                return Answer::Response(refusal(&Problem::refused(Code::BadValue, unreadable.to_string())));
+            }
+        };
         let (mut head, body) = request.into_parts();
         let is_head = head.method == Method::HEAD;
         if is_head {
@@ -92,7 +99,7 @@ impl Api {
     async fn route(
         &self,
         head: &http::request::Parts,
-        body: &mut Incoming,
+        body: &mut Body,
         is_head: bool,
     ) -> Result<Answer, Problem> {
         let resource = Resource::of(head.uri.path())?;

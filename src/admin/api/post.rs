@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use http::StatusCode;
 use http::request::Parts;
-use hyper::body::Incoming;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -13,6 +12,7 @@ use super::json;
 use super::problem::Problem;
 use super::query::Query;
 use super::request::{Language, read};
+use crate::body::Body;
 use crate::broker::{Publishing, Receipt};
 use crate::channel::Channel;
 use crate::event::frame::{Code, Decoder, Frame, FrameError, MAX_KEY, is_key, unknown_name};
@@ -53,7 +53,7 @@ impl Api {
         &self,
         channel: Channel,
         head: &Parts,
-        body: &mut Incoming,
+        body: &mut Body,
     ) -> Result<Answer, Problem> {
         let asked = async {
             let language = Language::of(&head.headers)?;

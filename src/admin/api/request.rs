@@ -5,10 +5,11 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http_body::Body as _;
 use http_body_util::BodyExt;
-use hyper::body::{Body as _, Incoming};
 
 use super::problem::Problem;
+use crate::body::Body;
 
 /// How long a body may pause.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -66,7 +67,7 @@ fn printable(text: &str) -> String {
 }
 
 /// Reads a body of at most `limit` bytes; not at all if it announces more.
-pub(super) async fn read(body: &mut Incoming, limit: usize) -> Result<Bytes, Problem> {
+pub(super) async fn read(body: &mut Body, limit: usize) -> Result<Bytes, Problem> {
     if body.size_hint().lower() > limit as u64 {
         return Err(Problem::too_large(limit));
     }

@@ -11,8 +11,8 @@ use super::Log;
 use crate::broker::entry::Entry;
 use crate::broker::history::{First, Record};
 use crate::broker::moment::Moment;
-use crate::broker::slots::Key;
 use crate::channel::Channel;
+use crate::slots::Key;
 
 /// Channels without past and subscribers that are still known, so that a client that was there is
 /// told the truth about what it missed. Older ones are forgotten.

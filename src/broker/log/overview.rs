@@ -7,8 +7,8 @@ use super::Log;
 use crate::broker::entry::Entry;
 use crate::broker::moment::Moment;
 use crate::broker::publication::{ChannelState, Kept};
-use crate::broker::slots::Key;
 use crate::channel::Channel;
+use crate::slots::Key;
 
 impl Log {
     /// What there is to tell of a channel.

@@ -11,9 +11,9 @@ use crate::broker::party::CountedAt;
 use crate::broker::reader::ReaderId;
 use crate::broker::selection::Selection;
 use crate::broker::settings::Keep;
-use crate::broker::slots::Key;
 use crate::event::Position;
 use crate::replay::Replay;
+use crate::slots::Key;
 
 impl Log {
     /// The place of an id: everything after it is wanted. Else why it has none.

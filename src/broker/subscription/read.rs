@@ -9,8 +9,8 @@ use crate::broker::entry::Entry;
 use crate::broker::history::Record;
 use crate::broker::log::Log;
 use crate::broker::moment::Moment;
-use crate::broker::slots::Key;
 use crate::event::Position;
+use crate::slots::Key;
 
 impl Log {
     /// Whether no event after this place has left these channels' histories.

@@ -1,99 +1,76 @@
 //! A backend's answer on its way to the client.
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Response, Version};
+use http::HeaderName;
+use http::header::{self, HeaderMap, HeaderValue};
 
-use super::{
-    Names, add_via, announce_trailers, ask_websocket, is_control, is_hop_by_hop, means_websocket,
-    named_by_connection, trailers_of,
-};
+use super::{is_among, is_control, is_for_one_hop, means_websocket, named_by_connection, via};
+use crate::http1::chunked::MAX_TRAILER_LINES;
+use crate::http1::gate::is_end_to_end;
+use crate::http1::{AnswerHead, Field, Header, Lines, elements};
+use crate::proxy::trailers::Announced;
 
-const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
-
-/// Refuses an answer whose length could be read in two ways (RFC 9112 section 6.3), and brings a length
-/// that is only written oddly into its usual form.
-///
-/// # Errors
-/// What is wrong, in words that end a sentence.
-pub(crate) fn check_framing(headers: &mut HeaderMap) -> Result<(), String> {
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    if let Some(coding) = codings.next() {
-        if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-            return Err(format!("its Transfer-Encoding is {coding:?}, where only \"chunked\" is understood"));
-        }
-        if headers.contains_key(header::CONTENT_LENGTH) {
-            return Err("it has both Transfer-Encoding and Content-Length".into());
-        }
-        return Ok(());
-    }
-    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-    let Some(first) = lengths.next() else { return Ok(()) };
-    let length = number(first)?;
-    let mut odd = first.as_bytes().starts_with(b"0") && first.len() > 1;
-    for other in lengths {
-        if number(other)? != length {
-            return Err(format!("it has two Content-Lengths, {first:?} and {other:?}"));
-        }
-        odd = true;
-    }
-    if odd {
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    }
-    Ok(())
-}
-
-fn number(value: &HeaderValue) -> Result<u64, String> {
-    let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    digits.and_then(|text| text.parse().ok()).ok_or_else(|| format!("its Content-Length is {value:?}"))
-}
-
-/// Takes out what is meant for one hop and adds our own mark. Control headers stay: they are for us.
-pub(crate) fn pass_answer(headers: &mut HeaderMap, received: Version) {
-    let trailers = trailers_of(headers);
-    let mut gone: Names = named_by_connection(headers);
-    gone.extend(headers.keys().filter(|name| is_hop_by_hop(name.as_str())).cloned());
-    for name in gone {
-        headers.remove(name);
-    }
-    announce_trailers(headers, &trailers, |name| !is_hop_by_hop(name) && !is_control(name));
-    add_via(headers, received);
-}
-
-/// The same for a 101. `false`: it switches to something that nobody asked for.
-pub(crate) fn pass_switch<B>(answer: &mut Response<B>) -> bool {
-    if !means_websocket(answer.headers()) {
-        return false;
-    }
-    let received = answer.version();
-    let headers = answer.headers_mut();
-    pass_answer(headers, received);
-    let control: Names = headers.keys().filter(|name| is_control(name.as_str())).cloned().collect();
-    for name in control {
-        headers.remove(name);
-    }
-    ask_websocket(headers);
-    true
-}
-
-/// Whether the answer is an event stream, by its type.
-pub fn is_event_stream(headers: &HeaderMap) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(|value| {
-        let essence = value.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default();
-        essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+/// The lines of an answer that are not meant for one hop, nor tell the end of its body. Control headers
+/// are among them: they are for us.
+pub(in crate::proxy) fn passing(head: &AnswerHead) -> impl Iterator<Item = Header<'_>> {
+    let named = named_by_connection(head);
+    head.lines().filter(move |line| {
+        let is_length = line.field == Field::ContentLength;
+        !is_length && !is_for_one_hop(line.field, line.name) && !is_among(&named, line.name)
     })
 }
 
-/// Sets the headers of an event stream right (PROTOCOL 6.1), whatever the backend thought of them, so
-/// that nothing on the way holds it back.
-pub fn own_stream(headers: &mut HeaderMap) {
-    if !declares_other_charset(headers) {
-        let value = HeaderValue::from_static("text/event-stream; charset=utf-8");
-        headers.insert(header::CONTENT_TYPE, value);
+/// The trailers that are announced and may follow a chunked body (RFC 9110 section 6.6.2).
+pub(in crate::proxy) fn announced_trailers(head: &AnswerHead) -> Announced {
+    if !head.has(Field::Trailer) || !head.has(Field::TransferEncoding) {
+        return Announced::new();
     }
-    let cache = HeaderValue::from_static("no-cache, no-store, no-transform");
-    headers.insert(header::CACHE_CONTROL, cache);
-    headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let names = head.values(Field::Trailer).flat_map(elements);
+    let may_pass =
+        |name: &&[u8]| !is_for_one_hop(Field::of(name), name) && !is_control(name) && !is_end_to_end(name);
+    let names = names.filter(may_pass).filter_map(|name| HeaderName::from_bytes(name).ok());
+    names.take(MAX_TRAILER_LINES).collect()
+}
+
+/// The head of an answer that switches to WebSocket, as the client is told. `None`: it switches to
+/// something that nobody asked for.
+pub(in crate::proxy) fn switched(head: &AnswerHead) -> Option<Vec<u8>> {
+    if !means_websocket(head) {
+        return None;
+    }
+    let mut lines = Lines::after(b"HTTP/1.1 101 Switching Protocols\r\n".to_vec());
+    for line in passing(head).filter(|line| !is_control(line.name)) {
+        lines.copy(line);
+    }
+    lines.add("Via", via(head.start.version).as_bytes());
+    lines.add("Connection", b"upgrade");
+    lines.add("Upgrade", b"websocket");
+    Some(lines.into_head())
+}
+
+/// Whether the answer is an event stream, by its type.
+pub(in crate::proxy) fn is_event_stream(head: &AnswerHead) -> bool {
+    head.values(Field::ContentType).next().is_some_and(is_event_stream_type)
+}
+
+fn is_event_stream_type(value: &[u8]) -> bool {
+    let essence = value.split(|&byte| byte == b';').next().unwrap_or_default();
+    essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+}
+
+/// Sets the headers of an event stream right (PROTOCOL 6.1), whatever the backend thought of them, so
+/// that nothing on the way holds it back. Those of any other answer stay.
+pub fn own_stream(headers: &mut HeaderMap) {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return };
+    if !is_event_stream_type(value.as_bytes()) {
+        return;
+    }
+    let keeps_type = declares_other_charset(headers);
+    for (name, value) in crate::event::encode::HEADERS {
+        let name = HeaderName::from_static(name);
+        if !(keeps_type && name == header::CONTENT_TYPE) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
     headers.remove(header::CONTENT_LENGTH);
 }
 
@@ -110,17 +87,34 @@ fn declares_other_charset(headers: &HeaderMap) -> bool {
             charset.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(charset);
         charset.eq_ignore_ascii_case(b"utf-8") || charset.eq_ignore_ascii_case(b"utf8")
     };
-    is_event_stream(headers) && charsets.any(|charset| !is_utf8(charset))
+    is_event_stream_type(value.as_bytes()) && charsets.any(|charset| !is_utf8(charset))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{headers, lines};
     use super::*;
+
+    fn head(lines: &[&str]) -> AnswerHead {
+        let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
+        AnswerHead::parse(format!("HTTP/1.1 200 OK\r\n{lines}\r\n").into()).unwrap()
+    }
+
+    /// A map of the lines of a message's head.
+    fn headers(lines: &[&str]) -> HeaderMap {
+        head(lines).map()
+    }
+
+    /// The lines of a map, sorted.
+    fn lines(headers: &HeaderMap) -> Vec<String> {
+        let mut lines: Vec<_> =
+            headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        lines.sort();
+        lines
+    }
 
     #[test]
     fn what_is_meant_for_one_hop_ends_here_and_control_headers_stay() {
-        let mut map = headers(&[
+        let head = head(&[
             "Connection: close, X-Hop",
             "X-Hop: 1",
             "Keep-Alive: timeout=5",
@@ -134,55 +128,28 @@ mod tests {
             "Outboard-Channel: news",
         ]);
 
-        pass_answer(&mut map, Version::HTTP_10);
+        let names: Vec<_> = passing(&head).map(|line| String::from_utf8_lossy(line.name)).collect();
 
-        assert_eq!(
-            lines(&map),
-            [
-                "outboard-channel: news",
-                "set-cookie: a=1",
-                "set-cookie: b=2",
-                "trailer: x-sum",
-                "via: 1.0 outboard",
-                "via: 1.1 inner",
-            ]
-        );
+        assert_eq!(names, ["Via", "Set-Cookie", "Set-Cookie", "Outboard-Channel"]);
+        assert_eq!(announced_trailers(&head)[..], ["x-sum"]);
     }
 
     #[test]
     fn trailers_without_a_chunked_body_are_not_announced() {
-        let mut map = headers(&["Content-Length: 5", "Trailer: X-Sum"]);
-
-        pass_answer(&mut map, Version::HTTP_11);
-
-        assert_eq!(lines(&map), ["content-length: 5", "via: 1.1 outboard"]);
+        assert!(announced_trailers(&head(&["Content-Length: 5", "Trailer: X-Sum"])).is_empty());
     }
 
     #[test]
-    fn an_ambiguous_length_is_refused() {
-        for (lines, problem) in [
-            (&["Transfer-Encoding: chunked", "Content-Length: 5"][..], "it has both"),
-            (&["Transfer-Encoding: gzip, chunked"], "its Transfer-Encoding is \"gzip, chunked\""),
-            (&["Transfer-Encoding: chunked", "Transfer-Encoding: chunked"], "its Transfer-Encoding"),
-            (&["Content-Length: 5", "Content-Length: 6"], "it has two Content-Lengths"),
-            (&["Content-Length: 5, 5"], "its Content-Length is \"5, 5\""),
-            (&["Content-Length: +5"], "its Content-Length is"),
-            (&["Content-Length: -1"], "its Content-Length is"),
-            (&["Content-Length: 99999999999999999999"], "its Content-Length is"),
-        ] {
-            let found = check_framing(&mut headers(lines)).unwrap_err();
-            assert!(found.contains(problem), "{found}");
-        }
-    }
+    fn a_switch_to_what_was_asked_for_is_told_without_control_headers() {
+        let told =
+            switched(&head(&["Upgrade: WebSocket", "Connection: upgrade", "X-A: b", "Outboard-Channel: c"]));
 
-    #[test]
-    fn a_length_that_is_only_written_oddly_is_written_anew() {
-        for given in [&["Content-Length: 005"][..], &["Content-Length: 5", "Content-Length: 5"]] {
-            let mut map = headers(given);
-
-            assert_eq!(check_framing(&mut map), Ok(()));
-            assert_eq!(lines(&map), ["content-length: 5"]);
-        }
+        let told = String::from_utf8(told.unwrap()).unwrap();
+        assert_eq!(
+            told,
+            "HTTP/1.1 101 Switching Protocols\r\nX-A: b\r\nVia: 1.1 outboard\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+        );
+        assert!(switched(&head(&["Upgrade: h2c", "Connection: upgrade"])).is_none());
     }
 
     #[test]
@@ -209,7 +176,7 @@ mod tests {
             ("text/event-stream;charset=\"UTF-8\"", "text/event-stream; charset=utf-8"),
             ("text/event-stream; x=1; charset=utf8", "text/event-stream; charset=utf-8"),
             ("text/event-stream; charset=iso-8859-1", "text/event-stream; charset=iso-8859-1"),
-            ("text/html; charset=iso-8859-1", "text/event-stream; charset=utf-8"),
+            ("text/html; charset=iso-8859-1", "text/html; charset=iso-8859-1"),
         ] {
             let mut map = headers(&[&format!("Content-Type: {given}")]);
 
@@ -227,8 +194,8 @@ mod tests {
             ("text/event -stream", false),
             ("text/plain", false),
         ] {
-            assert_eq!(is_event_stream(&headers(&[&format!("Content-Type: {value}")])), expected, "{value}");
+            assert_eq!(is_event_stream(&head(&[&format!("Content-Type: {value}")])), expected, "{value}");
         }
-        assert!(!is_event_stream(&HeaderMap::new()));
+        assert!(!is_event_stream(&head(&[])));
     }
 }

@@ -9,21 +9,37 @@ pub struct Key {
 
 /// Things by key; both steps of a look-up are an array access.
 #[derive(Debug)]
-pub(super) struct Slots<T> {
+pub struct Slots<T> {
     slots: Vec<(u32, Option<T>)>,
     free: Vec<u32>,
 }
 
-impl<T> Slots<T> {
-    pub(super) fn new() -> Self {
+impl<T> Default for Slots<T> {
+    fn default() -> Self {
         Self { slots: Vec::new(), free: Vec::new() }
     }
+}
 
-    pub(super) fn len(&self) -> usize {
+impl Key {
+    /// The place alone, which no two things have at a time.
+    pub fn index(self) -> usize {
+        self.index as usize
+    }
+}
+
+impl<T> Slots<T> {
+    /// How many there are.
+    pub fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }
 
-    pub(super) fn insert(&mut self, thing: T) -> Key {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes one in; the key is good until it is removed.
+    pub fn insert(&mut self, thing: T) -> Key {
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push((0, None));
             (self.slots.len() - 1) as u32
@@ -33,7 +49,8 @@ impl<T> Slots<T> {
         Key { index, generation: slot.0 }
     }
 
-    pub(super) fn remove(&mut self, key: Key) -> Option<T> {
+    /// Takes one out.
+    pub fn remove(&mut self, key: Key) -> Option<T> {
         let slot = self.slots.get_mut(key.index as usize).filter(|slot| slot.0 == key.generation)?;
         let thing = slot.1.take()?;
         slot.0 = slot.0.wrapping_add(1);
@@ -41,23 +58,33 @@ impl<T> Slots<T> {
         Some(thing)
     }
 
-    pub(super) fn get(&self, key: Key) -> Option<&T> {
+    /// The thing that the key was given for.
+    pub fn get(&self, key: Key) -> Option<&T> {
         self.slots.get(key.index as usize).filter(|slot| slot.0 == key.generation)?.1.as_ref()
     }
 
-    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+    /// The same, to be changed.
+    pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         self.slots.get_mut(key.index as usize).filter(|slot| slot.0 == key.generation)?.1.as_mut()
     }
 
     /// The keys at up to `count` places from place `from` on, and the place to go on at; 0 after
     /// the last.
-    pub(super) fn walk(&self, from: usize, count: usize) -> (Vec<Key>, usize) {
-        let end = (from + count).min(self.slots.len());
-        let keys = (from..end)
-            .filter(|&index| self.slots[index].1.is_some())
-            .map(|index| Key { index: index as u32, generation: self.slots[index].0 })
-            .collect();
+    pub fn walk(&self, from: usize, count: usize) -> (Vec<Key>, usize) {
+        let end = from.saturating_add(count).min(self.slots.len());
+        let keys = (from..end).filter_map(|index| self.key_at(index)).collect();
         (keys, if end == self.slots.len() { 0 } else { end })
+    }
+
+    /// All keys.
+    pub fn keys(&self) -> Vec<Key> {
+        self.walk(0, usize::MAX).0
+    }
+
+    /// The key of what is at this place now.
+    pub fn key_at(&self, index: usize) -> Option<Key> {
+        let (generation, thing) = self.slots.get(index)?;
+        thing.as_ref().map(|_| Key { index: index as u32, generation: *generation })
     }
 }
 
@@ -67,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_key_never_means_a_later_thing() {
-        let mut slots = Slots::new();
+        let mut slots = Slots::default();
         let first = slots.insert("a");
 
         slots.remove(first);

@@ -1,0 +1,285 @@
+//! A message's head, in the bytes in which it came.
+
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+
+use super::field::Field;
+use super::gate::Refusal;
+
+/// The most lines of a request's head.
+pub(super) const MAX_LINES: usize = 128;
+
+/// A message's head. `S` is what its first line says.
+#[derive(Clone, Debug)]
+pub struct Head<S> {
+    /// What the first line says.
+    pub start: S,
+    pub(super) bytes: Bytes,
+    pub(super) lines: Vec<Line>,
+}
+
+/// Where a line is.
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    field: Field,
+    name: Range<u32>,
+    value: Range<u32>,
+}
+
+/// One line.
+#[derive(Clone, Copy, Debug)]
+pub struct Header<'a> {
+    /// What its name says to us.
+    pub field: Field,
+    /// Its name, as it was written.
+    pub name: &'a [u8],
+    /// Its value, without blanks around it.
+    pub value: &'a [u8],
+}
+
+impl<S> Head<S> {
+    /// The lines in their order.
+    pub fn lines(&self) -> impl Iterator<Item = Header<'_>> {
+        let part = |range: &Range<u32>| &self.bytes[range.start as usize..range.end as usize];
+        self.lines.iter().map(move |line| Header {
+            field: line.field,
+            name: part(&line.name),
+            value: part(&line.value),
+        })
+    }
+
+    /// The values of all lines of a field.
+    pub fn values(&self, field: Field) -> impl Iterator<Item = &[u8]> {
+        self.lines().filter(move |line| line.field == field).map(|line| line.value)
+    }
+
+    /// Whether there is a line of a field.
+    pub fn has(&self, field: Field) -> bool {
+        self.lines.iter().any(|line| line.field == field)
+    }
+
+    /// Whether a list in the lines of a field holds `token`, in any case.
+    pub fn lists(&self, field: Field, token: &[u8]) -> bool {
+        self.values(field).flat_map(elements).any(|element| element.eq_ignore_ascii_case(token))
+    }
+
+    /// The lines as a map, for those who look up many.
+    pub fn map(&self) -> HeaderMap {
+        let mut map = HeaderMap::with_capacity(self.lines.len());
+        for line in self.lines() {
+            // What `httparse` takes for a name and a value, these take too.
+            if let (Ok(name), Ok(value)) =
+                (HeaderName::from_bytes(line.name), HeaderValue::from_bytes(line.value))
+            {
+                map.append(name, value);
+            }
+        }
+        map
+    }
+
+    /// How many bytes it came in.
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+/// The elements of a comma-separated list (RFC 9110 section 5.6.1), without blanks and empty ones.
+pub fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
+}
+
+/// What the first line of a request says.
+#[derive(Clone, Debug)]
+pub struct RequestLine {
+    /// The method.
+    pub method: Method,
+    /// HTTP/1.0 or HTTP/1.1.
+    pub version: Version,
+    target: Range<u32>,
+}
+
+/// The head of a request.
+pub type RequestHead = Head<RequestLine>;
+
+impl RequestHead {
+    /// Splits the bytes of a head, up to and with the empty line.
+    ///
+    /// # Errors
+    /// When they are none of a request.
+    pub fn parse(bytes: Bytes) -> Result<Self, Refusal> {
+        let mut room = [const { MaybeUninit::uninit() }; MAX_LINES];
+        let mut request = httparse::Request::new(&mut []);
+        let parsed = request.parse_with_uninit_headers(&bytes, &mut room).map_err(Refusal::of)?;
+        let (Some(method), Some(target), Some(version)) = (request.method, request.path, request.version)
+        else {
+            return Err(Refusal::Head);
+        };
+        if parsed.is_partial() {
+            return Err(Refusal::Head);
+        }
+        let start = RequestLine {
+            method: Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::Head)?,
+            version: version_of(version),
+            target: place(&bytes, target.as_bytes()),
+        };
+        let lines = lines_of(&bytes, request.headers);
+        Ok(Self { start, bytes, lines })
+    }
+
+    /// The target as the client wrote it.
+    pub fn full_target(&self) -> &str {
+        let Range { start, end } = self.start.target;
+        // It is visible ASCII, or the gate has refused it.
+        std::str::from_utf8(&self.bytes[start as usize..end as usize]).unwrap_or_default()
+    }
+
+    /// The host of a target in absolute form (RFC 9112 section 3.2.2), with its port and without a user
+    /// name, which is for the server that asks for one.
+    pub fn authority(&self) -> Option<&str> {
+        let (authority, _) = absolute(self.full_target())?;
+        authority.rsplit('@').next()
+    }
+
+    /// The target in origin form: path and query, or the `*` of `OPTIONS`.
+    pub fn target(&self) -> Target<'_> {
+        match absolute(self.full_target()) {
+            None => Target { slash: "", rest: self.full_target() },
+            Some((_, rest)) if rest.starts_with('/') => Target { slash: "", rest },
+            Some((_, rest)) => Target { slash: "/", rest },
+        }
+    }
+
+    /// The path, as it was written.
+    pub fn path(&self) -> &str {
+        let target = self.target();
+        let path = target.rest.split('?').next().unwrap_or_default();
+        if path.is_empty() { "/" } else { path }
+    }
+
+    /// The query, as it was written.
+    pub fn query(&self) -> Option<&str> {
+        self.target().rest.split_once('?').map(|(_, query)| query)
+    }
+
+    /// Whether the client wants to use the connection again (RFC 9112 section 9.3).
+    pub fn keeps_alive(&self) -> bool {
+        let says = |option| self.lists(Field::Connection, option);
+        !says(b"close") && (self.start.version == Version::HTTP_11 || says(b"keep-alive"))
+    }
+}
+
+/// A target in origin form, which an absolute one without a path lacks the slash for.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    slash: &'static str,
+    rest: &'a str,
+}
+
+impl Target<'_> {
+    /// Its two parts, one behind the other.
+    pub fn parts(&self) -> [&str; 2] {
+        [self.slash, self.rest]
+    }
+}
+
+impl std::fmt::Display for Target<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", self.slash, self.rest)
+    }
+}
+
+/// The authority of a URL, and what follows it.
+fn absolute(target: &str) -> Option<(&str, &str)> {
+    if target.starts_with('/') {
+        return None;
+    }
+    let (scheme, rest) = target.split_once("://")?;
+    if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
+        return None;
+    }
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    Some(rest.split_at(end))
+}
+
+/// HTTP/1.0 or HTTP/1.1: `httparse` takes no other.
+pub(super) fn version_of(minor: u8) -> Version {
+    if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 }
+}
+
+/// Where the lines are that `httparse` has found.
+pub(super) fn lines_of(bytes: &[u8], headers: &[httparse::Header<'_>]) -> Vec<Line> {
+    let line = |header: &httparse::Header<'_>| Line {
+        field: Field::of(header.name.as_bytes()),
+        name: place(bytes, header.name.as_bytes()),
+        value: place(bytes, header.value),
+    };
+    headers.iter().map(line).collect()
+}
+
+/// Where `part` is in `bytes`, of which it is a part. Heads are far shorter than 4 GiB.
+pub(super) fn place(bytes: &[u8], part: &[u8]) -> Range<u32> {
+    let start = part.as_ptr() as usize - bytes.as_ptr() as usize;
+    start as u32..(start + part.len()) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(text: &str) -> RequestHead {
+        RequestHead::parse(Bytes::copy_from_slice(text.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn lines_are_found_as_they_were_written() {
+        let head = head("GET /a?b=c HTTP/1.1\r\nHost: x\r\ncOOkie:  a=1; b \r\nEmpty:\r\n\r\n");
+
+        let lines: Vec<_> = head.lines().map(|line| (line.field, line.name, line.value)).collect();
+        assert_eq!(
+            lines,
+            [
+                (Field::Host, &b"Host"[..], &b"x"[..]),
+                (Field::Other, b"cOOkie", b"a=1; b"),
+                (Field::Other, b"Empty", b""),
+            ]
+        );
+        assert_eq!((head.path(), head.query()), ("/a", Some("b=c")));
+    }
+
+    #[test]
+    fn a_url_is_a_host_and_a_target() {
+        for (target, authority, origin, path, query) in [
+            ("/a?b", None, "/a?b", "/a", Some("b")),
+            ("//a/b", None, "//a/b", "//a/b", None),
+            ("*", None, "*", "*", None),
+            ("http://h", Some("h"), "/", "/", None),
+            ("HTTP://u:p@h:80?b", Some("h:80"), "/?b", "/", Some("b")),
+            ("https://h/a?b?c", Some("h"), "/a?b?c", "/a", Some("b?c")),
+            ("ftp://h/a", None, "ftp://h/a", "ftp://h/a", None),
+        ] {
+            let head = head(&format!("GET {target} HTTP/1.1\r\n\r\n"));
+
+            assert_eq!(head.authority(), authority, "{target}");
+            assert_eq!(head.target().to_string(), origin, "{target}");
+            assert_eq!((head.path(), head.query()), (path, query), "{target}");
+        }
+    }
+
+    #[test]
+    fn a_connection_is_kept_unless_somebody_says_otherwise() {
+        for (version, line, kept) in [
+            ("1.1", "X: y", true),
+            ("1.1", "Connection: foo, Close", false),
+            ("1.0", "X: y", false),
+            ("1.0", "Connection: Keep-Alive", true),
+            ("1.0", "Connection: keep-alive, close", false),
+        ] {
+            let head = head(&format!("GET / HTTP/{version}\r\n{line}\r\n\r\n"));
+
+            assert_eq!(head.keeps_alive(), kept, "{version} {line}");
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! What comes from a socket: heads, and bodies out of their framing.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http_body::Frame;
+use tokio::io::{AsyncRead, ReadBuf};
+
+use super::chunked::{BadChunk, Decoder};
+use super::gate::Refusal;
+use super::{AnswerHead, KEPT, Length, RequestHead};
+use crate::socket::Socket;
+
+/// The most bytes of a head.
+pub(super) const MAX_HEAD: usize = 64 << 10;
+
+/// How much is read at once.
+const READ: usize = 64 << 10;
+
+thread_local! {
+    // Read into first, so that a connection keeps only as many bytes as it was sent: most wait, and
+    // wait with none.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into());
+}
+
+/// What has come from a socket and was not used yet.
+#[derive(Debug, Default)]
+pub struct Reader {
+    input: BytesMut,
+    /// Where the line of a head begins that is being looked at.
+    line: usize,
+    /// How far it was looked at.
+    searched: usize,
+}
+
+/// Why a message could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The system says so.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The connection ended within it.
+    #[error("the connection was closed before the message was complete")]
+    Cut,
+    /// Its chunks are none.
+    #[error(transparent)]
+    Chunk(#[from] BadChunk),
+}
+
+impl Reader {
+    /// Begins with what somebody has read already.
+    pub fn new(read_ahead: Bytes) -> Self {
+        Self { input: read_ahead.into(), line: 0, searched: 0 }
+    }
+
+    /// Whether everything that has come was used.
+    pub fn is_empty(&self) -> bool {
+        self.input.is_empty()
+    }
+
+    /// How many bytes were not used.
+    pub fn len(&self) -> usize {
+        self.input.len()
+    }
+
+    /// Whether as much waits here as may.
+    pub fn is_full(&self) -> bool {
+        self.input.len() >= MAX_HEAD
+    }
+
+    /// All that was not used.
+    pub fn take_rest(&mut self) -> Bytes {
+        self.take(self.input.len())
+    }
+
+    /// Reads what has come; 0 at the end.
+    ///
+    /// # Errors
+    /// When the system says so.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>, socket: &mut Socket) -> Poll<io::Result<usize>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut buffer = ReadBuf::new(scratch);
+            ready!(Pin::new(socket).poll_read(cx, &mut buffer))?;
+            self.input.extend_from_slice(buffer.filled());
+            Poll::Ready(Ok(buffer.filled().len()))
+        })
+    }
+
+    /// The head of the next request, once it is whole.
+    ///
+    /// # Errors
+    /// When it is none, or too large.
+    pub fn request(&mut self) -> Result<Option<RequestHead>, Refusal> {
+        match self.take_head(true)? {
+            Some(bytes) => RequestHead::parse(bytes).map(Some),
+            // Such as TLS: whoever speaks it waits for an answer before there is a line's end.
+            None if self.input.first().is_some_and(|byte| !byte.is_ascii_graphic() && *byte != b'\r') => {
+                Err(Refusal::Head)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// The head of the next answer, once it is whole.
+    ///
+    /// # Errors
+    /// When it is none, or too large; in words that end a sentence.
+    pub fn answer(&mut self) -> Result<Option<AnswerHead>, String> {
+        match self.take_head(false) {
+            Ok(Some(bytes)) => AnswerHead::parse(bytes).map(Some),
+            Ok(None) if self.begins_otherwise(b"HTTP/1.") => Err("it does not begin with HTTP/1".into()),
+            Ok(None) => Ok(None),
+            Err(_too_large) => Err(format!("its head is longer than {MAX_HEAD} bytes")),
+        }
+    }
+
+    /// Whether what has come is not the beginning of a message that begins so.
+    fn begins_otherwise(&self, start: &[u8]) -> bool {
+        let size = start.len().min(self.input.len());
+        let ahead = self.input.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        ahead == 0 && self.input[..size] != start[..size]
+    }
+
+    /// The bytes of a head with the empty line at its end. With `strict`, each line must end in CRLF.
+    fn take_head(&mut self, strict: bool) -> Result<Option<Bytes>, Refusal> {
+        while let Some(offset) = memchr::memchr(b'\n', &self.input[self.searched..]) {
+            let end = self.searched + offset;
+            let line = &self.input[self.line..end];
+            if strict && line.last() != Some(&b'\r') {
+                return Err(Refusal::LineEnd);
+            }
+            let empty = matches!(line, b"" | b"\r");
+            let leading = empty && self.line == 0;
+            (self.line, self.searched) = (end + 1, end + 1);
+            if leading {
+                // An empty line ahead of a message does no harm (RFC 9112 section 2.2).
+                self.take(end + 1);
+            } else if end >= MAX_HEAD {
+                return Err(Refusal::TooLarge);
+            } else if empty {
+                return Ok(Some(self.take(end + 1)));
+            }
+        }
+        self.searched = self.input.len();
+        if self.input.len() >= MAX_HEAD { Err(Refusal::TooLarge) } else { Ok(None) }
+    }
+
+    /// The next `size` bytes, of which there must be as many.
+    fn take(&mut self, size: usize) -> Bytes {
+        (self.line, self.searched) = (0, 0);
+        if size == self.input.len() && size > KEPT {
+            return std::mem::take(&mut self.input).freeze();
+        }
+        // What is left shares the buffer, which is used again once the other part is gone.
+        self.input.split_to(size).freeze()
+    }
+}
+
+/// Reads a body out of its framing.
+#[derive(Debug)]
+pub struct BodyReader(State);
+
+#[derive(Debug)]
+enum State {
+    Exactly(u64),
+    Chunked(Box<Decoder>),
+    /// All data was read, and these follow.
+    Trailers(Box<HeaderMap>),
+    UntilClose,
+    Done,
+}
+
+impl BodyReader {
+    /// Nothing of the body was read yet.
+    pub fn new(length: Length) -> Self {
+        Self(match length {
+            Length::Exactly(0) => State::Done,
+            Length::Exactly(size) => State::Exactly(size),
+            Length::Chunked => State::Chunked(Box::default()),
+            Length::UntilClose => State::UntilClose,
+        })
+    }
+
+    /// Whether all of it was read.
+    pub fn is_done(&self) -> bool {
+        matches!(self.0, State::Done)
+    }
+
+    /// How many bytes are left, if that is known.
+    pub fn left(&self) -> Option<u64> {
+        match self.0 {
+            State::Exactly(left) => Some(left),
+            State::Done => Some(0),
+            State::Trailers(_) | State::Chunked(_) | State::UntilClose => None,
+        }
+    }
+
+    /// The next piece of the body, then its trailers.
+    pub fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &mut Reader,
+        socket: &mut Socket,
+    ) -> Poll<Option<Result<Frame<Bytes>, ReadError>>> {
+        loop {
+            if let Some(frame) = self.next(reader) {
+                return Poll::Ready(Some(frame));
+            }
+            if self.is_done() {
+                return Poll::Ready(None);
+            }
+            match ready!(reader.poll_fill(cx, socket)) {
+                Ok(0) if matches!(self.0, State::UntilClose) => self.0 = State::Done,
+                Ok(0) => return Poll::Ready(Some(Err(ReadError::Cut))),
+                Ok(_) => {}
+                Err(cause) => return Poll::Ready(Some(Err(cause.into()))),
+            }
+        }
+    }
+
+    /// What has come of it already.
+    pub fn next(&mut self, reader: &mut Reader) -> Option<Result<Frame<Bytes>, ReadError>> {
+        if let State::Trailers(_) = self.0 {
+            let State::Trailers(trailers) = std::mem::replace(&mut self.0, State::Done) else { return None };
+            return Some(Ok(Frame::trailers(*trailers)));
+        }
+        if reader.is_empty() {
+            return None;
+        }
+        let data = match &mut self.0 {
+            State::Done | State::Trailers(_) => return None,
+            State::UntilClose => reader.take_rest(),
+            State::Exactly(left) => {
+                let size = usize::try_from(*left).unwrap_or(usize::MAX).min(reader.input.len());
+                *left -= size as u64;
+                if *left == 0 {
+                    self.0 = State::Done;
+                }
+                reader.take(size)
+            }
+            State::Chunked(_) => match self.decode(reader) {
+                Ok(data) => data.into(),
+                Err(bad) => return Some(Err(bad.into())),
+            },
+        };
+        match data.is_empty() {
+            // The end of the chunks; there may be trailers.
+            true => self.next(reader),
+            false => Some(Ok(Frame::data(data))),
+        }
+    }
+
+    fn decode(&mut self, reader: &mut Reader) -> Result<Vec<u8>, BadChunk> {
+        let State::Chunked(decoder) = &mut self.0 else { return Ok(Vec::new()) };
+        let mut data = Vec::with_capacity(reader.input.len());
+        let read = decoder.decode(&reader.input, &mut data)?;
+        drop(reader.take(read));
+        if decoder.is_done() {
+            self.0 = decoder.trailers()?.map_or(State::Done, |trailers| State::Trailers(Box::new(trailers)));
+        }
+        Ok(data)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reader(text: &str) -> Reader {
+        Reader::new(Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    /// All that a body gives of what has come, trailers as lines.
+    fn body(length: Length, reader: &mut Reader) -> (String, bool) {
+        let mut body = BodyReader::new(length);
+        let mut text = String::new();
+        while let Some(frame) = body.next(reader) {
+            match frame.unwrap().into_data() {
+                Ok(data) => text.push_str(std::str::from_utf8(&data).unwrap()),
+                Err(frame) => text.push_str(&format!("{:?}", frame.into_trailers().unwrap())),
+            }
+        }
+        (text, body.is_done())
+    }
+
+    #[test]
+    fn heads_come_one_after_the_other_and_empty_lines_before_them_do_not_count() {
+        let mut reader = reader("\r\n\r\nGET /a HTTP/1.1\r\n\r\n\r\nGET /b HTTP/1.1\r\nX: y\r\n\r\nGET /c");
+
+        assert_eq!(reader.request().unwrap().unwrap().path(), "/a");
+        assert_eq!(reader.request().unwrap().unwrap().path(), "/b");
+        assert!(reader.request().unwrap().is_none());
+        assert_eq!(reader.take_rest(), &b"GET /c"[..]);
+    }
+
+    #[test]
+    fn a_head_is_the_same_in_whatever_pieces_it_comes() {
+        let text = "GET /a HTTP/1.1\r\nHost: x\r\n\r\nrest";
+        let mut reader = Reader::default();
+        let mut heads = Vec::new();
+
+        for byte in text.bytes() {
+            reader.input.extend_from_slice(&[byte]);
+            heads.extend(reader.request().unwrap());
+        }
+
+        assert_eq!(heads.len(), 1);
+        assert_eq!(heads[0].values(super::super::Field::Host).next(), Some(&b"x"[..]));
+        assert_eq!(reader.take_rest(), &b"rest"[..]);
+    }
+
+    #[test]
+    fn a_bare_line_feed_ends_a_line_of_an_answer_and_of_no_request() {
+        for text in
+            ["GET / HTTP/1.1\nHost: a\n\n", "GET / HTTP/1.1\r\nHost: a\n\r\n", "\nGET / HTTP/1.1\r\n\r\n"]
+        {
+            assert_eq!(reader(text).request().unwrap_err(), Refusal::LineEnd, "{text:?}");
+        }
+        let answer = reader("HTTP/1.0 200 OK\nA: b\n\nbody").answer().unwrap().unwrap();
+        assert_eq!(answer.lines().next().map(|line| line.value), Some(&b"b"[..]));
+    }
+
+    #[test]
+    fn a_head_that_grows_and_grows_is_refused() {
+        let line = format!("GET / HTTP/1.1\r\nX: {}", "y".repeat(MAX_HEAD));
+        assert_eq!(reader(&line).request().unwrap_err(), Refusal::TooLarge);
+        let lines = format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(MAX_HEAD / 6));
+        assert_eq!(reader(&lines).request().unwrap_err(), Refusal::TooLarge);
+        assert!(reader(&"x".repeat(MAX_HEAD)).answer().is_err());
+    }
+
+    #[test]
+    fn a_body_ends_where_its_framing_says() {
+        let mut exact = reader("abcdeGET");
+        assert_eq!(body(Length::Exactly(5), &mut exact), ("abcde".into(), true));
+        assert_eq!(exact.take_rest(), &b"GET"[..]);
+        assert_eq!(body(Length::Exactly(5), &mut reader("abc")), ("abc".into(), false));
+
+        let mut chunks = reader("3\r\nabc\r\n2\r\nde\r\n0\r\nA: b\r\n\r\nGET");
+        assert_eq!(body(Length::Chunked, &mut chunks), ("abcde{\"a\": \"b\"}".into(), true));
+        assert_eq!(chunks.take_rest(), &b"GET"[..]);
+
+        assert_eq!(body(Length::UntilClose, &mut reader("abc")), ("abc".into(), false));
+        assert_eq!(body(Length::NONE, &mut reader("abc")), (String::new(), true));
+    }
+}

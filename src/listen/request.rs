@@ -1,0 +1,210 @@
+//! A request, whose body is read from the connection as somebody asks for it.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::Version;
+use http_body::{Frame, SizeHint};
+use tokio::io::AsyncWrite as _;
+
+use super::connection::lock;
+use crate::body::{Body, BodyError};
+use crate::http1::gate::{self, Refusal};
+use crate::http1::{BodyReader, Field, Length, Reader, RequestHead, WriteError, Writer};
+use crate::socket::Socket;
+
+/// The leave to send a body (RFC 9110 section 15.2.1).
+const GO_ON: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// A request, as the gate let it in.
+pub struct Request {
+    /// Its head.
+    pub head: RequestHead,
+    /// How the end of its body is found.
+    pub length: Length,
+    /// Its body.
+    pub body: Body,
+}
+
+impl Request {
+    /// The request with its headers in a map.
+    ///
+    /// # Errors
+    /// When its target is none that the `http` crate takes.
+    pub fn into_http(self) -> Result<http::Request<Body>, Refusal> {
+        let Self { head, body, .. } = self;
+        let mut request = http::Request::new(body);
+        *request.uri_mut() = head.full_target().parse().map_err(|_| Refusal::Target)?;
+        *request.version_mut() = head.start.version;
+        *request.headers_mut() = head.map();
+        *request.method_mut() = head.start.method;
+        Ok(request)
+    }
+}
+
+/// A client's socket and how far it was read. The connection and the body of the request in hand share
+/// it; both run in the connection's task, as a rule.
+pub(super) struct Wire {
+    /// `None` once somebody has taken it.
+    socket: Option<Socket>,
+    reader: Reader,
+    body: BodyReader,
+    /// Which request is in hand: a body that somebody kept from an earlier one is not to read on.
+    number: u64,
+    /// What is still to be said to a client that waits for leave to send its body.
+    go_on: &'static [u8],
+    /// The client has ended its side.
+    ended: bool,
+}
+
+impl Wire {
+    pub(super) fn new(socket: Socket, read_ahead: Bytes) -> Self {
+        let body = BodyReader::new(Length::NONE);
+        let (reader, socket) = (Reader::new(read_ahead), Some(socket));
+        Self { socket, reader, body, number: 0, go_on: b"", ended: false }
+    }
+
+    /// Whether nothing of a next request has come.
+    pub(super) fn is_idle(&self) -> bool {
+        self.reader.is_empty()
+    }
+
+    pub(super) fn is_body_read(&self) -> bool {
+        self.body.is_done()
+    }
+
+    /// Whether the client has sent as much of its next requests as may wait: no more is read then, not even
+    /// that it has left.
+    pub(super) fn is_overrun(&self) -> bool {
+        self.body.is_done() && self.reader.is_full()
+    }
+
+    /// The next request's head, checked; `None` at the end.
+    pub(super) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<(RequestHead, Length), Refusal>>> {
+        loop {
+            match self.reader.request() {
+                Ok(Some(head)) => {
+                    return Poll::Ready(Some(gate::check(&head).map(|length| (head, length))));
+                }
+                Ok(None) => {}
+                Err(refusal) => return Poll::Ready(Some(Err(refusal))),
+            }
+            let Some(socket) = self.socket.as_mut().filter(|_| !self.ended) else { return Poll::Ready(None) };
+            match ready!(self.reader.poll_fill(cx, socket)) {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => return Poll::Ready(None),
+            }
+        }
+    }
+
+    /// The request with this head.
+    pub(super) fn begin(&mut self, head: RequestHead, length: Length, shared: &Arc<Mutex<Self>>) -> Request {
+        self.number += 1;
+        self.body = BodyReader::new(length);
+        if self.body.is_done() {
+            return Request { head, length, body: Body::empty() };
+        }
+        // HTTP/1.0 knows no interim answers (RFC 9110 section 10.1.1).
+        let waits = head.has(Field::Expect) && head.start.version == Version::HTTP_11;
+        self.go_on = if waits { GO_ON } else { b"" };
+        let body = Body::stream(Incoming { wire: Arc::clone(shared), number: self.number });
+        Request { head, length, body }
+    }
+
+    /// Ready once the client has left. What it sends of its next request meanwhile waits here.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>, half_close: bool) -> Poll<()> {
+        while self.body.is_done() && !self.ended && !self.reader.is_full() {
+            let Some(socket) = &mut self.socket else { return Poll::Pending };
+            match ready!(self.reader.poll_fill(cx, socket)) {
+                Ok(1..) => {}
+                Ok(0) if half_close => self.ended = true,
+                Ok(0) | Err(_) => return Poll::Ready(()),
+            }
+        }
+        Poll::Pending
+    }
+
+    pub(super) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        writer: &mut Writer,
+    ) -> Poll<Result<(), WriteError>> {
+        if self.go_on.len() == GO_ON.len() {
+            // Nobody has asked for the body, so nobody needs the leave any more.
+            self.go_on = b"";
+        }
+        ready!(self.poll_go_on(cx))?;
+        match &mut self.socket {
+            Some(socket) => writer.poll_write(cx, socket),
+            None => Poll::Ready(Err(no_socket().into())),
+        }
+    }
+
+    /// The socket, and what was read ahead.
+    pub(super) fn take(&mut self) -> Option<(Socket, Bytes)> {
+        let socket = self.socket.take()?;
+        Some((socket, self.reader.take_rest()))
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.go_on.len() == GO_ON.len() && !self.reader.is_empty() {
+            // The client has not waited for it.
+            self.go_on = b"";
+        }
+        if let Err(cause) = ready!(self.poll_go_on(cx)) {
+            return Poll::Ready(Some(Err(cause.into())));
+        }
+        match &mut self.socket {
+            Some(socket) => self.body.poll_frame(cx, &mut self.reader, socket).map_err(Into::into),
+            None => Poll::Ready(Some(Err(no_socket().into()))),
+        }
+    }
+
+    fn poll_go_on(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.go_on.is_empty() {
+            let Some(socket) = &mut self.socket else { return Poll::Ready(Err(no_socket())) };
+            let size = ready!(Pin::new(socket).poll_write(cx, self.go_on))?;
+            self.go_on = &self.go_on[size..];
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn no_socket() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "somebody else has the socket")
+}
+
+/// The body of a request.
+struct Incoming {
+    wire: Arc<Mutex<Wire>>,
+    number: u64,
+}
+
+impl http_body::Body for Incoming {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let mut wire = lock(&self.wire);
+        if wire.number == self.number { wire.poll_frame(cx) } else { Poll::Ready(None) }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let wire = lock(&self.wire);
+        wire.number != self.number || wire.body.is_done()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let wire = lock(&self.wire);
+        wire.body.left().map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}

@@ -1,0 +1,105 @@
+//! A backend's answer, which is passed on as it came, or looked into.
+
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+
+use super::answer_body::AnswerBody;
+use super::exchange::Lease;
+use super::headers;
+use crate::body::Body;
+use crate::http1::{AnswerHead, BodyReader, Reply, Writer};
+
+/// A backend's answer. Its head is as it came, `Outboard-*` lines and all.
+pub struct Answer {
+    head: AnswerHead,
+    body: Body,
+}
+
+impl Answer {
+    pub(super) fn new(
+        head: AnswerHead,
+        mut lease: Lease,
+        mut body: BodyReader,
+        upload: Option<Writer>,
+    ) -> Self {
+        let stream = headers::is_event_stream(&head);
+        let reusable = head.keeps_alive();
+        // All of it is here already, as a rule.
+        let whole = match body.left() {
+            // The rest of the request goes on while the answer does.
+            _ if upload.is_some() => None,
+            Some(0) => Some(Body::empty()),
+            Some(_) if !stream => whole(&mut body, &mut lease),
+            _ => None,
+        };
+        if let Some(body) = whole {
+            if reusable {
+                lease.end();
+            }
+            return Self { head, body };
+        }
+        // What the backend streams has no clock; what it hands over with a body does: it is to exit.
+        let clock = !stream || head.lines().any(|line| headers::is_handoff(line.name));
+        let idle = clock.then_some(lease.inside.settings.idle_timeout);
+        let trailers = headers::announced_trailers(&head);
+        let body = AnswerBody { lease: Some(lease), body, upload, reusable, endless: stream, idle, trailers };
+        Self { head, body: Body::stream(body) }
+    }
+
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        self.head.start.status
+    }
+
+    /// Whether nothing about it is for us, so that it can be passed on as it came.
+    pub fn is_plain(&self) -> bool {
+        !headers::is_event_stream(&self.head) && !self.head.lines().any(|line| headers::is_control(line.name))
+    }
+
+    /// The answer on its way to the client.
+    pub fn into_reply(self) -> Reply {
+        let Self { head, body } = self;
+        let mut reply = Reply::new(head.start.status, head.reason(), body);
+        // It was found to be one or none when the body's length was.
+        reply.state_length(head.stated_length().unwrap_or_default());
+        for line in headers::passing(&head) {
+            reply.copy(line);
+        }
+        for name in headers::announced_trailers(&head) {
+            reply.add("Trailer", name.as_str().as_bytes());
+        }
+        reply.add("Via", headers::via(head.start.version).as_bytes());
+        reply
+    }
+
+    /// The answer with its headers in a map. What is meant for one hop is not in it; `Outboard-*` is.
+    pub fn into_response(self) -> Response<Body> {
+        let Self { head, body } = self;
+        let mut response = Response::new(body);
+        *response.status_mut() = head.start.status;
+        let length = head.stated_length().unwrap_or_default();
+        let map = response.headers_mut();
+        for line in headers::passing(&head) {
+            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(line.name), line.value.try_into()) {
+                map.append(name, value);
+            }
+        }
+        if let Some(length) = length {
+            map.insert(http::header::CONTENT_LENGTH, length.into());
+        }
+        for name in headers::announced_trailers(&head) {
+            map.append(http::header::TRAILER, name.into());
+        }
+        map.append(http::header::VIA, HeaderValue::from_static(headers::via(head.start.version)));
+        response
+    }
+}
+
+/// The body, if all of it has come.
+fn whole(body: &mut BodyReader, lease: &mut Lease) -> Option<Body> {
+    let reader = &mut lease.link.reader;
+    if (reader.len() as u64) < body.left()? {
+        return None;
+    }
+    let data = body.next(reader)?.ok()?.into_data().ok()?;
+    Some(Body::from(data))
+}
