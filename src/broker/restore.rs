@@ -6,7 +6,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::entry::Entry;
-use super::history::First;
+use super::history::{First, Record};
 use super::log::{Draft, Log};
 use super::moment::Moment;
 use super::store::{Batch, Damaged, Row, StoredEvent, StoredKey};
@@ -67,6 +67,14 @@ impl Log {
         }
     }
 
+    /// A channel's row that has waited: what has left its history since is on disk already, or is about to be.
+    pub(super) fn brought_up_to_date(&self, (name, mut row): (Channel, Row)) -> (Channel, Row) {
+        if let Some(record) = self.key(&name).and_then(|key| self.records.get(key)) {
+            row.raise(record);
+        }
+        (name, row)
+    }
+
     /// How many events and keys are dead and not yet taken off the disk.
     pub(super) fn dead(&self) -> usize {
         self.changes.as_ref().map_or(0, |changes| changes.dead.len() + changes.dead_keys.len())
@@ -97,10 +105,7 @@ impl Log {
             match batch.rows.iter_mut().rfind(|(name, _)| *name == record.name) {
                 // Whether it is closed is said by a publication of this batch, but that was written down
                 // before its event was in the history, and perhaps gone from it.
-                Some((_, row)) => {
-                    row.trimmed = row.trimmed.max(record.trimmed);
-                    row.seen = row.seen.max(record.seen);
-                }
+                Some((_, row)) => row.raise(record),
                 None => {
                     let row = Row { closed: record.closed, trimmed: record.trimmed, seen: record.seen };
                     batch.rows.push((record.name.clone(), row));
@@ -206,6 +211,14 @@ impl Log {
         for key in self.all_keys() {
             self.note_idle(key);
         }
+    }
+}
+
+impl Row {
+    /// Takes on what has been handed out, and has left the history, since the row was made.
+    fn raise(&mut self, record: &Record) {
+        self.trimmed = self.trimmed.max(record.trimmed);
+        self.seen = self.seen.max(record.seen);
     }
 }
 

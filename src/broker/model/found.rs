@@ -269,3 +269,17 @@ fn what_is_replaced_while_the_log_is_read_pushes_nothing_out() {
 
     assert_agrees(&on_disk(Rules { most: 1, total: 7, ..FREE }, steps));
 }
+
+#[test]
+fn what_was_known_to_have_left_is_not_unlearned_by_a_close_that_waited() {
+    let heavy = |weight, channels: &[usize]| Sent { weight, ..to(channels) };
+    let burst = vec![heavy(1, &[1, 2]), heavy(3, &[2]), Sent { weight: 2, ..closing(2) }];
+    let resume = subscribe(&[2], Start::After { epochs_ago: 0, number: 1 });
+    let history = History {
+        stored: false,
+        ..on_disk(Rules { weight: 4, ..FREE }, vec![Step::Publish(burst), restart(), resume])
+    };
+
+    // It depends on what the writer finds waiting.
+    (0..40).for_each(|_| assert_agrees(&history));
+}

@@ -283,6 +283,11 @@ impl Model {
         self.keys.iter_mut().filter(|(key, _)| key.0 == channel).for_each(|(_, key)| key.sure = 0);
     }
 
+    /// Whether something that left a channel was forgotten with it.
+    pub(super) fn has_forgotten(&self) -> bool {
+        self.forgotten > 0
+    }
+
     /// Notes that a channel is new: whatever was forgotten may have been of one of this name.
     pub(super) fn begin(&mut self, channel: usize) {
         self.left[channel] = self.left[channel].max(self.forgotten);

@@ -64,6 +64,8 @@ pub(super) struct Rig<'a> {
     published: u64,
     numbers: HashMap<u64, u64>,
     known: BTreeSet<usize>,
+    /// Whether clients were ended in one step on disk with events, which may then be handed out again.
+    ended_together: bool,
     /// After a kill there may be more channels than are allowed.
     most_channels: usize,
     /// The head when the log was opened.
@@ -144,6 +146,7 @@ impl<'a> Rig<'a> {
             published: 0,
             numbers: HashMap::new(),
             known: BTreeSet::new(),
+            ended_together: false,
             most_channels: history.max_channels,
             opened_at: 0,
             looked: 0,

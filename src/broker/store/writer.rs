@@ -214,7 +214,7 @@ impl Thread {
             match job {
                 Job::Keep(event, rows, _room) => {
                     batch.events.extend(event);
-                    batch.rows.extend(rows);
+                    batch.rows.extend(rows.into_iter().map(|row| log.brought_up_to_date(row)));
                 }
                 Job::Close => {}
                 Job::Publish(publication, answer, _room) => {

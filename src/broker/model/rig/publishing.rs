@@ -11,6 +11,7 @@ impl Rig<'_> {
             if burst.len() > 1 && self.folder.is_some() {
                 // A key may be asked for before an earlier one of them has pushed its event out.
                 self.model.keep_keys(1);
+                self.ended_together |= burst.iter().any(|sent| sent.close || sent.disconnects_anna);
             }
             let publishing: Vec<_> = burst.iter().map(|sent| self.send(sent)).collect();
             for (sent, (label, publishing)) in burst.iter().zip(publishing) {

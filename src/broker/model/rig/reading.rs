@@ -171,7 +171,8 @@ impl Rig<'_> {
         let left = self.model.held_after(&client.channels, 0);
         let is_replaced = |number, claim| claim == Claim::AsState && self.model.is_replaced(number);
         client.owed.retain(|number, claim| {
-            let may_be_lost = has_left(number) || is_replaced(*number, *claim);
+            let is_sure = *claim > Claim::Perhaps && !is_replaced(*number, *claim);
+            let may_be_lost = has_left(number) || !is_sure;
             *claim = if may_be_lost { Claim::Perhaps } else { *claim };
             left.contains_key(number) && (*number > gap.resume.sequence || !may_be_lost)
         });
