@@ -37,6 +37,9 @@ pub(super) struct Record {
     pub(super) idle: bool,
     /// Before this no event is too old: most publishes need not look at the oldest one, which lies far off.
     fresh_until: Moment,
+    /// Whether an event may be older than one before it: the clock was set back before they were read from
+    /// disk.
+    is_mixed: bool,
     /// The soonest that an event's own `ttl` ends.
     next_ttl: Option<Moment>,
     rare: Option<Box<Rare>>,
@@ -128,6 +131,7 @@ impl Record {
             in_heap: false,
             idle: false,
             fresh_until: Moment::NEVER,
+            is_mixed: false,
             next_ttl: None,
             rare: None,
             closes: 0,
@@ -144,7 +148,12 @@ impl Record {
 
     fn look_at_oldest(&mut self) {
         let max_age = self.terms.limits.max_age;
-        self.fresh_until = self.events.front().map_or(Moment::NEVER, |oldest| oldest.born + max_age);
+        let oldest = if self.is_mixed {
+            self.events.iter().map(|entry| entry.born).min()
+        } else {
+            self.events.front().map(|entry| entry.born)
+        };
+        self.fresh_until = oldest.map_or(Moment::NEVER, |born| born + max_age);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -242,6 +251,7 @@ impl Record {
             }
         }
         self.remember(entry);
+        self.is_mixed |= self.newest().is_some_and(|newest| entry.born < newest.born);
         self.fresh_until = self.fresh_until.min(entry.born + self.terms.limits.max_age);
         self.bytes += entry.encoded.len();
         self.events.push_back(Arc::clone(entry));

@@ -283,3 +283,18 @@ fn what_was_known_to_have_left_is_not_unlearned_by_a_close_that_waited() {
     // It depends on what the writer finds waiting.
     (0..40).for_each(|_| assert_agrees(&history));
 }
+
+#[test]
+fn what_was_published_after_the_clock_was_set_back_gets_too_old_too() {
+    let steps = vec![
+        publish(&[0]),
+        Step::SetClock(-86_400_000),
+        publish(&[0]),
+        publish(&[0]),
+        Step::SetClock(2000),
+        restart(),
+        publish(&[0]),
+    ];
+
+    assert_agrees(&on_disk(Rules { most: 3, age: 2000, ..FREE }, steps));
+}
