@@ -119,7 +119,8 @@ impl Reply {
     fn framing(&mut self, terms: Terms) -> Framing {
         let exact = self.body.size_hint().exact();
         if terms.is_head || is_bodyless(self.status) {
-            self.length = self.length.or(exact.filter(|_| terms.is_head));
+            // No body may also mean that the length of what is not sent is not known.
+            self.length = self.length.or(exact.filter(|length| terms.is_head && *length > 0));
             return Framing::None;
         }
         match exact {
@@ -261,6 +262,7 @@ mod tests {
             ),
             (unmeasured(), "GET / HTTP/1.0\r\nConnection: keep-alive", "Connection: close\r\n\r\nabc", true),
             (reply(200, "abc"), "HEAD / HTTP/1.1", "Content-Length: 3\r\n\r\n", false),
+            (reply(200, ""), "HEAD / HTTP/1.1", "\r\n", false),
         ] {
             assert_eq!(written(reply, request).await, (format!("{HEAD}{rest}"), closes), "{request}");
         }

@@ -108,15 +108,23 @@ async fn attempt(inside: &Inside, link: &mut Link, message: &mut Message) -> Res
     link.arm_until(clock.first_look());
     let writer = &mut message.writer;
     let mut has_spoken = false;
+    let mut unsent = None;
     let head = future::poll_fn(|cx| {
-        let sent = if writer.is_done() { Ok(()) } else { send(cx, link, writer) };
-        if let Poll::Ready(head) = read_head(cx, inside, link, &mut has_spoken) {
-            return Poll::Ready(head);
+        if unsent.is_none() && !writer.is_done() {
+            unsent = send(cx, link, writer).err();
         }
-        if let Err(failed) = sent {
-            return Poll::Ready(Err(failed.told_by(inside, has_spoken)));
+        match read_head(cx, inside, link, &mut has_spoken) {
+            Poll::Ready(Err(Failed::Dead(_))) if let Some(unsent) = unsent.take() => {
+                return Poll::Ready(Err(unsent.told_by(inside, has_spoken)));
+            }
+            Poll::Ready(head) => return Poll::Ready(head),
+            Poll::Pending => {}
         }
-        clock.poll(cx, inside, link, writer).map(Err)
+        match unsent.take_if(|unsent| matches!(unsent, Unsent::Body)) {
+            Some(unsent) => Poll::Ready(Err(unsent.told_by(inside, has_spoken))),
+            // A backend that takes no more may have answered: its end, or its answer, is on the way.
+            None => clock.poll(cx, inside, link, writer).map(Err),
+        }
     });
     let head = head.await?;
     link.disarm();

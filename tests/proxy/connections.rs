@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use outboard::proxy::tunnel;
 use outboard::proxy::{Address, Settings};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::support::*;
 
@@ -335,6 +336,28 @@ async fn an_answer_may_come_before_the_request_is_complete() {
 
     assert_eq!((first.as_str(), second.as_str()), ("1\r\nA\r\n", "1\r\nb\r\n"));
     assert_eq!(client.read("0\r\n\r\n".len()).await, "0\r\n\r\n");
+}
+
+#[tokio::test]
+async fn a_backend_that_answers_and_closes_in_the_middle_of_an_upload_is_heard() {
+    let mut script = Script::new().await;
+    let proxy = Proxy::before(script.address).await;
+
+    // Whether the write fails before the answer is read is a matter of luck.
+    for _ in 0..10 {
+        let (mut reading, mut writing) = TcpStream::connect(proxy.address).await.unwrap().into_split();
+        tokio::spawn(async move {
+            let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n";
+            let _ = writing.write_all(&[head.as_bytes(), &[b'x'; 10_000_000]].concat()).await;
+        });
+        let (mut backend, _) = script.request().await;
+        backend.say("HTTP/1.1 501 Not Implemented\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno").await;
+        drop(backend);
+
+        let mut line = [0; 12];
+        soon(reading.read_exact(&mut line)).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&line), "HTTP/1.1 501");
+    }
 }
 
 #[tokio::test]
