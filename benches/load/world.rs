@@ -68,6 +68,22 @@ impl World {
         Ok(())
     }
 
+    /// The same while a crowd gathers: whom the server cuts off then, as it is asked by so many at once, comes
+    /// again. That it did shows in the tally.
+    fn gather_until(&mut self, done: impl Fn(&World) -> bool) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while !done(self) {
+            if Instant::now() > deadline {
+                bail!("the server did not keep up: {:?}", self.crowd.tally);
+            }
+            self.turn(Duration::from_millis(10))?;
+            if self.crowd.tally.ended > 0 {
+                self.come_back()?;
+            }
+        }
+        Ok(())
+    }
+
     /// Turns until `done`; fails when that takes longer than `patience`.
     pub(crate) fn turn_until(&mut self, patience: Duration, done: impl Fn(&World) -> bool) -> Result<()> {
         let deadline = Instant::now() + patience;
@@ -96,7 +112,7 @@ impl World {
         for index in 0..count {
             self.crowd.join(index % channels, self.poll.registry())?;
             if self.crowd.len() > self.crowd.open() + self.gathering {
-                self.turn_until(PATIENCE, |world| {
+                self.gather_until(|world| {
                     world.crowd.len() <= world.crowd.open() + world.gathering / 2
                         || world.crowd.tally.refused > 0
                 })?;
@@ -105,7 +121,7 @@ impl World {
                 bail!("a stream was refused");
             }
         }
-        self.turn_until(PATIENCE, |world| world.crowd.open() >= before + count)
+        self.gather_until(|world| world.crowd.open() >= before + count)
     }
 
     /// Connects `count` publishers.

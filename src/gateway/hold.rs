@@ -144,7 +144,6 @@ fn initial(headers: &header::HeaderMap, body: Body, asked: &Asked) -> Option<Ini
 fn head_only(hold: &Ask) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.headers_mut() = hold.headers.clone();
-    response.headers_mut().remove(header::CONTENT_LENGTH);
-    head::set_headers(response.headers_mut());
+    head::take_place_of(response.headers_mut());
     response
 }

@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use crate::body::Body;
 use crate::drain::Draining;
 use crate::handoff;
-use crate::http1::{Field, Length, RequestHead, gate};
+use crate::http1::{Length, RequestHead, gate};
 use crate::listen::Request;
 use crate::listen::connection::{Answer, Takeover};
 use crate::metrics::Metrics;
@@ -69,9 +69,7 @@ impl Asked {
 
     /// Whether it is a browser that wants a page.
     fn wants_a_page(&self) -> bool {
-        let mut accepted = self.head.values(Field::Accept);
-        let page = accepted.any(|value| value.windows(9).any(|word| word == b"text/html"));
-        page && !self.wants_events()
+        headers::accepts(&self.head, "text/html") && !self.wants_events()
     }
 }
 

@@ -32,7 +32,7 @@ pub enum Refusal {
     #[error("the Host header is not a host name or an address, with or without a port")]
     Host,
     /// Neither a path, nor a URL, nor the `*` of `OPTIONS`; or with bytes that must be escaped.
-    #[error("the request's target is not a path or a URL in visible ASCII")]
+    #[error("the request's target is not a path or a URL, or has characters that must be percent-encoded")]
     Target,
     /// Only `chunked`, and only in HTTP/1.1 (RFC 9112 section 6.1).
     #[error("the only transfer coding taken is `chunked`, once, in HTTP/1.1")]

@@ -164,6 +164,7 @@ mod tests {
             (Fault::Nonsense { backend: backend(), cause: String::new() }, 502),
             (Fault::ConnectTimeout { backend: backend(), limit: waited }, 504),
             (Fault::Silent { backend: backend(), waited }, 504),
+            (Fault::NoPath { target: String::new() }, 502),
             (Fault::Busy { backend: backend(), limit, waited }, 503),
             (Fault::ClientLeft, 400),
             (Fault::ClientStalled { waited }, 408),

@@ -30,11 +30,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, Response, StatusCode};
+use http_body_util::BodyExt as _;
 
 use self::exchange::{Answered, Message, exchange};
 use self::headers::Passed;
 use self::pool::Pool;
-use self::trailers::Only;
 use self::tunnel::Upstream;
 use crate::body::Body;
 use crate::http1::{Framing, Length, Lines, RequestHead, Writer};
@@ -136,7 +136,7 @@ impl Backend {
         };
         let body = match trailers.is_empty() {
             true => body,
-            false => Body::stream(Only { body, announced: trailers }),
+            false => Body::stream(body.map_frame(move |frame| trailers::keep(frame, &trailers))),
         };
         let writer = Writer::new(lines, body, framing);
         let is_bodyless = framing == Framing::None;

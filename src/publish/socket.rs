@@ -342,7 +342,11 @@ fn knock(path: &Path) -> io::Result<()> {
     socket2::Socket::new(socket2::Domain::UNIX, kind, None)?.connect(&socket2::SockAddr::unix(path)?)
 }
 
-fn group_number(group: &str) -> Result<u32, BindError> {
+/// The number of a group, which may be written as such.
+///
+/// # Errors
+/// When `/etc/group` has no group of this name, or cannot be read.
+pub(crate) fn group_number(group: &str) -> Result<u32, BindError> {
     if let Ok(number) = group.parse() {
         return Ok(number);
     }

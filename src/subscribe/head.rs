@@ -97,8 +97,17 @@ pub fn come_back(retry: Duration) -> Response<Body> {
     response
 }
 
+/// Makes the headers of a backend's response those of the stream that takes its place, as [`head`] writes
+/// them: `HEAD` is told what `GET` is (RFC 9110 section 9.3.2).
+pub fn take_place_of(headers: &mut HeaderMap) {
+    for name in REPLACED {
+        headers.remove(name);
+    }
+    set_headers(headers);
+}
+
 /// Makes `headers` those of an event stream, in place of others of their names.
-pub fn set_headers(headers: &mut HeaderMap) {
+fn set_headers(headers: &mut HeaderMap) {
     for (name, value) in HEADERS {
         headers.insert(name, HeaderValue::from_static(value));
     }

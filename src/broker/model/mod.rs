@@ -38,7 +38,7 @@ use self::tally::Tally;
 type Verdict = Result<(), String>;
 
 /// How many histories are a share for each run of all tests.
-const SHARE: usize = 300;
+const SHARE: usize = 1000;
 /// Every so manieth history is on disk.
 const ON_DISK: u64 = 5;
 

@@ -1,6 +1,7 @@
 //! Names, and patterns and templates of them.
 
 use super::Written;
+use crate::publish::socket;
 use crate::route::{Auth, Pattern, Template};
 
 impl Written for Auth {
@@ -100,13 +101,31 @@ impl Written for Group {
     fn from_text(text: &str) -> Result<Self, String> {
         let plain =
             !text.is_empty() && !text.contains(|c: char| c.is_control() || c.is_whitespace() || c == ':');
-        if plain { Ok(Self(text.into())) } else { Err(format!("expected {}, not {text:?}", Self::EXPECTED)) }
+        if !plain {
+            return Err(format!("expected {}, not {text:?}", Self::EXPECTED));
+        }
+        // Looked up here too, so that `check` and a reload say what the next start would.
+        socket::group_number(text).map_err(|error| error.to_string())?;
+        Ok(Self(text.into()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_group_is_one_that_the_system_has() {
+        assert!(Group::from_text("root").is_ok() && Group::from_text("4711").is_ok());
+        for (text, told) in [
+            ("", "expected the name"),
+            ("no such", "expected the name"),
+            ("nosuch", "there is no group `nosuch`"),
+        ] {
+            let error = Group::from_text(text).unwrap_err();
+            assert!(error.starts_with(told), "{error}");
+        }
+    }
 
     #[test]
     fn auth_is_a_path_or_written_out_as_none() {

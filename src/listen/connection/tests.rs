@@ -153,12 +153,22 @@ async fn a_client_that_leaves_takes_its_request_along_unless_it_may_half_close()
     tokio::time::timeout(Duration::from_secs(20), dropped.recv()).await.unwrap();
 
     let options = Options { half_close: true, ..Options::default() };
-    let (mut socket, _drain, _served) = client(options, |request| async {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        echo(request).await
+    let (begun, mut has_begun) = tokio::sync::mpsc::unbounded_channel();
+    let leave = Arc::new(tokio::sync::Semaphore::new(0));
+    let waits_for = Arc::clone(&leave);
+    let (mut socket, _drain, _served) = client(options, move |request| {
+        let (begun, leave) = (begun.clone(), Arc::clone(&waits_for));
+        async move {
+            begun.send(()).unwrap();
+            leave.acquire().await.unwrap().forget();
+            echo(request).await
+        }
     });
     socket.write_all(b"GET /a HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\n\r\n").await.unwrap();
     socket.shutdown().await.unwrap();
+    // The connection looks at its socket in the same turn in which the answer begins to wait.
+    has_begun.recv().await.unwrap();
+    leave.add_permits(2);
     let mut heard = String::new();
     socket.read_to_string(&mut heard).await.unwrap();
     assert!(heard.contains("/a=") && heard.ends_with("/b="), "{heard}");

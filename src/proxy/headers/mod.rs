@@ -14,8 +14,8 @@ use smallvec::SmallVec;
 
 pub use answer::own_stream;
 pub(super) use answer::{announced_trailers, is_event_stream, passing, switched};
-pub use request::asks_for_events;
 pub(super) use request::{Passed, on_behalf_of, pass_request};
+pub use request::{accepts, asks_for_events};
 
 use crate::http1::gate::is_end_to_end;
 use crate::http1::{Field, Head, elements};

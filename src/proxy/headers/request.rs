@@ -110,11 +110,16 @@ fn asks_for_websocket(head: &RequestHead, length: Length) -> bool {
     may_switch && length == Length::NONE && means_websocket(head)
 }
 
+/// Whether the client names a media type among those that it would take, in any case (RFC 9110 section 8.3.1).
+pub fn accepts(head: &RequestHead, media_type: &str) -> bool {
+    let media_type = media_type.as_bytes();
+    let mut accepted = head.values(Field::Accept);
+    accepted.any(|value| value.windows(media_type.len()).any(|part| part.eq_ignore_ascii_case(media_type)))
+}
+
 /// Whether the client would take an event stream.
 pub fn asks_for_events(head: &RequestHead) -> bool {
-    const TYPE: &[u8] = b"text/event-stream";
-    let mut accepted = head.values(Field::Accept);
-    accepted.any(|value| value.windows(TYPE.len()).any(|part| part.eq_ignore_ascii_case(TYPE)))
+    accepts(head, "text/event-stream")
 }
 
 /// Which host the backend is told.
