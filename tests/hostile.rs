@@ -227,6 +227,24 @@ fn a_handoff_before_the_end_of_its_request_keeps_its_initial_events() {
 }
 
 #[test]
+fn the_head_of_a_handed_over_stream_is_told_as_it_would_be_sent() {
+    let backend = Backend::start(|exchange| {
+        let headers = ["Content-Type: text/event-stream", "Outboard-Channel: a", "ETag: \"1\"", "X-Own: 2"];
+        exchange.answer("200 OK", &headers, "");
+    });
+    let outboard = Outboard::behind(&backend).start();
+
+    let head =
+        exchange(&outboard, "HEAD /any HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").to_lowercase();
+
+    assert!(head.contains("\r\ncontent-type: text/event-stream; charset=utf-8\r\n"), "{head}");
+    assert!(head.contains("\r\nx-own: 2\r\n"), "{head}");
+    for not_told in ["content-length", "etag", "outboard-channel"] {
+        assert!(!head.contains(not_told), "{not_told}: {head}");
+    }
+}
+
+#[test]
 fn a_handoff_whose_answer_never_ends_holds_the_client_all_the_same() {
     let backend = Backend::start(|exchange| {
         exchange.write(

@@ -401,6 +401,14 @@ mod tests {
     }
 
     #[test]
+    fn a_media_type_is_accepted_in_any_case_and_in_any_line() {
+        let head = request("1.1", "/", &["Accept: image/png", "Accept: Text/HTML;q=0.9, */*"]);
+
+        assert!(accepts(&head, "text/html"));
+        assert!(!accepts(&head, "text/event-stream"));
+    }
+
+    #[test]
     fn an_absolute_target_decides_the_host() {
         let (line, lines, _) = passed("http://user@example.org:81/a/../b?c", &["Host: other"], Length::NONE);
 
