@@ -71,7 +71,7 @@ pub struct Settings {
     pub total_bytes: usize,
     /// The most channels at a time.
     pub max_channels: usize,
-    /// How long a `dedupe` key is remembered at least.
+    /// How long a `dedupe` key is remembered, unless there are more than fit; then the oldest go before.
     pub dedupe_window: Duration,
     /// Settings by name pattern.
     pub rules: Vec<Rule>,
