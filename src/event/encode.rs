@@ -5,7 +5,6 @@
 //! (WHATWG HTML 9.2.6).
 
 use std::fmt::{Display, Write as _};
-use std::io::Write as _;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -116,8 +115,10 @@ pub fn block(event: &Event, id: Option<&dyn Display>) -> String {
     let data = event.data().unwrap_or_default();
     let mut block = String::with_capacity(data.len() + 64);
     if let Some(id) = id {
+        block.push_str("id: ");
         // Writing to a String cannot fail.
-        let _ = writeln!(block, "id: {id}");
+        let _ = write!(block, "{id}");
+        block.push('\n');
     }
     if let Some(name) = event.name() {
         field(&mut block, "event: ", name);
@@ -147,16 +148,16 @@ pub fn chunk_if(chunked: bool, bytes: &[u8]) -> Bytes {
 
 /// Some bytes as a chunk, and the length of its chunk-size line.
 fn chunk(bytes: &[u8]) -> (Vec<u8>, u8) {
-    // A `usize` has at most 16 digits.
-    let mut size_line = [0; 18];
-    let mut rest = &mut size_line[..];
-    let _ = write!(rest, "{:x}\r\n", bytes.len());
-    let size = 18 - rest.len();
-    let mut chunk = Vec::with_capacity(size + bytes.len() + 2);
-    chunk.extend_from_slice(&size_line[..size]);
+    let digits = (usize::BITS - bytes.len().leading_zeros()).div_ceil(4).max(1);
+    let size_line = digits as usize + 2;
+    let mut chunk = Vec::with_capacity(size_line + bytes.len() + 2);
+    // Without a formatter, which would take longer than all the rest.
+    let digit = |place: u32| b"0123456789abcdef"[bytes.len() >> (4 * place) & 0xf];
+    chunk.extend((0..digits).rev().map(digit));
+    chunk.extend_from_slice(b"\r\n");
     chunk.extend_from_slice(bytes);
     chunk.extend_from_slice(b"\r\n");
-    (chunk, size as u8)
+    (chunk, size_line as u8)
 }
 
 /// The chunk that ends a body.

@@ -56,6 +56,12 @@ impl<S> Head<S> {
         self.lines().filter(move |line| line.field == field).map(|line| line.value)
     }
 
+    /// The values of all lines with a name, in any case, that is no [`Field`].
+    pub fn named(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        let is_it = move |line: &Header<'_>| line.name.eq_ignore_ascii_case(name.as_bytes());
+        self.lines().filter(is_it).map(|line| line.value)
+    }
+
     /// Whether there is a line of a field.
     pub fn has(&self, field: Field) -> bool {
         self.lines.iter().any(|line| line.field == field)

@@ -1,7 +1,6 @@
 //! What channels there are, and ending things.
 
 use http::StatusCode;
-use http::request::Parts;
 use serde_json::json;
 
 use super::Api;
@@ -10,6 +9,7 @@ use super::problem::Problem;
 use super::query::Query;
 use crate::broker::{Publication, Receipt};
 use crate::channel::Channel;
+use crate::http1::RequestHead;
 use crate::listen::connection::Answer;
 use crate::subject::Subject;
 
@@ -18,8 +18,8 @@ const MAX_PATTERN: usize = 1024;
 
 impl Api {
     /// The channels there are, a page of them.
-    pub(super) fn channels(&self, head: &Parts) -> Result<Answer, Problem> {
-        let query = Query::of(&head.uri, &["after", "limit", "match"])?;
+    pub(super) fn channels(&self, head: &RequestHead) -> Result<Answer, Problem> {
+        let query = Query::of(head, &["after", "limit", "match"])?;
         let matching = query.get("match").map(glob).transpose()?;
         let channels = self.log()?.channels(query.get("after"), matching.as_ref(), query.limit()?);
         Ok(answer(StatusCode::OK, &channels))

@@ -3,13 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, HOST, ORIGIN};
-use http::request::Parts;
-use http::uri::Authority;
-use http::{HeaderMap, Method};
+use http::Method;
 
 use super::problem::Problem;
 use crate::event::frame::Code;
+use crate::http1::{Field, RequestHead};
 
 /// The way a request came in.
 #[derive(Clone, Debug)]
@@ -31,8 +29,8 @@ pub struct Tcp {
 
 impl Door {
     /// Lets `head` in, or says why not.
-    pub(super) fn admit(&self, head: &Parts) -> Result<(), Problem> {
-        if let Some(header) = sign_of_a_browser(&head.headers) {
+    pub(super) fn admit(&self, head: &RequestHead) -> Result<(), Problem> {
+        if let Some(header) = sign_of_a_browser(head) {
             let text = format!(
                 "a request with `{header}` comes from a web page, and web pages may not use this API"
             );
@@ -46,18 +44,18 @@ impl Door {
 }
 
 impl Tcp {
-    fn admit(&self, head: &Parts) -> Result<(), Problem> {
+    fn admit(&self, head: &RequestHead) -> Result<(), Problem> {
         if let Some(token) = &self.token {
-            if bears(&head.headers, token) {
+            if bears(head, token) {
                 // Whoever knows the token is no page with a rebound name, whatever `Host` says.
                 return Ok(());
             }
-            if !matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS) {
+            if !matches!(head.start.method, Method::GET | Method::HEAD | Method::OPTIONS) {
                 return Err(Problem::Unauthorized);
             }
         }
-        let target = head.uri.authority().map(|authority| authority.as_str().as_bytes());
-        let hosts = head.headers.get_all(HOST).iter().map(http::HeaderValue::as_bytes);
+        let target = head.authority().map(str::as_bytes);
+        let hosts = head.values(Field::Host);
         match hosts.chain(target).find(|host| !self.is_ours(host)) {
             None => Ok(()),
             Some(host) => Err(foreign(host)),
@@ -66,15 +64,26 @@ impl Tcp {
 
     /// Whether `host` is a name that nobody else can have pointed at us.
     fn is_ours(&self, host: &[u8]) -> bool {
-        let Ok(authority) = Authority::try_from(host) else { return false };
-        let host = authority.host();
-        if host.eq_ignore_ascii_case("localhost") {
+        let Some(name) = without_port(host) else { return false };
+        if name.eq_ignore_ascii_case("localhost") {
             return true;
         }
-        let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let literal = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
         literal.parse().is_ok_and(|address: IpAddr| {
             address.is_loopback() || address.to_canonical() == self.local.ip().to_canonical()
         })
+    }
+}
+
+/// The name in `host` or `host:port`; `None` if it is neither.
+fn without_port(host: &[u8]) -> Option<&str> {
+    let host = std::str::from_utf8(host).ok()?;
+    // The colons of an address in brackets are not followed by digits alone.
+    match host.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => {
+            port.bytes().all(|byte| byte.is_ascii_digit()).then_some(name)
+        }
+        _ => Some(host),
     }
 }
 
@@ -87,15 +96,17 @@ fn foreign(host: &[u8]) -> Problem {
     Problem::refused(Code::Forbidden, text)
 }
 
-fn sign_of_a_browser(headers: &HeaderMap) -> Option<&str> {
-    headers
-        .keys()
-        .map(http::HeaderName::as_str)
-        .find(|name| *name == ORIGIN.as_str() || name.starts_with("sec-fetch-"))
+fn sign_of_a_browser(head: &RequestHead) -> Option<String> {
+    let starts = |name: &[u8], start: &[u8]| {
+        name.get(..start.len()).is_some_and(|begun| begun.eq_ignore_ascii_case(start))
+    };
+    let mut names = head.lines().map(|line| line.name);
+    let sign = names.find(|name| name.eq_ignore_ascii_case(b"origin") || starts(name, b"sec-fetch-"))?;
+    Some(String::from_utf8_lossy(sign).to_ascii_lowercase())
 }
 
-fn bears(headers: &HeaderMap, token: &str) -> bool {
-    let given = headers.get(AUTHORIZATION).map_or(&b""[..], http::HeaderValue::as_bytes);
+fn bears(head: &RequestHead, token: &str) -> bool {
+    let given = head.named("authorization").next().unwrap_or_default();
     let is_bearer = given.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"Bearer "));
     is_bearer && equal(given[7..].trim_ascii(), token.as_bytes())
 }
@@ -109,13 +120,17 @@ fn equal(a: &[u8], b: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::Request;
-
     use super::*;
 
-    fn admitted(door: &Door, request: http::request::Builder) -> Result<(), u16> {
-        let (head, ()) = request.body(()).unwrap().into_parts();
+    /// What becomes of a request with this first line, but for its version, and these lines.
+    fn admitted(door: &Door, request: &str, lines: &[&str]) -> Result<(), u16> {
+        let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
+        let head = RequestHead::parse(format!("{request} HTTP/1.1\r\n{lines}\r\n").into()).unwrap();
         door.admit(&head).map_err(|problem| problem.status().as_u16())
+    }
+
+    fn with_host(host: &str, target: &str) -> Result<(), u16> {
+        admitted(&tcp(None), &format!("GET {target}"), &[&format!("Host: {host}")])
     }
 
     fn tcp(token: Option<&str>) -> Door {
@@ -126,9 +141,8 @@ mod tests {
     fn what_a_web_page_makes_a_browser_send_is_refused_at_every_door() {
         for door in [Door::Socket, tcp(None), tcp(Some("secret"))] {
             for header in ["Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode"] {
-                let request =
-                    Request::get("/channels").header(header, "null").header("Authorization", "Bearer secret");
-                assert_eq!(admitted(&door, request), Err(403), "{header}");
+                let lines = [&format!("{header}: null"), "Authorization: Bearer secret"];
+                assert_eq!(admitted(&door, "GET /channels", &lines), Err(403), "{header}");
             }
         }
     }
@@ -137,43 +151,50 @@ mod tests {
     fn on_tcp_the_host_is_an_address_of_ours() {
         for host in ["localhost", "LOCALHOST:8001", "127.0.0.1:8001", "[::1]:8001", "10.1.2.3", "10.1.2.3:80"]
         {
-            assert_eq!(admitted(&tcp(None), Request::get("/").header("Host", host)), Ok(()), "{host}");
+            assert_eq!(with_host(host, "/"), Ok(()), "{host}");
         }
-        for host in ["evil.example", "localhost.evil.example", "10.1.2.4", "", "127.0.0.1.nip.io:8001", "a b"]
-        {
-            assert_eq!(admitted(&tcp(None), Request::get("/").header("Host", host)), Err(403), "{host}");
+        for host in [
+            "evil.example",
+            "localhost.evil.example",
+            "10.1.2.4",
+            "",
+            "127.0.0.1.nip.io:8001",
+            "a b",
+            "localhost:x",
+            "localhost:80:80",
+            "[::1",
+        ] {
+            assert_eq!(with_host(host, "/"), Err(403), "{host}");
         }
-        assert_eq!(
-            admitted(&tcp(None), Request::get("http://evil.example/").header("Host", "localhost")),
-            Err(403)
-        );
-        assert_eq!(admitted(&tcp(None), Request::get("/")), Ok(()), "HTTP/1.0 has no Host");
+        assert_eq!(with_host("localhost", "http://evil.example/"), Err(403));
+        assert_eq!(admitted(&tcp(None), "GET /", &[]), Ok(()), "HTTP/1.0 has no Host");
     }
 
     #[test]
     fn on_the_socket_any_host_will_do() {
-        assert_eq!(admitted(&Door::Socket, Request::post("/channels/a").header("Host", "whatever")), Ok(()));
+        assert_eq!(admitted(&Door::Socket, "POST /channels/a", &["Host: whatever"]), Ok(()));
     }
 
     #[test]
     fn what_changes_things_needs_the_token() {
         let door = tcp(Some("secret"));
-        let post = || Request::post("/channels/a").header("Host", "localhost");
+        let post = |given: &str| {
+            let line = format!("Authorization: {given}");
+            admitted(&door, "POST /channels/a", &["Host: localhost", &line])
+        };
 
-        assert_eq!(admitted(&door, post()), Err(401));
-        assert_eq!(admitted(&door, post().header("Authorization", "Bearer wrong!")), Err(401));
-        assert_eq!(admitted(&door, post().header("Authorization", "Bearer secret2")), Err(401));
-        assert_eq!(admitted(&door, post().header("Authorization", "Basic secret")), Err(401));
-        assert_eq!(admitted(&door, post().header("Authorization", "bearer secret")), Ok(()));
-        assert_eq!(admitted(&door, Request::get("/channels").header("Host", "localhost")), Ok(()));
+        assert_eq!(admitted(&door, "POST /channels/a", &["Host: localhost"]), Err(401));
+        assert_eq!(post("Bearer wrong!"), Err(401));
+        assert_eq!(post("Bearer secret2"), Err(401));
+        assert_eq!(post("Basic secret"), Err(401));
+        assert_eq!(post("bearer secret"), Ok(()));
+        assert_eq!(admitted(&door, "GET /channels", &["Host: localhost"]), Ok(()));
     }
 
     #[test]
     fn who_knows_the_token_may_use_any_name() {
-        let request = Request::get("/channels")
-            .header("Host", "outboard:8001")
-            .header("Authorization", "Bearer secret");
+        let lines = ["Host: outboard:8001", "Authorization: Bearer secret"];
 
-        assert_eq!(admitted(&tcp(Some("secret")), request), Ok(()));
+        assert_eq!(admitted(&tcp(Some("secret")), "GET /channels", &lines), Ok(()));
     }
 }

@@ -2,9 +2,7 @@
 
 use std::time::SystemTime;
 
-use http::header::ACCEPT;
-use http::request::Parts;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde::Serialize;
 
 use super::Api;
@@ -15,6 +13,7 @@ use super::query::Query;
 use crate::broker::Kept;
 use crate::channel::Channel;
 use crate::event::EventId;
+use crate::http1::{Field, RequestHead, elements};
 use crate::listen::connection::Answer;
 use crate::replay::Replay;
 use crate::subscribe::{Ask, LAST_EVENT_ID_PARAMETERS, last_event_id};
@@ -37,11 +36,16 @@ impl<'a> From<&'a Kept> for Past<'a> {
 
 impl Api {
     /// The history, or with `Accept: text/event-stream` a live subscription.
-    pub(super) fn events(&self, channel: Channel, head: &Parts, is_head: bool) -> Result<Answer, Problem> {
-        if wants_stream(&head.headers) && !is_head {
+    pub(super) fn events(
+        &self,
+        channel: Channel,
+        head: &RequestHead,
+        is_head: bool,
+    ) -> Result<Answer, Problem> {
+        if wants_stream(head) && !is_head {
             return self.follow(channel, head);
         }
-        let query = Query::of(&head.uri, &["after", "limit"])?;
+        let query = Query::of(head, &["after", "limit"])?;
         let Some(kept) = self.log()?.history(&channel, query.get("after"), query.limit()?) else {
             return Err(unknown(&channel));
         };
@@ -49,25 +53,24 @@ impl Api {
         Ok(json(StatusCode::OK, &past))
     }
 
-    fn follow(&self, channel: Channel, head: &Parts) -> Result<Answer, Problem> {
+    fn follow(&self, channel: Channel, head: &RequestHead) -> Result<Answer, Problem> {
         let known = [&LAST_EVENT_ID_PARAMETERS[..], &["replay", "after"]].concat();
-        let query = Query::of(&head.uri, &known)?;
+        let query = Query::of(head, &known)?;
         let replay = match query.get("replay") {
             // Who looks on is not who the events were meant for: `unseen` would take them away.
             None => Replay::Live,
             Some(policy) => policy.parse().map_err(|invalid| Problem::bad_value("replay", invalid))?,
         };
         let after = || query.get("after").filter(|id| !id.is_empty()).map(str::to_owned);
-        let last_event_id = last_event_id(&head.headers, head.uri.query()).or_else(after);
-        Ok(self.streams.open(Ask { last_event_id, replay, ..Ask::new(vec![channel], head.version) }))
+        let last_event_id = last_event_id(&head.map(), head.query()).or_else(after);
+        Ok(self.streams.open(Ask { last_event_id, replay, ..Ask::new(vec![channel], head.start.version) }))
     }
 }
 
-fn wants_stream(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    accepted.flat_map(|value| value.split(',')).any(|media| {
-        let kind = media.split(';').next().unwrap_or_default();
-        kind.trim().eq_ignore_ascii_case("text/event-stream")
+fn wants_stream(head: &RequestHead) -> bool {
+    head.values(Field::Accept).flat_map(elements).any(|media| {
+        let kind = media.split(|&byte| byte == b';').next().unwrap_or_default();
+        kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
     })
 }
 

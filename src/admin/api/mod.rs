@@ -13,18 +13,19 @@ mod problem;
 mod query;
 mod request;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderValue, Method, Response, StatusCode};
-use http_body::Body as _;
+use http::{Method, StatusCode};
 use serde::Serialize;
 
 use crate::body::Body;
 use crate::broker::Broker;
 use crate::channel::Channel;
 use crate::event::frame::Code;
+use crate::http1::gate::Refusal;
+use crate::http1::{Reply, RequestHead};
 use crate::listen::Request;
 use crate::listen::connection::Answer;
 use crate::metrics::Metrics;
@@ -64,46 +65,25 @@ enum Resource {
 impl Api {
     /// Answers one request that came in by `door`.
     pub async fn answer(self: Arc<Self>, request: Request, door: Door) -> Answer {
-        let request = match request.into_http() {
-            Ok(request) => request,
-            Err(unreadable) => {
-                return Answer::Response(refusal(&Problem::refused(Code::BadValue, unreadable.to_string())));
-            }
-        };
-        let (mut head, body) = request.into_parts();
-        let is_head = head.method == Method::HEAD;
+        let Request { mut head, mut body, .. } = request;
+        let is_head = head.start.method == Method::HEAD;
         if is_head {
-            head.method = Method::GET;
+            head.start.method = Method::GET;
         }
-        // Declared here, to know afterwards whether it was read to its end.
-        let mut body = body;
         let answer = match door.admit(&head) {
             Ok(()) => self.route(&head, &mut body, is_head).await,
             Err(problem) => Err(problem),
         };
-        let mut response = match answer {
-            Ok(Answer::Response(response)) => response,
-            Ok(takeover) => return takeover,
-            Err(problem) => {
-                tracing::debug!(method = %head.method, path = head.uri.path(), code = problem.code(), "refused a request");
-                refusal(&problem)
-            }
-        };
-        if !body.is_end_stream() {
-            // What is left of the request would be taken for the next one's beginning.
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        Answer::Response(response)
+        answer.unwrap_or_else(|problem| {
+            let (method, path) = (&head.start.method, head.path());
+            tracing::debug!(%method, path, code = problem.code(), "refused a request");
+            Answer::Reply(refusal(&problem))
+        })
     }
 
-    async fn route(
-        &self,
-        head: &http::request::Parts,
-        body: &mut Body,
-        is_head: bool,
-    ) -> Result<Answer, Problem> {
-        let resource = Resource::of(head.uri.path())?;
-        let method = &head.method;
+    async fn route(&self, head: &RequestHead, body: &mut Body, is_head: bool) -> Result<Answer, Problem> {
+        let resource = Resource::of(head.path())?;
+        let method = &head.start.method;
         match resource {
             Resource::Alive if method == Method::GET => Ok(json(StatusCode::OK, &health::ALIVE)),
             Resource::Ready if method == Method::GET => Ok(self.ready().await),
@@ -133,20 +113,32 @@ impl Api {
 
 impl Resource {
     fn of(path: &str) -> Result<Self, Problem> {
-        let nowhere = || Problem::NotFound(format!("there is nothing at `{path}`: {KNOWN}"));
-        let segments: Vec<_> = path.strip_prefix('/').ok_or_else(nowhere)?.split('/').collect();
-        match segments[..] {
-            ["channels"] => Ok(Self::Channels),
-            ["channels", name] => Ok(Self::Channel(channel(name)?)),
-            ["channels", name, "events"] => Ok(Self::Events(channel(name)?)),
-            ["channels", name, "grants"] => channel(name).map(|_| Self::Grants),
-            ["channels", ..] => {
-                Err(Problem::NotFound("write %2F for each slash in a channel's name".to_owned()))
-            }
-            ["subjects", name] => Ok(Self::Subject(subject(name)?)),
-            ["healthz"] => Ok(Self::Alive),
-            ["readyz"] => Ok(Self::Ready),
-            _ => Err(nowhere()),
+        // What a URL has to escape in its path (WHATWG URL, path percent-encode set), as far as the gate
+        // lets it through and no client is known to leave it as it is.
+        if path.bytes().any(|byte| matches!(byte, b'<' | b'>' | b'`')) {
+            return Err(unescaped());
+        }
+        if let Some(rest) = path.strip_prefix("/channels/") {
+            return Self::of_channel(rest);
+        }
+        match path {
+            "/channels" => return Ok(Self::Channels),
+            "/healthz" => return Ok(Self::Alive),
+            "/readyz" => return Ok(Self::Ready),
+            _ => {}
+        }
+        match path.strip_prefix("/subjects/") {
+            Some(name) if !name.contains('/') => Ok(Self::Subject(subject(name)?)),
+            _ => Err(Problem::NotFound(format!("there is nothing at `{path}`: {KNOWN}"))),
+        }
+    }
+
+    fn of_channel(rest: &str) -> Result<Self, Problem> {
+        match rest.split_once('/') {
+            None => Ok(Self::Channel(channel(rest)?)),
+            Some((name, "events")) => Ok(Self::Events(channel(name)?)),
+            Some((name, "grants")) => channel(name).map(|_| Self::Grants),
+            Some(_) => Err(Problem::NotFound("write %2F for each slash in a channel's name".to_owned())),
         }
     }
 
@@ -174,41 +166,38 @@ fn subject(segment: &str) -> Result<Subject, Problem> {
         .map_err(|invalid| Problem::refused(Code::BadValue, invalid.to_string()))
 }
 
-fn decoded(segment: &str) -> Result<String, Problem> {
+fn decoded(segment: &str) -> Result<Cow<'_, str>, Problem> {
     let decoded = percent_encoding::percent_decode_str(segment).decode_utf8();
-    let text = "a name in the path is percent-encoded UTF-8";
-    decoded.map(Into::into).map_err(|_| Problem::refused(Code::BadUtf8, text))
+    decoded.map_err(|_| Problem::refused(Code::BadUtf8, "a name in the path is percent-encoded UTF-8"))
+}
+
+/// A target with bytes that must be escaped in it.
+fn unescaped() -> Problem {
+    Problem::refused(Code::BadValue, Refusal::Target.to_string())
 }
 
 fn json(status: StatusCode, value: &impl Serialize) -> Answer {
-    Answer::Response(json_response(status, value))
+    Answer::Reply(json_reply(status, value))
 }
 
-fn json_response(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+fn json_reply(status: StatusCode, value: &impl Serialize) -> Reply {
     // Our own types have string keys and no failing serializers.
     let mut text = serde_json::to_vec(value).unwrap_or_default();
     text.push(b'\n');
-    let mut response = Response::new(Body::from(text));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
-    headers.insert("cache-control", HeaderValue::from_static("no-store"));
-    response
+    let mut reply = Reply::new(status, b"", Body::from(text));
+    reply.add("Content-Type", b"application/json");
+    reply.add("X-Content-Type-Options", b"nosniff");
+    reply.add("Cache-Control", b"no-store");
+    reply
 }
 
-fn refusal(problem: &Problem) -> Response<Body> {
+fn refusal(problem: &Problem) -> Reply {
     let text = serde_json::json!({ "error": problem.code(), "message": problem.to_string() });
-    let mut response = json_response(problem.status(), &text);
+    let mut reply = json_reply(problem.status(), &text);
     match problem {
-        Problem::Method { allowed } => {
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
-        }
-        Problem::Unauthorized => {
-            let scheme = HeaderValue::from_static("Bearer realm=\"outboard\"");
-            response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
-        }
+        Problem::Method { allowed } => reply.add("Allow", allowed.as_bytes()),
+        Problem::Unauthorized => reply.add("WWW-Authenticate", b"Bearer realm=\"outboard\""),
         _ => {}
     }
-    response
+    reply
 }

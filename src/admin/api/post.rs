@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use http::request::Parts;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use smallvec::{SmallVec, smallvec};
 
 use super::Api;
 use super::json;
@@ -17,10 +17,14 @@ use crate::broker::{Publishing, Receipt};
 use crate::channel::Channel;
 use crate::event::frame::{Code, Decoder, Frame, FrameError, MAX_KEY, is_key, unknown_name};
 use crate::event::{Event, EventId};
+use crate::http1::RequestHead;
 use crate::listen::connection::Answer;
 
 /// The keys of an event as JSON.
 const KEYS: [&str; 5] = ["data", "event", "id", "ttl", "dedupe"];
+
+/// What is published by one request: an event, as a rule.
+type Frames = SmallVec<[Frame; 1]>;
 
 /// A receipt as JSON; empty for a frame that only set something.
 #[derive(Default, Serialize)]
@@ -52,16 +56,16 @@ impl Api {
     pub(super) async fn post(
         &self,
         channel: Channel,
-        head: &Parts,
+        head: &RequestHead,
         body: &mut Body,
     ) -> Result<Answer, Problem> {
         let asked = async {
-            let language = Language::of(&head.headers)?;
+            let language = Language::of(head)?;
             let defaults = Defaults::of(head, language)?;
             let body = read(body, self.max_event_size).await?;
             match language {
-                Language::Text => Ok(vec![defaults.frame(channel, Event::with_data(text(&body)?))?]),
-                Language::Json => Ok(vec![defaults.object(channel, &body)?]),
+                Language::Text => Ok(smallvec![defaults.frame(channel, Event::with_data(text(&body)?))?]),
+                Language::Json => Ok(smallvec![defaults.object(channel, &body)?]),
                 Language::Frames => defaults.frames(channel, &body, self.max_event_size),
             }
         };
@@ -71,17 +75,17 @@ impl Api {
             Some(only) if published.is_empty() => json(StatusCode::OK, &only),
             last => {
                 published.extend(last);
-                json(StatusCode::OK, &published)
+                json(StatusCode::OK, &published.as_slice())
             }
         })
     }
 
-    async fn publish_all(&self, frames: Vec<Frame>) -> Result<Vec<Published>, Problem> {
+    async fn publish_all(&self, frames: Frames) -> Result<SmallVec<[Published; 1]>, Problem> {
         // All are submitted before the first receipt is awaited: a client that leaves meanwhile
         // takes nothing back, and a log on disk can take them in one go.
-        let under_way: Vec<_> = frames.into_iter().map(|frame| self.submit(frame)).collect();
+        let under_way: SmallVec<[_; 1]> = frames.into_iter().map(|frame| self.submit(frame)).collect();
         let count = under_way.len();
-        let mut published = Vec::with_capacity(count);
+        let mut published = SmallVec::with_capacity(count);
         for publishing in under_way {
             let Some(publishing) = publishing else {
                 published.push(Published::default());
@@ -121,8 +125,8 @@ struct Defaults {
 }
 
 impl Defaults {
-    fn of(head: &Parts, language: Language) -> Result<Self, Problem> {
-        let query = Query::of(&head.uri, &["event", "id", "ttl", "dedupe"])?;
+    fn of(head: &RequestHead, language: Language) -> Result<Self, Problem> {
+        let query = Query::of(head, &["event", "id", "ttl", "dedupe"])?;
         let own = |key| query.get(key).map(str::to_owned);
         if language == Language::Frames && query.get("dedupe").is_some() {
             // One key for several frames would drop all but the first as duplicates.
@@ -189,10 +193,10 @@ impl Defaults {
         self.frame(channel, event)
     }
 
-    fn frames(&self, channel: Channel, body: &[u8], limit: usize) -> Result<Vec<Frame>, Problem> {
+    fn frames(&self, channel: Channel, body: &[u8], limit: usize) -> Result<Frames, Problem> {
         let mut decoder = Decoder::on_channel(channel, limit);
         let mut rest = body;
-        let mut frames = Vec::new();
+        let mut frames = Frames::new();
         while let Some(frame) = decoder.decode(&mut rest) {
             let number = frames.len() + 1;
             let mut frame = frame.map_err(|error| in_frame(number, error))?;

@@ -1,10 +1,10 @@
 //! The query of a request, each key of which must be known.
 
-use http::Uri;
-
 use super::problem::Problem;
+use super::unescaped;
 use crate::event::frame::Code;
 use crate::event::frame::unknown_name;
+use crate::http1::RequestHead;
 
 /// The most an operator gets at once.
 const MOST: usize = 1000;
@@ -16,10 +16,14 @@ const USUAL: usize = 100;
 pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Reads the query of `uri`, in which only `known` keys may be.
-    pub(super) fn of(uri: &Uri, known: &[&str]) -> Result<Self, Problem> {
-        let pairs: Vec<(String, String)> =
-            form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
+    /// Reads the query of `head`, in which only `known` keys may be.
+    pub(super) fn of(head: &RequestHead, known: &[&str]) -> Result<Self, Problem> {
+        let query = head.query().unwrap_or_default().as_bytes();
+        // What a URL has to escape here (WHATWG URL, query percent-encode set).
+        if query.iter().any(|byte| matches!(byte, b'"' | b'<' | b'>')) {
+            return Err(unescaped());
+        }
+        let pairs: Vec<(String, String)> = form_urlencoded::parse(query).into_owned().collect();
         match pairs.iter().find(|(key, _)| !known.contains(&key.as_str())) {
             None => Ok(Self(pairs)),
             Some((key, _)) => {

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
 use super::problem::Problem;
 use crate::body::Body;
+use crate::http1::{Field, RequestHead};
 
 /// How long a body may pause.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -27,15 +26,18 @@ pub(super) enum Language {
 
 impl Language {
     /// What the headers say that the body is.
-    pub(super) fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+    pub(super) fn of(head: &RequestHead) -> Result<Self, Problem> {
         let unsupported = |text: String| Err(Problem::ContentType(text));
-        if let Some(encoding) = headers.get(CONTENT_ENCODING)
-            && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
+        if let Some(encoding) = head.named("content-encoding").next()
+            && !encoding.eq_ignore_ascii_case(b"identity")
         {
             return unsupported("send the body as it is, without Content-Encoding".to_owned());
         }
-        let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(Self::Text) };
-        let value = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+        let value = match head.values(Field::ContentType).next() {
+            // What most say is not taken apart.
+            None | Some(b"text/plain") => return Ok(Self::Text),
+            Some(value) => String::from_utf8_lossy(value).to_ascii_lowercase(),
+        };
         let mut parts = value.split(';').map(str::trim);
         let language = match parts.next().unwrap_or_default() {
             "" | "text/plain" => Self::Text,
@@ -83,24 +85,30 @@ pub(super) async fn read(body: &mut Body, limit: usize) -> Result<Bytes, Problem
         if read.len() + bytes.len() > limit {
             return Err(Problem::too_large(limit));
         }
+        if read.is_empty() && body.is_end_stream() {
+            // All of it has come at once: no need to copy it.
+            return Ok(bytes);
+        }
         read.extend_from_slice(&bytes);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
-    fn language(content_type: &'static str) -> Result<Language, String> {
-        let headers = [(CONTENT_TYPE, HeaderValue::from_static(content_type))].into_iter().collect();
-        Language::of(&headers).map_err(|problem| problem.to_string())
+    fn with(lines: &str) -> RequestHead {
+        RequestHead::parse(format!("POST /channels/a HTTP/1.1\r\n{lines}\r\n").into()).unwrap()
+    }
+
+    fn language(content_type: &str) -> Result<Language, String> {
+        let head = with(&format!("Content-Type: {content_type}\r\n"));
+        Language::of(&head).map_err(|problem| problem.to_string())
     }
 
     #[test]
     fn the_content_type_names_the_language() {
-        assert_eq!(Language::of(&HeaderMap::new()).unwrap(), Language::Text);
+        assert_eq!(Language::of(&with("")).unwrap(), Language::Text);
         assert_eq!(language("text/plain"), Ok(Language::Text));
         assert_eq!(language("Text/Plain; charset=UTF-8"), Ok(Language::Text));
         assert_eq!(language("application/json;charset=\"utf-8\""), Ok(Language::Json));
