@@ -59,6 +59,11 @@ impl Channel {
 }
 
 fn is_forbidden(c: char) -> bool {
+    // First what nearly every character is.
+    !c.is_ascii_alphanumeric() && is_delimiter(c)
+}
+
+fn is_delimiter(c: char) -> bool {
     c.is_control() || c.is_whitespace() || matches!(c, ',' | ';' | '"' | '{' | '}')
 }
 

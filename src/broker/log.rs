@@ -5,7 +5,7 @@ mod forget;
 mod overview;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
@@ -16,6 +16,7 @@ use self::forget::Remembered;
 use super::entry::Entry;
 use super::history::Record;
 use super::moment::Moment;
+use super::names::Names;
 use super::party::Party;
 use super::publication::{Level, Publication, Receipt, Refused};
 use super::reader::Inbox;
@@ -36,7 +37,7 @@ pub(super) struct Log {
     pub(super) settings: Settings,
     /// The number of the newest event; 0 before the first.
     pub(super) head: u64,
-    names: BTreeMap<Channel, Key>,
+    names: Names,
     pub(super) records: Slots<Record>,
     /// Channels that may be forgotten, the longest idle first.
     idle: VecDeque<Key>,
@@ -102,7 +103,7 @@ impl Log {
             epoch,
             settings,
             head: 0,
-            names: BTreeMap::new(),
+            names: Names::default(),
             records: Slots::default(),
             idle: VecDeque::new(),
             forgotten: 0,
@@ -198,7 +199,7 @@ impl Log {
         if let Some(keys) = known {
             return Ok(keys);
         }
-        let new = channels.iter().filter(|channel| !self.names.contains_key(*channel)).count();
+        let new = channels.iter().filter(|channel| self.names.get(channel).is_none()).count();
         // There may be more than are allowed, since they were configured to be fewer; these go on.
         while new > 0 && self.records.len() + new > self.settings.max_channels {
             if !self.forget_longest_idle(channels) {
@@ -209,7 +210,7 @@ impl Log {
     }
 
     pub(super) fn key_of(&mut self, channel: &Channel) -> Key {
-        if let Some(&key) = self.names.get(channel) {
+        if let Some(key) = self.names.get(channel) {
             return key;
         }
         let terms = self.settings.of(channel);
@@ -340,11 +341,11 @@ impl Log {
     }
 
     pub(super) fn key(&self, channel: &Channel) -> Option<Key> {
-        self.names.get(channel).copied()
+        self.names.get(channel)
     }
 
     /// All channels.
     pub(super) fn all_keys(&self) -> Vec<Key> {
-        self.names.values().copied().collect()
+        self.names.after(None).map(|(_, key)| key).collect()
     }
 }

@@ -21,6 +21,7 @@ mod log;
 #[cfg(test)]
 mod model;
 mod moment;
+mod names;
 mod party;
 mod publication;
 mod reader;
@@ -369,10 +370,11 @@ impl Shared {
         if readers == 0 {
             return;
         }
-        let Ok(runtime) = Handle::try_current() else { return self.ring(readers) };
         match self.round.note(readers) {
             Noted::First => {
+                // Dropped, it rings.
                 let ringer = Ringer(Arc::clone(self));
+                let Ok(runtime) = Handle::try_current() else { return };
                 runtime.spawn(async move {
                     // Comes back when everyone who was ready to run has run.
                     tokio::task::yield_now().await;

@@ -151,8 +151,9 @@ impl RequestHead {
 
     /// The target in origin form: path and query, or the `*` of `OPTIONS`.
     pub fn target(&self) -> Target<'_> {
-        match absolute(self.full_target()) {
-            None => Target { slash: "", rest: self.full_target() },
+        let target = self.full_target();
+        match absolute(target) {
+            None => Target { slash: "", rest: target },
             Some((_, rest)) if rest.starts_with('/') => Target { slash: "", rest },
             Some((_, rest)) => Target { slash: "/", rest },
         }

@@ -18,7 +18,7 @@ pub(super) struct Query(Vec<(String, String)>);
 impl Query {
     /// Reads the query of `head`, in which only `known` keys may be.
     pub(super) fn of(head: &RequestHead, known: &[&str]) -> Result<Self, Problem> {
-        let query = head.query().unwrap_or_default().as_bytes();
+        let Some(query) = head.query().map(str::as_bytes) else { return Ok(Self(Vec::new())) };
         // What a URL has to escape here (WHATWG URL, query percent-encode set).
         if query.iter().any(|byte| matches!(byte, b'"' | b'<' | b'>')) {
             return Err(unescaped());

@@ -1,6 +1,5 @@
 //! What there is to be read about channels.
 
-use std::ops::Bound;
 use std::sync::Arc;
 
 use super::Log;
@@ -31,8 +30,7 @@ impl Log {
         &self,
         after: Option<&str>,
     ) -> impl Iterator<Item = (&Channel, Key)> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.names.range::<str, _>((from, Bound::Unbounded)).map(|(name, &key)| (name, key))
+        self.names.after(after)
     }
 
     /// What is still to be read of a channel.
