@@ -28,8 +28,10 @@ pub(super) struct Record {
     pub(super) left: Left,
     /// Every event up to here was handed to some subscriber, or is gone.
     pub(super) seen: u64,
-    /// The number of the newest event that was ever published here.
+    /// The number of the newest event that was ever published here, and when that was: kept beside the
+    /// event, which lies far off.
     last: u64,
+    last_born: Moment,
     pub(super) closed: bool,
     /// Whether the heap of oldest events knows this channel.
     pub(super) in_heap: bool,
@@ -127,6 +129,7 @@ impl Record {
             left: Left::default(),
             seen: 0,
             last: 0,
+            last_born: Moment::LONG_AGO,
             closed: false,
             in_heap: false,
             idle: false,
@@ -229,7 +232,8 @@ impl Record {
     /// unless earlier ones still wait to be. Those, and it after them, are then for the next client
     /// that asks for what is unseen.
     pub(super) fn note_handed(&mut self, sequence: u64, handed: bool) {
-        let is_seen = self.newest().is_none_or(|newest| newest.sequence <= self.seen);
+        let is_seen =
+            self.last <= self.seen || self.newest().is_none_or(|newest| newest.sequence <= self.seen);
         let nothing_waits = is_seen || self.terms.keep == Keep::Latest;
         if nothing_waits && handed {
             self.seen = self.seen.max(sequence);
@@ -251,7 +255,8 @@ impl Record {
             }
         }
         self.remember(entry);
-        self.is_mixed |= self.newest().is_some_and(|newest| entry.born < newest.born);
+        self.is_mixed |= entry.born < self.last_born;
+        self.last_born = entry.born;
         self.fresh_until = self.fresh_until.min(entry.born + self.terms.limits.max_age);
         self.bytes += entry.encoded.len();
         self.events.push_back(Arc::clone(entry));

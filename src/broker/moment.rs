@@ -26,6 +26,9 @@ impl Moment {
     /// After all others.
     pub(super) const NEVER: Self = Self(u64::MAX);
 
+    /// Before all others.
+    pub(super) const LONG_AGO: Self = Self(0);
+
     /// Now.
     pub(super) fn now() -> Self {
         Self(START + u64::try_from(clock::elapsed().as_millis()).unwrap_or(u64::MAX - START))

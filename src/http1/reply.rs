@@ -81,6 +81,11 @@ impl Reply {
         self.lines.add(name, value);
     }
 
+    /// Adds lines that are written already, each with its end.
+    pub fn add_all(&mut self, lines: &'static str) {
+        self.lines.put_all(lines);
+    }
+
     /// The length that the body would have if it were sent: it is told to `HEAD` and with `304`.
     pub fn state_length(&mut self, length: Option<u64>) {
         self.length = length;

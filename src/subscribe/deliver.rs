@@ -155,9 +155,8 @@ impl Worker {
 
     fn write_to_group(&mut self, group: GroupId, entries: &[&Arc<Entry>]) {
         let Some(group) = self.groups.get(group) else { return };
-        let limited = !group.selection.rates.is_empty();
         let members: SmallVec<[Slot; 8]> = SmallVec::from_slice(&group.members);
-        if limited {
+        if group.is_limited {
             members.into_iter().for_each(|member| self.fall_behind(member));
             return;
         }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::subscriber::Slot;
 use crate::broker::Selection;
@@ -19,7 +19,9 @@ pub(super) type GroupId = Key;
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) selection: Arc<Selection>,
-    pub(super) members: Vec<Slot>,
+    /// Whether its members are limited in what they get in a time.
+    pub(super) is_limited: bool,
+    pub(super) members: SmallVec<[Slot; 2]>,
 }
 
 /// The groups, and which of them a channel concerns.
@@ -43,7 +45,9 @@ impl Groups {
     }
 
     fn found(&mut self, selection: &Arc<Selection>, member: Slot) -> GroupId {
-        let id = self.groups.insert(Group { selection: Arc::clone(selection), members: vec![member] });
+        let is_limited = !selection.rates.is_empty();
+        let group = Group { selection: Arc::clone(selection), is_limited, members: smallvec![member] };
+        let id = self.groups.insert(group);
         self.by_selection.insert(Arc::clone(selection), id);
         for &channel in &selection.channels {
             self.by_channel.entry(channel).or_default().push(id);

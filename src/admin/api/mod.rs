@@ -185,11 +185,14 @@ fn json_reply(status: StatusCode, value: &impl Serialize) -> Reply {
     let mut text = serde_json::to_vec(value).unwrap_or_default();
     text.push(b'\n');
     let mut reply = Reply::new(status, b"", Body::from(text));
-    reply.add("Content-Type", b"application/json");
-    reply.add("X-Content-Type-Options", b"nosniff");
-    reply.add("Cache-Control", b"no-store");
+    reply.add_all(JSON);
     reply
 }
+
+/// What is said of each reply.
+const JSON: &str = "Content-Type: application/json\r\n\
+                    X-Content-Type-Options: nosniff\r\n\
+                    Cache-Control: no-store\r\n";
 
 fn refusal(problem: &Problem) -> Reply {
     let text = serde_json::json!({ "error": problem.code(), "message": problem.to_string() });
