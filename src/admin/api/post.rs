@@ -5,7 +5,6 @@ use std::time::Duration;
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use smallvec::{SmallVec, smallvec};
 
 use super::Api;
 use super::json;
@@ -23,8 +22,13 @@ use crate::listen::connection::Answer;
 /// The keys of an event as JSON.
 const KEYS: [&str; 5] = ["data", "event", "id", "ttl", "dedupe"];
 
-/// What is published by one request: an event, as a rule.
-type Frames = SmallVec<[Frame; 1]>;
+/// What a body asks for.
+enum Asked {
+    /// An event, as nearly all do.
+    Event(Frame),
+    /// What several frames say.
+    Frames(Vec<Frame>),
+}
 
 /// A receipt as JSON; empty for a frame that only set something.
 #[derive(Default, Serialize)]
@@ -59,46 +63,45 @@ impl Api {
         head: &RequestHead,
         body: &mut Body,
     ) -> Result<Answer, Problem> {
-        let asked = async {
-            let language = Language::of(head)?;
-            let defaults = Defaults::of(head, language)?;
-            let body = read(body, self.max_event_size).await?;
-            match language {
-                Language::Text => Ok(smallvec![defaults.frame(channel, Event::with_data(text(&body)?))?]),
-                Language::Json => Ok(smallvec![defaults.object(channel, &body)?]),
-                Language::Frames => defaults.frames(channel, &body, self.max_event_size),
+        let asked = self.asked(channel, head, body).await;
+        let frames = match asked.inspect_err(|_| self.metrics.refused.add_one())? {
+            Asked::Event(frame) => {
+                let published = self.published(self.submit(frame)).await.map_err(Problem::Refused)?;
+                return Ok(json(StatusCode::OK, &published));
             }
+            Asked::Frames(frames) => frames,
         };
-        let frames = asked.await.inspect_err(|_| self.metrics.refused.add_one())?;
         let mut published = self.publish_all(frames).await?;
         Ok(match published.pop() {
             Some(only) if published.is_empty() => json(StatusCode::OK, &only),
             last => {
                 published.extend(last);
-                json(StatusCode::OK, &published.as_slice())
+                json(StatusCode::OK, &published)
             }
         })
     }
 
-    async fn publish_all(&self, frames: Frames) -> Result<SmallVec<[Published; 1]>, Problem> {
+    async fn asked(&self, channel: Channel, head: &RequestHead, body: &mut Body) -> Result<Asked, Problem> {
+        let language = Language::of(head)?;
+        let defaults = Defaults::of(head, language)?;
+        let body = read(body, self.max_event_size).await?;
+        Ok(match language {
+            Language::Text => Asked::Event(defaults.frame(channel, Event::with_data(text(&body)?))?),
+            Language::Json => Asked::Event(defaults.object(channel, &body)?),
+            Language::Frames => Asked::Frames(defaults.frames(channel, &body, self.max_event_size)?),
+        })
+    }
+
+    async fn publish_all(&self, frames: Vec<Frame>) -> Result<Vec<Published>, Problem> {
         // All are submitted before the first receipt is awaited: a client that leaves meanwhile
         // takes nothing back, and a log on disk can take them in one go.
-        let under_way: SmallVec<[_; 1]> = frames.into_iter().map(|frame| self.submit(frame)).collect();
+        let under_way: Vec<_> = frames.into_iter().map(|frame| self.submit(frame)).collect();
         let count = under_way.len();
-        let mut published = SmallVec::with_capacity(count);
+        let mut published = Vec::with_capacity(count);
         for publishing in under_way {
-            let Some(publishing) = publishing else {
-                published.push(Published::default());
-                continue;
-            };
-            match publishing.await {
-                Ok(receipt) => {
-                    self.metrics.published.add(u64::from(receipt.id.is_some() && !receipt.duplicate));
-                    published.push(receipt.into());
-                }
-                Err(refused) => {
-                    self.metrics.refused.add_one();
-                    let mut error = FrameError::from(refused);
+            match self.published(publishing).await {
+                Ok(one) => published.push(one),
+                Err(mut error) => {
                     if count > 1 {
                         let number = published.len() + 1;
                         error.text = format!("frame {number} of {count}: {}; the others stand", error.text);
@@ -108,6 +111,21 @@ impl Api {
             }
         }
         Ok(published)
+    }
+
+    /// What becomes of a frame that was submitted.
+    async fn published(&self, publishing: Option<Publishing>) -> Result<Published, FrameError> {
+        let Some(publishing) = publishing else { return Ok(Published::default()) };
+        match publishing.await {
+            Ok(receipt) => {
+                self.metrics.published.add(u64::from(receipt.id.is_some() && !receipt.duplicate));
+                Ok(receipt.into())
+            }
+            Err(refused) => {
+                self.metrics.refused.add_one();
+                Err(refused.into())
+            }
+        }
     }
 
     /// `None` for a frame that only set something.
@@ -193,10 +211,10 @@ impl Defaults {
         self.frame(channel, event)
     }
 
-    fn frames(&self, channel: Channel, body: &[u8], limit: usize) -> Result<Frames, Problem> {
+    fn frames(&self, channel: Channel, body: &[u8], limit: usize) -> Result<Vec<Frame>, Problem> {
         let mut decoder = Decoder::on_channel(channel, limit);
         let mut rest = body;
-        let mut frames = Frames::new();
+        let mut frames = Vec::new();
         while let Some(frame) = decoder.decode(&mut rest) {
             let number = frames.len() + 1;
             let mut frame = frame.map_err(|error| in_frame(number, error))?;

@@ -1,13 +1,17 @@
 //! The body of a request, and what it says it is.
 
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http_body::Body as _;
+use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
+use tokio::time::error::Elapsed;
 
 use super::problem::Problem;
-use crate::body::Body;
+use crate::body::{Body, BodyError};
 use crate::http1::{Field, RequestHead};
 
 /// How long a body may pause.
@@ -75,7 +79,7 @@ pub(super) async fn read(body: &mut Body, limit: usize) -> Result<Bytes, Problem
     }
     let mut read = BytesMut::new();
     loop {
-        let frame = match tokio::time::timeout(PATIENCE, body.frame()).await {
+        let frame = match next(body).await {
             Err(_elapsed) => return Err(Problem::Stalled(PATIENCE)),
             Ok(None) => return Ok(read.freeze()),
             Ok(Some(Err(error))) => return Err(Problem::CutOff(error.to_string())),
@@ -90,6 +94,15 @@ pub(super) async fn read(body: &mut Body, limit: usize) -> Result<Bytes, Problem
             return Ok(bytes);
         }
         read.extend_from_slice(&bytes);
+    }
+}
+
+/// The next piece. Most bodies are there when they are asked for, and then no clock is started.
+async fn next(body: &mut Body) -> Result<Option<Result<Frame<Bytes>, BodyError>>, Elapsed> {
+    let at_once = poll_fn(|cx| Poll::Ready(Pin::new(&mut *body).poll_frame(cx))).await;
+    match at_once {
+        Poll::Ready(frame) => Ok(frame),
+        Poll::Pending => tokio::time::timeout(PATIENCE, body.frame()).await,
     }
 }
 
