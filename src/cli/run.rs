@@ -1,8 +1,11 @@
 //! `outboard run` and `outboard demo`: what stays.
 
+use std::num::NonZero;
 use std::process::ExitCode;
+use std::thread::available_parallelism;
 
 use anyhow::Context;
+use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::EnvFilter;
 
 use super::arguments::{Demo, Run};
@@ -29,8 +32,13 @@ fn sources(options: &Run) -> Sources {
     Sources::of_process(options.config.clone(), options.flags())
 }
 
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")
+fn runtime() -> anyhow::Result<Runtime> {
+    let mut runtime = match available_parallelism() {
+        // With one core, a thread beside this one has nobody to share its work with.
+        Ok(NonZero::<usize>::MIN) => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    runtime.enable_all().build().context("cannot start the runtime")
 }
 
 /// Sends log lines to standard error. `RUST_LOG` beats the configuration: it can name modules.
