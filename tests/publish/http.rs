@@ -149,6 +149,8 @@ async fn what_cannot_be_published_is_refused_with_a_code() {
         ("POST /channels/ HTTP/1.1", "1", 400, "bad-channel"),
         ("POST /channels/%FF HTTP/1.1", "1", 400, "bad-utf8"),
         ("POST /channels/a/b HTTP/1.1", "1", 404, "not-found"),
+        ("POST /channels/a<b> HTTP/1.1", "1", 400, "bad-value"),
+        ("POST /channels/a?event=<b> HTTP/1.1", "1", 400, "bad-value"),
         ("POST /channels/a?evnt=x HTTP/1.1", "1", 400, "unknown-field"),
         ("POST /channels/a?ttl=soon HTTP/1.1", "1", 400, "bad-value"),
         ("POST /channels/a?event=%0A HTTP/1.1", "1", 400, "bad-value"),

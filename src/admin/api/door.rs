@@ -68,8 +68,12 @@ impl Tcp {
         if name.eq_ignore_ascii_case("localhost") {
             return true;
         }
-        let literal = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-        literal.parse().is_ok_and(|address: IpAddr| {
+        // An IPv6 address is written in brackets, and nothing else is (RFC 3986 section 3.2.2).
+        let address = match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
+            Some(literal) => literal.parse().map(IpAddr::V6),
+            None => name.parse().map(IpAddr::V4),
+        };
+        address.is_ok_and(|address| {
             address.is_loopback() || address.to_canonical() == self.local.ip().to_canonical()
         })
     }
@@ -163,6 +167,7 @@ mod tests {
             "localhost:x",
             "localhost:80:80",
             "[::1",
+            "::1:80",
         ] {
             assert_eq!(with_host(host, "/"), Err(403), "{host}");
         }
