@@ -25,13 +25,42 @@ impl Drain {
 
 impl Draining {
     /// Returns when the drain has begun.
-    pub async fn begun(&mut self) {
-        // A closed channel means that the deciding side is gone: that is a drain too.
-        let _ = self.0.wait_for(|draining| *draining).await;
+    pub async fn begun(&self) {
+        // On a receiver of its own, so that ours never counts the change as seen. A closed channel means that
+        // the deciding side is gone: that is a drain too.
+        let _ = self.0.clone().wait_for(|draining| *draining).await;
     }
 
-    /// Whether the drain has begun.
+    /// Whether the drain has begun. It is asked for every request, and takes no lock.
     pub fn has_begun(&self) -> bool {
-        *self.0.borrow() || self.0.has_changed().is_err()
+        self.0.has_changed().unwrap_or(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_has_heard_of_the_drain_can_ask_for_it_again() {
+        let (drain, draining) = drain();
+        assert!(!draining.has_begun());
+
+        drain.start();
+        draining.begun().await;
+
+        assert!(draining.has_begun());
+        assert!(draining.clone().has_begun());
+        draining.begun().await;
+    }
+
+    #[tokio::test]
+    async fn nobody_left_to_decide_is_a_drain() {
+        let (drain, draining) = drain();
+
+        drop(drain);
+
+        assert!(draining.has_begun());
+        draining.begun().await;
     }
 }

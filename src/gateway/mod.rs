@@ -109,7 +109,7 @@ impl Gateway {
             tracing::warn!(path = asked.path(), request_id = %asked.id, "no room for another tunnel");
             return Answer::Response(refuse::busy(&asked));
         };
-        let mut draining = self.draining.clone();
+        let draining = self.draining.clone();
         Answer::Takeover(Takeover(Box::new(move |socket, read_ahead| {
             tokio::spawn(async move {
                 let _room = room;

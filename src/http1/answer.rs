@@ -9,7 +9,7 @@ use http::{Method, StatusCode, Version};
 
 use super::field::Field;
 use super::gate::number;
-use super::head::{Head, lines_of, place, version_of};
+use super::head::{Head, Index, place, version_of};
 use super::{Length, is_bodyless};
 
 /// The most lines of an answer's head.
@@ -55,13 +55,13 @@ impl AnswerHead {
             version: version_of(version),
             reason,
         };
-        let lines = lines_of(&bytes, answer.headers);
-        Ok(Self { start, bytes, lines })
+        let index = Index::of(&bytes, answer.headers);
+        Ok(Self { start, bytes, index })
     }
 
     /// What stands behind the status, if anything does.
     pub fn reason(&self) -> &[u8] {
-        &self.bytes[self.start.reason.start as usize..self.start.reason.end as usize]
+        self.part(&self.start.reason)
     }
 
     /// How the end of the body is found, in the answer to a request with `method` (RFC 9112 section 6.3).
@@ -91,10 +91,10 @@ impl AnswerHead {
     pub fn stated_length(&self) -> Result<Option<u64>, String> {
         let mut stated = None;
         for value in self.values(Field::ContentLength) {
-            let text = String::from_utf8_lossy(value);
-            let length = number(value).ok_or_else(|| format!("its Content-Length is {text:?}"))?;
+            let text = || String::from_utf8_lossy(value);
+            let length = number(value).ok_or_else(|| format!("its Content-Length is {:?}", text()))?;
             if stated.replace(length).is_some_and(|other| other != length) {
-                return Err(format!("it has two Content-Lengths, the second of which is {text:?}"));
+                return Err(format!("it has two Content-Lengths, the second of which is {:?}", text()));
             }
         }
         Ok(stated)

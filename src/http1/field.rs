@@ -1,5 +1,8 @@
 //! The headers that mean something to whoever passes a message on.
 
+/// The length of the longest name that is known.
+const LONGEST: usize = b"transfer-encoding".len();
+
 /// What a header's name says to us. Most say nothing, and pass.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Field {
@@ -36,24 +39,40 @@ pub enum Field {
 impl Field {
     /// The field of this name, in any case.
     pub fn of(name: &[u8]) -> Self {
-        // The length decides between all but a few, so that one comparison is enough for most names.
-        let (written, field): (&[u8], Self) = match name.len() {
-            2 => (b"te", Self::Te),
-            4 if matches!(name[0], b'h' | b'H') => (b"host", Self::Host),
-            4 => (b"date", Self::Date),
-            6 if matches!(name[0], b'a' | b'A') => (b"accept", Self::Accept),
-            6 => (b"expect", Self::Expect),
-            7 if matches!(name[0], b't' | b'T') => (b"trailer", Self::Trailer),
-            7 => (b"upgrade", Self::Upgrade),
-            10 if matches!(name[0], b'c' | b'C') => (b"connection", Self::Connection),
-            10 => (b"keep-alive", Self::KeepAlive),
-            12 => (b"content-type", Self::ContentType),
-            14 => (b"content-length", Self::ContentLength),
-            15 => (b"accept-encoding", Self::AcceptEncoding),
-            17 => (b"transfer-encoding", Self::TransferEncoding),
-            _ => return Self::Other,
-        };
-        if name.eq_ignore_ascii_case(written) { field } else { Self::Other }
+        let mut lower = [0; LONGEST];
+        let Some(lower) = lower.get_mut(..name.len()) else { return Self::Other };
+        lower.copy_from_slice(name);
+        lower.make_ascii_lowercase();
+        match &*lower {
+            b"accept" => Self::Accept,
+            b"accept-encoding" => Self::AcceptEncoding,
+            b"connection" => Self::Connection,
+            b"content-length" => Self::ContentLength,
+            b"content-type" => Self::ContentType,
+            b"date" => Self::Date,
+            b"expect" => Self::Expect,
+            b"host" => Self::Host,
+            b"keep-alive" => Self::KeepAlive,
+            b"te" => Self::Te,
+            b"trailer" => Self::Trailer,
+            b"transfer-encoding" => Self::TransferEncoding,
+            b"upgrade" => Self::Upgrade,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Some fields, a bit for each.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Fields(u16);
+
+impl Fields {
+    pub(super) fn add(&mut self, field: Field) {
+        self.0 |= 1 << field as u16;
+    }
+
+    pub(super) fn has(self, field: Field) -> bool {
+        self.0 & 1 << field as u16 != 0
     }
 }
 

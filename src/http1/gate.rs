@@ -137,22 +137,25 @@ impl Seen {
 
 /// Digits, and nothing else.
 pub(super) fn number(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+    if digits.is_empty() {
         return None;
     }
-    std::str::from_utf8(digits).ok()?.parse().ok()
+    digits.iter().try_fold(0_u64, |number, byte| {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit <= 9)?;
+        number.checked_mul(10)?.checked_add(digit.into())
+    })
 }
 
 fn check_target(head: &RequestHead) -> Result<(), Refusal> {
     let target = head.full_target();
     let known_form = match head.authority() {
-        Some(authority) => is_host(authority.as_bytes()),
-        None if target == "*" => head.start.method == Method::OPTIONS,
+        Some(authority) => is_host(authority),
+        None if target == b"*" => head.start.method == Method::OPTIONS,
         // The form of CONNECT, which has its own answer.
-        None => target.starts_with('/') || head.start.method == Method::CONNECT,
+        None => target.starts_with(b"/") || head.start.method == Method::CONNECT,
     };
     // A fragment is never sent (RFC 9112 section 3.2); whoever reads one here ends the path at it or not.
-    let visible = target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+    let visible = target.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#');
     if known_form && visible && !target.is_empty() { Ok(()) } else { Err(Refusal::Target) }
 }
 

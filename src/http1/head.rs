@@ -6,7 +6,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
-use super::field::Field;
+use super::field::{Field, Fields};
 use super::gate::Refusal;
 
 /// The most lines of a request's head.
@@ -18,7 +18,15 @@ pub struct Head<S> {
     /// What the first line says.
     pub start: S,
     pub(super) bytes: Bytes,
-    pub(super) lines: Vec<Line>,
+    pub(super) index: Index,
+}
+
+/// Where the lines of a head are.
+#[derive(Clone, Debug)]
+pub(super) struct Index {
+    lines: Vec<Line>,
+    /// Those of the lines: most that are asked for are not there.
+    fields: Fields,
 }
 
 /// Where a line is.
@@ -40,20 +48,39 @@ pub struct Header<'a> {
     pub value: &'a [u8],
 }
 
+impl Index {
+    /// Of the lines that `httparse` has found in `bytes`.
+    pub(super) fn of(bytes: &[u8], headers: &[httparse::Header<'_>]) -> Self {
+        let mut fields = Fields::default();
+        let line = |header: &httparse::Header<'_>| {
+            let (name, value) = (header.name.as_bytes(), header.value);
+            let field = Field::of(name);
+            fields.add(field);
+            Line { field, name: place(bytes, name), value: place(bytes, value) }
+        };
+        Self { lines: headers.iter().map(line).collect(), fields }
+    }
+}
+
 impl<S> Head<S> {
+    /// The bytes at `place`.
+    pub(super) fn part(&self, place: &Range<u32>) -> &[u8] {
+        &self.bytes[place.start as usize..place.end as usize]
+    }
+
     /// The lines in their order.
     pub fn lines(&self) -> impl Iterator<Item = Header<'_>> {
-        let part = |range: &Range<u32>| &self.bytes[range.start as usize..range.end as usize];
-        self.lines.iter().map(move |line| Header {
+        self.index.lines.iter().map(|line| Header {
             field: line.field,
-            name: part(&line.name),
-            value: part(&line.value),
+            name: self.part(&line.name),
+            value: self.part(&line.value),
         })
     }
 
     /// The values of all lines of a field.
     pub fn values(&self, field: Field) -> impl Iterator<Item = &[u8]> {
-        self.lines().filter(move |line| line.field == field).map(|line| line.value)
+        let lines = if self.has(field) { &self.index.lines[..] } else { &[] };
+        lines.iter().filter(move |line| line.field == field).map(|line| self.part(&line.value))
     }
 
     /// The values of all lines with a name, in any case, that is no [`Field`].
@@ -64,7 +91,7 @@ impl<S> Head<S> {
 
     /// Whether there is a line of a field.
     pub fn has(&self, field: Field) -> bool {
-        self.lines.iter().any(|line| line.field == field)
+        self.index.fields.has(field)
     }
 
     /// Whether a list in the lines of a field holds `token`, in any case.
@@ -74,7 +101,7 @@ impl<S> Head<S> {
 
     /// The lines as a map, for those who look up many.
     pub fn map(&self) -> HeaderMap {
-        let mut map = HeaderMap::with_capacity(self.lines.len());
+        let mut map = HeaderMap::with_capacity(self.index.lines.len());
         for line in self.lines() {
             // What `httparse` takes for a name and a value, these take too.
             if let (Ok(name), Ok(value)) =
@@ -131,44 +158,43 @@ impl RequestHead {
             version: version_of(version),
             target: place(&bytes, target.as_bytes()),
         };
-        let lines = lines_of(&bytes, request.headers);
-        Ok(Self { start, bytes, lines })
+        let index = Index::of(&bytes, request.headers);
+        Ok(Self { start, bytes, index })
     }
 
-    /// The target as the client wrote it.
-    pub fn full_target(&self) -> &str {
-        let Range { start, end } = self.start.target;
-        // It is visible ASCII, or the gate has refused it.
-        std::str::from_utf8(&self.bytes[start as usize..end as usize]).unwrap_or_default()
+    /// The target as the client wrote it: visible ASCII, or the gate refuses it.
+    pub fn full_target(&self) -> &[u8] {
+        self.part(&self.start.target)
     }
 
     /// The host of a target in absolute form (RFC 9112 section 3.2.2), with its port and without a user
     /// name, which is for the server that asks for one.
-    pub fn authority(&self) -> Option<&str> {
+    pub fn authority(&self) -> Option<&[u8]> {
         let (authority, _) = absolute(self.full_target())?;
-        authority.rsplit('@').next()
+        authority.rsplit(|&byte| byte == b'@').next()
     }
 
     /// The target in origin form: path and query, or the `*` of `OPTIONS`.
     pub fn target(&self) -> Target<'_> {
-        let target = self.full_target();
-        match absolute(target) {
-            None => Target { slash: "", rest: target },
-            Some((_, rest)) if rest.starts_with('/') => Target { slash: "", rest },
-            Some((_, rest)) => Target { slash: "/", rest },
+        let full = self.full_target();
+        match absolute(full) {
+            None => Target { slash: b"", rest: full },
+            Some((_, rest)) if rest.starts_with(b"/") => Target { slash: b"", rest },
+            Some((_, rest)) => Target { slash: b"/", rest },
         }
     }
 
     /// The path, as it was written.
     pub fn path(&self) -> &str {
-        let target = self.target();
-        let path = target.rest.split('?').next().unwrap_or_default();
-        if path.is_empty() { "/" } else { path }
+        match self.target().split().0 {
+            b"" => "/",
+            path => text(path),
+        }
     }
 
     /// The query, as it was written.
     pub fn query(&self) -> Option<&str> {
-        self.target().rest.split_once('?').map(|(_, query)| query)
+        self.target().split().1.map(text)
     }
 
     /// Whether the client wants to use the connection again (RFC 9112 section 9.3).
@@ -181,49 +207,52 @@ impl RequestHead {
 /// A target in origin form, which an absolute one without a path lacks the slash for.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
-    slash: &'static str,
-    rest: &'a str,
+    slash: &'static [u8],
+    rest: &'a [u8],
 }
 
-impl Target<'_> {
+impl<'a> Target<'a> {
     /// Its two parts, one behind the other.
-    pub fn parts(&self) -> [&str; 2] {
+    pub fn parts(&self) -> [&'a [u8]; 2] {
         [self.slash, self.rest]
+    }
+
+    /// What stands before the first question mark, and behind it.
+    fn split(&self) -> (&'a [u8], Option<&'a [u8]>) {
+        match memchr::memchr(b'?', self.rest) {
+            Some(at) => (&self.rest[..at], Some(&self.rest[at + 1..])),
+            None => (self.rest, None),
+        }
     }
 }
 
 impl std::fmt::Display for Target<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}{}", self.slash, self.rest)
+        write!(f, "{}{}", text(self.slash), text(self.rest))
     }
 }
 
 /// The authority of a URL, and what follows it.
-fn absolute(target: &str) -> Option<(&str, &str)> {
-    if target.starts_with('/') {
+fn absolute(target: &[u8]) -> Option<(&[u8], &[u8])> {
+    if target.starts_with(b"/") {
         return None;
     }
-    let (scheme, rest) = target.split_once("://")?;
-    if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
-        return None;
-    }
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let rest = [&b"http://"[..], b"https://"].into_iter().find_map(|scheme| {
+        let (start, rest) = target.split_at_checked(scheme.len())?;
+        start.eq_ignore_ascii_case(scheme).then_some(rest)
+    })?;
+    let end = rest.iter().position(|byte| b"/?#".contains(byte)).unwrap_or(rest.len());
     Some(rest.split_at(end))
+}
+
+/// A part of a target, which is visible ASCII.
+fn text(part: &[u8]) -> &str {
+    std::str::from_utf8(part).unwrap_or_default()
 }
 
 /// HTTP/1.0 or HTTP/1.1: `httparse` takes no other.
 pub(super) fn version_of(minor: u8) -> Version {
     if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 }
-}
-
-/// Where the lines are that `httparse` has found.
-pub(super) fn lines_of(bytes: &[u8], headers: &[httparse::Header<'_>]) -> Vec<Line> {
-    let line = |header: &httparse::Header<'_>| Line {
-        field: Field::of(header.name.as_bytes()),
-        name: place(bytes, header.name.as_bytes()),
-        value: place(bytes, header.value),
-    };
-    headers.iter().map(line).collect()
 }
 
 /// Where `part` is in `bytes`, of which it is a part. Heads are far shorter than 4 GiB.
@@ -269,7 +298,7 @@ mod tests {
         ] {
             let head = head(&format!("GET {target} HTTP/1.1\r\n\r\n"));
 
-            assert_eq!(head.authority(), authority, "{target}");
+            assert_eq!(head.authority(), authority.map(str::as_bytes), "{target}");
             assert_eq!(head.target().to_string(), origin, "{target}");
             assert_eq!((head.path(), head.query()), (path, query), "{target}");
         }

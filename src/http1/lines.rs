@@ -35,6 +35,14 @@ impl Lines {
         self.copy(Header { field: Field::Other, name: name.as_bytes(), value });
     }
 
+    /// Adds a line whose value is written by `write`, and cannot end it.
+    pub fn put_with(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(b": ");
+        write(&mut self.0);
+        self.0.extend_from_slice(b"\r\n");
+    }
+
     /// Adds a line as it came.
     pub fn copy(&mut self, header: Header<'_>) {
         let Header { name, value, .. } = header;

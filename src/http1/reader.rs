@@ -127,26 +127,34 @@ impl Reader {
 
     /// The bytes of a head with the empty line at its end. With `strict`, each line must end in CRLF.
     fn take_head(&mut self, strict: bool) -> Result<Option<Bytes>, Refusal> {
-        while let Some(offset) = memchr::memchr(b'\n', &self.input[self.searched..]) {
+        while let Some(end) = self.head_end(strict)? {
+            let head = self.take(end);
+            // An empty line ahead of a message does no harm (RFC 9112 section 2.2).
+            if !matches!(&head[..], b"\n" | b"\r\n") {
+                return Ok(Some(head));
+            }
+        }
+        if self.input.len() >= MAX_HEAD { Err(Refusal::TooLarge) } else { Ok(None) }
+    }
+
+    /// Where the first empty line ends, once it is there.
+    fn head_end(&mut self, strict: bool) -> Result<Option<usize>, Refusal> {
+        for offset in memchr::memchr_iter(b'\n', &self.input[self.searched..]) {
             let end = self.searched + offset;
             let line = &self.input[self.line..end];
             if strict && line.last() != Some(&b'\r') {
                 return Err(Refusal::LineEnd);
             }
-            let empty = matches!(line, b"" | b"\r");
-            let leading = empty && self.line == 0;
-            (self.line, self.searched) = (end + 1, end + 1);
-            if leading {
-                // An empty line ahead of a message does no harm (RFC 9112 section 2.2).
-                self.take(end + 1);
-            } else if end >= MAX_HEAD {
+            if end >= MAX_HEAD {
                 return Err(Refusal::TooLarge);
-            } else if empty {
-                return Ok(Some(self.take(end + 1)));
             }
+            if matches!(line, b"" | b"\r") {
+                return Ok(Some(end + 1));
+            }
+            self.line = end + 1;
         }
         self.searched = self.input.len();
-        if self.input.len() >= MAX_HEAD { Err(Refusal::TooLarge) } else { Ok(None) }
+        Ok(None)
     }
 
     /// The next `size` bytes, of which there must be as many.

@@ -3,11 +3,11 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame};
 use tokio::io::AsyncWrite;
+use tokio::time::Instant;
 
 use super::{KEPT, chunked};
 use crate::body::{Body, BodyError};
@@ -73,7 +73,7 @@ pub struct Writer {
     framing: Framing,
     state: State,
     waits: Waits,
-    /// When the body last got on; unknown until it has.
+    /// When it last got on; unknown until it has had to wait, as most never have.
     moved: Option<Instant>,
 }
 
@@ -163,7 +163,7 @@ impl Writer {
                     return false;
                 }
                 Poll::Ready(Some(Ok(frame))) => {
-                    self.moved = Some(Instant::now());
+                    self.get_on();
                     if let Err(error) = self.put(frame) {
                         self.state = State::Broken(Some(error));
                     }
@@ -186,6 +186,7 @@ impl Writer {
                 Poll::Ready(size) => size?,
                 Poll::Pending => {
                     self.waits = Waits::Socket;
+                    self.moved.get_or_insert_with(Instant::now);
                     return Poll::Pending;
                 }
             };
@@ -195,7 +196,7 @@ impl Writer {
             self.at += size;
             self.taken += size as u64;
             if self.at < self.out.len() {
-                self.moved = Some(Instant::now());
+                self.get_on();
             }
         }
         match &mut self.state {
@@ -208,6 +209,12 @@ impl Writer {
             State::Open => self.forget(),
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn get_on(&mut self) {
+        if let Some(moved) = &mut self.moved {
+            *moved = Instant::now();
+        }
     }
 
     /// Makes room for what comes next.

@@ -75,7 +75,7 @@ impl Listener {
         self,
         connections: Arc<Semaphore>,
         options: Options,
-        mut draining: Draining,
+        draining: Draining,
         answer: S,
     ) where
         S: Fn(Request, Peer) -> F + Clone + Send + 'static,

@@ -66,7 +66,7 @@ where
     S: Fn(Request) -> F,
     F: Future<Output = Answer>,
 {
-    let mut heard = draining.clone();
+    let heard = draining.clone();
     let mut connection = Connection {
         wire: Arc::new(Mutex::new(Wire::new(socket, read_ahead))),
         options,

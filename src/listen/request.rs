@@ -37,7 +37,7 @@ impl Request {
     pub fn into_http(self) -> Result<http::Request<Body>, Refusal> {
         let Self { head, body, .. } = self;
         let mut request = http::Request::new(body);
-        *request.uri_mut() = head.full_target().parse().map_err(|_| Refusal::Target)?;
+        *request.uri_mut() = head.full_target().try_into().map_err(|_| Refusal::Target)?;
         *request.version_mut() = head.start.version;
         *request.headers_mut() = head.map();
         *request.method_mut() = head.start.method;

@@ -12,6 +12,8 @@ use crate::http1::{AnswerHead, BodyReader, Reply, Writer};
 pub struct Answer {
     head: AnswerHead,
     body: Body,
+    /// Whether nothing about it is for us.
+    plain: bool,
 }
 
 impl Answer {
@@ -22,7 +24,9 @@ impl Answer {
         upload: Option<Writer>,
     ) -> Self {
         let stream = headers::is_event_stream(&head);
-        let hands_over = head.lines().any(|line| headers::is_handoff(line.name));
+        let controls = head.lines().any(|line| headers::is_control(line.name));
+        let hands_over = controls && head.lines().any(|line| headers::is_handoff(line.name));
+        let plain = !stream && !controls;
         // Of a client that is handed over nothing more is read: the rest of its request never comes.
         let reusable = head.keeps_alive() && !(hands_over && upload.is_some());
         let upload = upload.filter(|_| !hands_over);
@@ -38,14 +42,14 @@ impl Answer {
             if reusable {
                 lease.end();
             }
-            return Self { head, body };
+            return Self { head, body, plain };
         }
         // What the backend streams has no clock; what it hands over with a body does: it is to exit.
         let clock = !stream || hands_over;
         let idle = clock.then_some(lease.inside.settings.idle_timeout);
         let trailers = headers::announced_trailers(&head);
         let body = AnswerBody { lease: Some(lease), body, upload, reusable, endless: stream, idle, trailers };
-        Self { head, body: Body::stream(body) }
+        Self { head, body: Body::stream(body), plain }
     }
 
     /// The status.
@@ -55,12 +59,12 @@ impl Answer {
 
     /// Whether nothing about it is for us, so that it can be passed on as it came.
     pub fn is_plain(&self) -> bool {
-        !headers::is_event_stream(&self.head) && !self.head.lines().any(|line| headers::is_control(line.name))
+        self.plain
     }
 
     /// The answer on its way to the client.
     pub fn into_reply(self) -> Reply {
-        let Self { head, body } = self;
+        let Self { head, body, .. } = self;
         let mut reply = Reply::new(head.start.status, head.reason(), body);
         // It was found to be one or none when the body's length was.
         reply.state_length(head.stated_length().unwrap_or_default());
@@ -76,7 +80,7 @@ impl Answer {
 
     /// The answer with its headers in a map. What is meant for one hop is not in it; `Outboard-*` is.
     pub fn into_response(self) -> Response<Body> {
-        let Self { head, body } = self;
+        let Self { head, body, .. } = self;
         let mut response = Response::new(body);
         *response.status_mut() = head.start.status;
         let length = head.stated_length().unwrap_or_default();

@@ -3,9 +3,9 @@
 use std::future;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
 use http::{Method, StatusCode};
+use tokio::time::Instant;
 
 use super::answer::Answer;
 use super::connect::connect;
@@ -59,8 +59,9 @@ pub(super) struct Message {
 pub(super) async fn exchange(inside: &Arc<Inside>, mut message: Message) -> Result<Answered, Fault> {
     let permit = permit(inside).await?;
     let repeatable = message.is_bodyless && message.method.is_idempotent();
-    if let Some(mut link) = inside.pool.take(!repeatable) {
-        match attempt(inside, &mut link, &mut message).await {
+    let now = Instant::now();
+    if let Some(mut link) = inside.pool.take(now, !repeatable) {
+        match attempt(inside, &mut link, &mut message, now).await {
             Ok(head) => return finish(inside, message, head, link, permit),
             Err(Failed::Final(fault)) => return Err(fault),
             Err(Failed::Dead(fault)) => {
@@ -79,7 +80,7 @@ pub(super) async fn exchange(inside: &Arc<Inside>, mut message: Message) -> Resu
 async fn afresh(inside: &Arc<Inside>, mut message: Message, permit: Permit) -> Result<Answered, Fault> {
     let settings = &inside.settings;
     let mut link = connect(&settings.address, &inside.name, settings.connect_timeout).await?;
-    match attempt(inside, &mut link, &mut message).await {
+    match attempt(inside, &mut link, &mut message, Instant::now()).await {
         Ok(head) => finish(inside, message, head, link, permit),
         Err(Failed::Dead(fault) | Failed::Final(fault)) => Err(fault),
     }
@@ -102,9 +103,14 @@ async fn permit(inside: &Inside) -> Result<Permit, Fault> {
     })
 }
 
-/// Sends the request over this link.
-async fn attempt(inside: &Inside, link: &mut Link, message: &mut Message) -> Result<AnswerHead, Failed> {
-    let clock = Clock { settings: &inside.settings, begun: Instant::now(), is_bodyless: message.is_bodyless };
+/// Sends the request over this link, beginning `now`.
+async fn attempt(
+    inside: &Inside,
+    link: &mut Link,
+    message: &mut Message,
+    now: Instant,
+) -> Result<AnswerHead, Failed> {
+    let clock = Clock { settings: &inside.settings, begun: now, is_bodyless: message.is_bodyless };
     link.arm_until(clock.first_look());
     let writer = &mut message.writer;
     let mut has_spoken = false;

@@ -5,9 +5,9 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::tunnel::Upstream;
 use crate::http1::Reader;
@@ -32,7 +32,7 @@ impl Link {
     pub(super) fn arm_until(&mut self, deadline: Instant) {
         // Moving a timer to a later time takes no lock, so the timer stays where it is from one
         // request to the next, and may wake somebody in vain.
-        self.clock.as_mut().reset(deadline.into());
+        self.clock.as_mut().reset(deadline);
         self.armed = true;
     }
 
@@ -53,7 +53,7 @@ impl Link {
 
     /// Whether a link that nobody uses can be used: there is neither an end nor a word from a backend that
     /// was asked nothing. With `thorough` the kernel is asked, which costs a system call and leaves
-    /// only the time that the news of a close is under way. Lets go of the task that used the link last.
+    /// only the time that the news of a close is under way.
     pub(super) fn is_quiet(&mut self, thorough: bool) -> bool {
         let mut nobody = Context::from_waker(Waker::noop());
         self.armed = false;

@@ -53,19 +53,19 @@ impl Pool {
         Ok(Permit(self.clone()))
     }
 
-    /// A link that rested and still lives. `thorough`: see [`Link::is_quiet`].
-    pub(super) fn take(&self, thorough: bool) -> Option<Box<Link>> {
+    /// A link that rested and still lives `now`. `thorough`: see [`Link::is_quiet`].
+    pub(super) fn take(&self, now: Instant, thorough: bool) -> Option<Box<Link>> {
         loop {
             let (since, mut link) = self.lock().links.pop()?;
-            if since.elapsed() < self.keep && link.is_quiet(thorough) {
+            if now.saturating_duration_since(since) < self.keep && link.is_quiet(thorough) {
                 return Some(link);
             }
         }
     }
 
-    /// Lets a link rest until it is wanted again, unless its backend has closed it or talks out of turn.
-    pub(super) fn put(self: &Arc<Self>, mut link: Box<Link>) {
-        if self.keep.is_zero() || !link.is_quiet(false) {
+    /// Lets a link rest until it is wanted again; then it is looked at.
+    pub(super) fn put(self: &Arc<Self>, link: Box<Link>) {
+        if self.keep.is_zero() {
             return;
         }
         let mut resting = self.lock();

@@ -81,7 +81,7 @@ enum Outcome {
 type Answer = Result<Option<Receipt>, FrameError>;
 
 impl Conversation<'_> {
-    async fn go_on(&mut self, mut draining: Draining) {
+    async fn go_on(&mut self, draining: Draining) {
         let mut stopping = false;
         loop {
             // A publisher that always has more to say shares its thread with the others.
@@ -193,7 +193,7 @@ impl Conversation<'_> {
     }
 
     /// Gives a publisher that has only ended its side the time to read.
-    async fn hand_over_replies(&mut self, mut draining: Draining) {
+    async fn hand_over_replies(&mut self, draining: Draining) {
         let Self { replies, stream, .. } = self;
         let hand_over = async {
             while replies.are_waiting() && stream.writable().await.is_ok() {

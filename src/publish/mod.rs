@@ -37,7 +37,7 @@ pub use socket::Settings;
 ///
 /// # Errors
 /// When the socket cannot be registered with the runtime; nothing has been served then.
-pub async fn serve(bound: Bound, api: Arc<Api>, mut draining: Draining) -> io::Result<()> {
+pub async fn serve(bound: Bound, api: Arc<Api>, draining: Draining) -> io::Result<()> {
     let Bound { listener, claim, max_publishers } = bound;
     let listener = UnixListener::from_std(listener)?;
     let publishers = Publishers {
@@ -103,15 +103,15 @@ impl Publishers {
     }
 }
 
-async fn converse(stream: UnixStream, api: Arc<Api>, mut draining: Draining) {
-    match sniff::language(&stream, &mut draining).await {
+async fn converse(stream: UnixStream, api: Arc<Api>, draining: Draining) {
+    match sniff::language(&stream, &draining).await {
         Some((Language::Frames, read_ahead)) => frames::serve(stream, &read_ahead, &api, draining).await,
         Some((Language::Http, read_ahead)) => serve_http(stream, read_ahead.into(), api, draining).await,
         None => {}
     }
 }
 
-async fn serve_http(stream: UnixStream, read_ahead: Bytes, api: Arc<Api>, mut draining: Draining) {
+async fn serve_http(stream: UnixStream, read_ahead: Bytes, api: Arc<Api>, draining: Draining) {
     let Ok(handle) = stream.as_fd().try_clone_to_owned() else { return };
     let options = Options { half_close: true, ..Options::default() };
     let answer = move |request| Arc::clone(&api).answer(request, Door::Socket);

@@ -22,7 +22,7 @@ pub(super) enum Language {
 
 /// Reads until the language is clear, and returns what was read; `None` if the publisher left
 /// without a word. A publisher may take its time: it may open the socket long before its first event.
-pub(super) async fn language(stream: &UnixStream, draining: &mut Draining) -> Option<(Language, Vec<u8>)> {
+pub(super) async fn language(stream: &UnixStream, draining: &Draining) -> Option<(Language, Vec<u8>)> {
     let mut read = Vec::new();
     let mut stopping = false;
     loop {
@@ -151,21 +151,21 @@ mod tests {
             ("POST", Some((Language::Frames, b"POST".to_vec()))),
             (":", Some((Language::Frames, b":".to_vec()))),
         ] {
-            let (_drain, mut draining) = drain::drain();
+            let (_drain, draining) = drain::drain();
             let (ours, mut theirs) = UnixStream::pair().unwrap();
             theirs.write_all(sent.as_bytes()).await.unwrap();
             drop(theirs);
 
-            assert_eq!(language(&ours, &mut draining).await, language_then_read);
+            assert_eq!(language(&ours, &draining).await, language_then_read);
         }
     }
 
     #[tokio::test]
     async fn a_drain_ends_the_wait_for_a_silent_publisher() {
-        let (drain, mut draining) = drain::drain();
+        let (drain, draining) = drain::drain();
         let (ours, _theirs) = UnixStream::pair().unwrap();
         drain.start();
 
-        assert_eq!(language(&ours, &mut draining).await, None);
+        assert_eq!(language(&ours, &draining).await, None);
     }
 }

@@ -36,7 +36,7 @@ pub(super) async fn write(
     opening: Bytes,
     mut body: Body,
     manner: Manner,
-    mut draining: Draining,
+    draining: Draining,
 ) -> io::Result<Bytes> {
     let Manner { chunked, stall, pause } = manner;
     let mut unsent = opening;

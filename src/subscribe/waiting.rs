@@ -52,7 +52,7 @@ impl Streams {
         let stall = self.0.settings.stall;
         let mut heartbeats = every(newcomer.keep_alive);
         let mut rechecks = newcomer.recheck.as_ref().map(Rechecks::new);
-        let mut draining = self.0.draining.clone();
+        let draining = self.0.draining.clone();
         let mut scrap = [0; 256];
         let end = loop {
             tokio::select! {

@@ -54,7 +54,7 @@ impl Tcp {
                 return Err(Problem::Unauthorized);
             }
         }
-        let target = head.authority().map(str::as_bytes);
+        let target = head.authority();
         let hosts = head.values(Field::Host);
         match hosts.chain(target).find(|host| !self.is_ours(host)) {
             None => Ok(()),

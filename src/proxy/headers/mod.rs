@@ -39,7 +39,12 @@ fn is_proxy(name: &[u8]) -> bool {
 
 /// What controls this program, or is spoken by it to the backend.
 pub(super) fn is_control(name: &[u8]) -> bool {
-    begins(name, b"outboard-") || begins(name, b"grip-") || name.eq_ignore_ascii_case(b"outboard")
+    // Looked at by its first letter: most names are none of these.
+    match name.first() {
+        Some(b'o' | b'O') => begins(name, b"outboard-") || name.eq_ignore_ascii_case(b"outboard"),
+        Some(b'g' | b'G') => begins(name, b"grip-"),
+        _ => false,
+    }
 }
 
 /// Whether a backend's header of this name asks for a handoff.

@@ -1,10 +1,8 @@
 //! A client's request on its way to the backend.
 
-use std::io::Write as _;
 use std::net::IpAddr;
 
 use http::{HeaderName, Method, Version};
-use smallvec::SmallVec;
 
 use super::{begins, is_among, is_control, is_for_one_hop, means_websocket, named_by_connection, via};
 use crate::http1::chunked::MAX_TRAILER_LINES;
@@ -133,7 +131,7 @@ impl<'a> Host<'a> {
     /// The host of a target in absolute form replaces that of the `Host` header (RFC 9112 section 3.2.2).
     fn of(head: &'a RequestHead, own_host: &'a str) -> Self {
         if let Some(authority) = head.authority() {
-            return Self { name: authority.as_bytes(), is_said: true };
+            return Self { name: authority, is_said: true };
         }
         match head.values(Field::Host).next() {
             Some(name) => Self { name, is_said: false },
@@ -153,7 +151,7 @@ fn request_line(head: &RequestHead) -> Vec<u8> {
     line.extend_from_slice(head.start.method.as_str().as_bytes());
     line.push(b' ');
     for part in head.target().parts() {
-        line.extend_from_slice(part.as_bytes());
+        line.extend_from_slice(part);
     }
     line.extend_from_slice(b" HTTP/1.1\r\n");
     line
@@ -178,12 +176,10 @@ fn passes(line: Header<'_>) -> bool {
     if field != Field::Other {
         return !is_for_one_hop(field, name);
     }
-    // Looked at by their first letter: most names are none of these.
     let is_ours = match name.first().map(u8::to_ascii_lowercase) {
         Some(b'f' | b'v' | b'x') => is_forwarding(name),
-        Some(b'g' | b'o') => is_control(name),
         Some(b'p') => super::is_proxy(name),
-        _ => false,
+        _ => is_control(name),
     };
     !is_ours && is_plain(name)
 }
@@ -203,40 +199,51 @@ fn is_plain(name: &[u8]) -> bool {
 /// Adds what the backend is told about the client and us (PROTOCOL 5).
 fn add_ours(lines: &mut Lines, host: &[u8], peer: &Peer, id: RequestId, received: Version) {
     let ip = peer.address.ip().to_canonical();
-    let mut text: SmallVec<[u8; 128]> = SmallVec::new();
-    // Writing to memory does not fail.
-    let _ = write!(text, "{ip}");
-    lines.put("X-Forwarded-For", &text);
+    lines.put_with("X-Forwarded-For", |value| write_ip(value, ip));
     lines.put("X-Forwarded-Host", host);
-    write_forwarded(&mut text, ip, host);
-    lines.put("Forwarded", &text);
+    lines.put_with("Forwarded", |value| write_forwarded(value, ip, host));
     lines.put("X-Request-Id", &id.text());
     // Nothing but HTTP comes in yet, so this is the same for all.
     lines.put_all(concat!("X-Forwarded-Proto: http\r\nOutboard: ", env!("CARGO_PKG_VERSION"), "\r\n"));
     lines.put("Via", via(received).as_bytes());
 }
 
-/// Writes the value of `Forwarded` (RFC 7239 section 4): whatever is no token stands in quotes. `text`
-/// holds the address.
-fn write_forwarded(text: &mut SmallVec<[u8; 128]>, ip: IpAddr, host: &[u8]) {
+fn write_ip(value: &mut Vec<u8>, ip: IpAddr) {
+    match ip {
+        // Without a detour through a formatter: nearly every request has such an address.
+        IpAddr::V4(ip) => {
+            for (index, octet) in ip.octets().into_iter().enumerate() {
+                if index > 0 {
+                    value.push(b'.');
+                }
+                value.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
+            }
+        }
+        IpAddr::V6(ip) => value.extend_from_slice(ip.to_string().as_bytes()),
+    }
+}
+
+/// Writes the value of `Forwarded` (RFC 7239 section 4): whatever is no token stands in quotes.
+fn write_forwarded(value: &mut Vec<u8>, ip: IpAddr, host: &[u8]) {
     let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._".contains(byte);
     let (before, behind): (&[u8], &[u8]) = if ip.is_ipv6() { (b"for=\"[", b"]\"") } else { (b"for=", b"") };
-    text.insert_from_slice(0, before);
-    text.extend_from_slice(behind);
+    value.extend_from_slice(before);
+    write_ip(value, ip);
+    value.extend_from_slice(behind);
     if host.iter().all(is_token) {
-        text.extend_from_slice(b";host=");
-        text.extend_from_slice(host);
+        value.extend_from_slice(b";host=");
+        value.extend_from_slice(host);
     } else {
-        text.extend_from_slice(b";host=\"");
+        value.extend_from_slice(b";host=\"");
         for &byte in host {
             if matches!(byte, b'"' | b'\\') {
-                text.push(b'\\');
+                value.push(b'\\');
             }
-            text.push(byte);
+            value.push(byte);
         }
-        text.push(b'"');
+        value.push(b'"');
     }
-    text.extend_from_slice(b";proto=http");
+    value.extend_from_slice(b";proto=http");
 }
 
 #[cfg(test)]
