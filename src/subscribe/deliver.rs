@@ -20,6 +20,8 @@ use crate::slots::Key;
 const PORTION: usize = 64;
 /// The most subscribers that read while publishers wait.
 const AT_ONCE: usize = 32;
+/// How many subscribers are looked at before one is written to.
+const LOOK_AHEAD: usize = 16;
 
 impl Worker {
     /// Brings out what is new, and gives some of those that lag their turn.
@@ -162,21 +164,27 @@ impl Worker {
         }
         let pieces = pieces(entries);
         let mut delivered = 0;
-        for member in members {
-            let Some(subscriber) = self.subscribers.get_mut(member) else { continue };
-            if subscriber.state != State::Live {
-                continue;
-            }
-            match write_pieces(subscriber, &pieces) {
-                Written::All => {
-                    subscriber.last_write = self.now;
-                    delivered += entries.len() as u64;
+        for members in members.chunks(LOOK_AHEAD) {
+            for member in self.live(members) {
+                let Some(subscriber) = self.subscribers.get_mut(member) else { continue };
+                match write_pieces(subscriber, &pieces) {
+                    Written::All => {
+                        subscriber.last_write = self.now;
+                        delivered += entries.len() as u64;
+                    }
+                    Written::Part(_) => self.block(member),
+                    Written::Gone => self.end(member, End::ConnectionLost),
                 }
-                Written::Part(_) => self.block(member),
-                Written::Gone => self.end(member, End::ConnectionLost),
             }
         }
         self.metrics.delivered.add(delivered);
+    }
+
+    /// Those that have everything. Looking at several before the first is written to lets the processor fetch
+    /// them side by side; after a write nothing of the next one would be at hand.
+    fn live(&self, members: &[Slot]) -> SmallVec<[Slot; LOOK_AHEAD]> {
+        let is_live = |&member: &Slot| self.subscribers.get(member).is_some_and(|it| it.state == State::Live);
+        members.iter().copied().filter(is_live).collect()
     }
 
     /// Goes on with a subscriber that lagged, after its read.
