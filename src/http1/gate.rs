@@ -4,8 +4,9 @@ use http::{Method, StatusCode, Version};
 
 use super::Length;
 use super::field::Field;
-use super::head::{MAX_LINES, RequestHead, elements};
+use super::head::{MAX_LINES, RequestHead};
 use super::reader::MAX_HEAD;
+use super::value::{begins, elements};
 
 /// Why a request is not taken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -192,8 +193,8 @@ fn check_connection(value: &[u8]) -> Result<(), Refusal> {
 /// to do just that.
 pub fn is_end_to_end(name: &[u8]) -> bool {
     let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
-    let is_forwarded = name.get(..11).is_some_and(|start| start.eq_ignore_ascii_case(b"x-forwarded"));
-    is_forwarded || ["host", "cookie", "authorization", "content-length", "forwarded"].into_iter().any(is)
+    begins(name, b"x-forwarded")
+        || ["host", "cookie", "authorization", "content-length", "forwarded"].into_iter().any(is)
 }
 
 #[cfg(test)]

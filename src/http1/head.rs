@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
 use super::field::{Field, Fields};
 use super::gate::Refusal;
+use super::value::{elements, strip_start};
 
 /// The most lines of a request's head.
 pub(super) const MAX_LINES: usize = 128;
@@ -117,11 +118,6 @@ impl<S> Head<S> {
     pub fn size(&self) -> usize {
         self.bytes.len()
     }
-}
-
-/// The elements of a comma-separated list (RFC 9110 section 5.6.1), without blanks and empty ones.
-pub fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
 }
 
 /// What the first line of a request says.
@@ -237,10 +233,7 @@ fn absolute(target: &[u8]) -> Option<(&[u8], &[u8])> {
     if target.starts_with(b"/") {
         return None;
     }
-    let rest = [&b"http://"[..], b"https://"].into_iter().find_map(|scheme| {
-        let (start, rest) = target.split_at_checked(scheme.len())?;
-        start.eq_ignore_ascii_case(scheme).then_some(rest)
-    })?;
+    let rest = strip_start(target, b"http://").or_else(|| strip_start(target, b"https://"))?;
     let end = rest.iter().position(|byte| b"/?#".contains(byte)).unwrap_or(rest.len());
     Some(rest.split_at(end))
 }

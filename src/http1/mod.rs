@@ -16,16 +16,18 @@ mod head;
 mod lines;
 mod reader;
 mod reply;
+mod value;
 mod writer;
 
 use http::StatusCode;
 
 pub use answer::{AnswerHead, StatusLine};
 pub use field::Field;
-pub use head::{Head, Header, RequestHead, RequestLine, elements};
+pub use head::{Head, Header, RequestHead, RequestLine};
 pub use lines::{Lines, title_case};
 pub use reader::{BodyReader, ReadError, Reader};
 pub use reply::{Reply, Terms};
+pub use value::{begins, elements, essence, strip_start};
 pub use writer::{Framing, Waits, WriteError, Writer};
 
 /// How the end of a message's body is found (RFC 9112 section 6.3).

@@ -7,7 +7,7 @@ use http::Method;
 
 use super::problem::Problem;
 use crate::event::frame::Code;
-use crate::http1::{Field, RequestHead};
+use crate::http1::{Field, RequestHead, begins, strip_start};
 
 /// The way a request came in.
 #[derive(Clone, Debug)]
@@ -100,19 +100,17 @@ fn foreign(host: &[u8]) -> Problem {
     Problem::refused(Code::Forbidden, text)
 }
 
+/// The header by which a browser says that a page made it ask, in lower case.
 fn sign_of_a_browser(head: &RequestHead) -> Option<String> {
-    let starts = |name: &[u8], start: &[u8]| {
-        name.get(..start.len()).is_some_and(|begun| begun.eq_ignore_ascii_case(start))
-    };
     let mut names = head.lines().map(|line| line.name);
-    let sign = names.find(|name| name.eq_ignore_ascii_case(b"origin") || starts(name, b"sec-fetch-"))?;
+    let sign = names.find(|name| name.eq_ignore_ascii_case(b"origin") || begins(name, b"sec-fetch-"))?;
     Some(String::from_utf8_lossy(sign).to_ascii_lowercase())
 }
 
+/// Whether the request brings `token` (RFC 6750 section 2.1).
 fn bears(head: &RequestHead, token: &str) -> bool {
     let given = head.named("authorization").next().unwrap_or_default();
-    let is_bearer = given.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"Bearer "));
-    is_bearer && equal(given[7..].trim_ascii(), token.as_bytes())
+    strip_start(given, b"Bearer ").is_some_and(|given| equal(given.trim_ascii(), token.as_bytes()))
 }
 
 /// Takes the same time wherever two texts of one length differ, so that nobody can guess a token

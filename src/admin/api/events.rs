@@ -13,7 +13,7 @@ use super::query::Query;
 use crate::broker::Kept;
 use crate::channel::Channel;
 use crate::event::EventId;
-use crate::http1::{Field, RequestHead, elements};
+use crate::http1::{Field, RequestHead, elements, essence};
 use crate::listen::connection::Answer;
 use crate::replay::Replay;
 use crate::subscribe::{Ask, LAST_EVENT_ID_PARAMETERS, last_event_id};
@@ -68,10 +68,9 @@ impl Api {
 }
 
 fn wants_stream(head: &RequestHead) -> bool {
-    head.values(Field::Accept).flat_map(elements).any(|media| {
-        let kind = media.split(|&byte| byte == b';').next().unwrap_or_default();
-        kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
-    })
+    head.values(Field::Accept)
+        .flat_map(elements)
+        .any(|media| essence(media).eq_ignore_ascii_case(b"text/event-stream"))
 }
 
 fn rfc3339(time: SystemTime) -> String {

@@ -6,7 +6,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use super::{is_among, is_control, is_for_one_hop, means_websocket, named_by_connection, via};
 use crate::http1::chunked::MAX_TRAILER_LINES;
 use crate::http1::gate::is_end_to_end;
-use crate::http1::{AnswerHead, Field, Header, Lines, elements};
+use crate::http1::{AnswerHead, Field, Header, Lines, elements, essence, strip_start};
 use crate::proxy::trailers::Announced;
 
 /// The lines of an answer that are not meant for one hop, nor tell the end of its body. Control headers
@@ -53,8 +53,7 @@ pub(in crate::proxy) fn is_event_stream(head: &AnswerHead) -> bool {
 }
 
 fn is_event_stream_type(value: &[u8]) -> bool {
-    let essence = value.split(|&byte| byte == b';').next().unwrap_or_default();
-    essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+    essence(value).eq_ignore_ascii_case(b"text/event-stream")
 }
 
 /// Sets the headers of an event stream right (PROTOCOL 6.1), whatever the backend thought of them, so
@@ -78,10 +77,7 @@ pub fn own_stream(headers: &mut HeaderMap) {
 fn declares_other_charset(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return false };
     let parameters = value.as_bytes().split(|&byte| byte == b';').skip(1).map(<[u8]>::trim_ascii);
-    let mut charsets = parameters.filter_map(|parameter| {
-        let (name, charset) = parameter.split_at_checked(b"charset=".len())?;
-        name.eq_ignore_ascii_case(b"charset=").then_some(charset)
-    });
+    let mut charsets = parameters.filter_map(|parameter| strip_start(parameter, b"charset="));
     let is_utf8 = |charset: &[u8]| {
         let charset =
             charset.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(charset);

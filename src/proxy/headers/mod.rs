@@ -18,7 +18,7 @@ pub(super) use request::{Passed, on_behalf_of, pass_request};
 pub use request::{accepts, asks_for_events};
 
 use crate::http1::gate::is_end_to_end;
-use crate::http1::{Field, Head, elements};
+use crate::http1::{Field, Head, begins, elements};
 
 /// What a hop says to the next and nobody else may hear (RFC 9110 section 7.6.1), and how it tells the
 /// end of the body, which we tell ourselves.
@@ -50,11 +50,6 @@ pub(super) fn is_control(name: &[u8]) -> bool {
 /// Whether a backend's header of this name asks for a handoff.
 pub(super) fn is_handoff(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"outboard-channel") || name.eq_ignore_ascii_case(b"grip-hold")
-}
-
-/// Whether a name begins with `start`, in any case.
-fn begins(name: &[u8], start: &[u8]) -> bool {
-    name.get(..start.len()).is_some_and(|part| part.eq_ignore_ascii_case(start))
 }
 
 /// The names that `Connection` marks as meant for one hop.
