@@ -1,13 +1,14 @@
 //! The rules for headers that pass through, in both directions.
 //!
-//! - `request` leaves out of a client's request what is meant for one hop, or is ours to say, and says
-//!   it (PROTOCOL 5);
+//! - `request` leaves out of a client's request what is meant for one hop, or is ours to say;
+//! - `told` says it (PROTOCOL 5);
 //! - `answer` does the same to a backend's answer.
 //!
 //! Both are one walk over the lines of a head as it came; no map is built of it.
 
 mod answer;
 mod request;
+mod told;
 
 use http::Version;
 use smallvec::SmallVec;

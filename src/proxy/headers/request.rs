@@ -1,13 +1,12 @@
 //! A client's request on its way to the backend.
 
-use std::net::IpAddr;
-
 use http::{HeaderName, Method, Version};
 
-use super::{begins, is_among, is_control, is_for_one_hop, means_websocket, named_by_connection, via};
+use super::told::{Host, add_ours};
+use super::{is_among, is_control, is_for_one_hop, means_websocket, named_by_connection};
 use crate::http1::chunked::MAX_TRAILER_LINES;
 use crate::http1::gate::is_end_to_end;
-use crate::http1::{Field, Header, Length, Lines, RequestHead, elements};
+use crate::http1::{Field, Header, Length, Lines, RequestHead, begins, elements};
 use crate::peer::Peer;
 use crate::proxy::request_id::RequestId;
 use crate::proxy::trailers::Announced;
@@ -120,32 +119,6 @@ pub fn asks_for_events(head: &RequestHead) -> bool {
     accepts(head, "text/event-stream")
 }
 
-/// Which host the backend is told.
-struct Host<'a> {
-    name: &'a [u8],
-    /// Whether we say it, and not the client's own line.
-    is_said: bool,
-}
-
-impl<'a> Host<'a> {
-    /// The host of a target in absolute form replaces that of the `Host` header (RFC 9112 section 3.2.2).
-    fn of(head: &'a RequestHead, own_host: &'a str) -> Self {
-        if let Some(authority) = head.authority() {
-            return Self { name: authority, is_said: true };
-        }
-        match head.values(Field::Host).next() {
-            Some(name) => Self { name, is_said: false },
-            None => Self { name: own_host.as_bytes(), is_said: true },
-        }
-    }
-
-    fn say_ahead(&self, lines: &mut Lines) {
-        if self.is_said {
-            lines.put("Host", self.name);
-        }
-    }
-}
-
 fn request_line(head: &RequestHead) -> Vec<u8> {
     let mut line = Vec::with_capacity(head.size() + 320);
     line.extend_from_slice(head.start.method.as_str().as_bytes());
@@ -194,56 +167,6 @@ fn is_forwarding(name: &[u8]) -> bool {
 /// pass for another one behind us.
 fn is_plain(name: &[u8]) -> bool {
     name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
-}
-
-/// Adds what the backend is told about the client and us (PROTOCOL 5).
-fn add_ours(lines: &mut Lines, host: &[u8], peer: &Peer, id: RequestId, received: Version) {
-    let ip = peer.address.ip().to_canonical();
-    lines.put_with("X-Forwarded-For", |value| write_ip(value, ip));
-    lines.put("X-Forwarded-Host", host);
-    lines.put_with("Forwarded", |value| write_forwarded(value, ip, host));
-    lines.put("X-Request-Id", &id.text());
-    // Nothing but HTTP comes in yet, so this is the same for all.
-    lines.put_all(concat!("X-Forwarded-Proto: http\r\nOutboard: ", env!("CARGO_PKG_VERSION"), "\r\n"));
-    lines.put("Via", via(received).as_bytes());
-}
-
-fn write_ip(value: &mut Vec<u8>, ip: IpAddr) {
-    match ip {
-        // Without a detour through a formatter: nearly every request has such an address.
-        IpAddr::V4(ip) => {
-            for (index, octet) in ip.octets().into_iter().enumerate() {
-                if index > 0 {
-                    value.push(b'.');
-                }
-                value.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
-            }
-        }
-        IpAddr::V6(ip) => value.extend_from_slice(ip.to_string().as_bytes()),
-    }
-}
-
-/// Writes the value of `Forwarded` (RFC 7239 section 4): whatever is no token stands in quotes.
-fn write_forwarded(value: &mut Vec<u8>, ip: IpAddr, host: &[u8]) {
-    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._".contains(byte);
-    let (before, behind): (&[u8], &[u8]) = if ip.is_ipv6() { (b"for=\"[", b"]\"") } else { (b"for=", b"") };
-    value.extend_from_slice(before);
-    write_ip(value, ip);
-    value.extend_from_slice(behind);
-    if host.iter().all(is_token) {
-        value.extend_from_slice(b";host=");
-        value.extend_from_slice(host);
-    } else {
-        value.extend_from_slice(b";host=\"");
-        for &byte in host {
-            if matches!(byte, b'"' | b'\\') {
-                value.push(b'\\');
-            }
-            value.push(byte);
-        }
-        value.push(b'"');
-    }
-    value.extend_from_slice(b";proto=http");
 }
 
 #[cfg(test)]
@@ -311,21 +234,6 @@ mod tests {
                 format!("x-request-id: {id}"),
             ]
         );
-    }
-
-    #[test]
-    fn an_ipv4_client_of_an_ipv6_listener_has_an_ipv4_address() {
-        let head = request("1.0", "/", &["Host: a"]);
-
-        let passed =
-            pass_request(&head, Length::NONE, &peer("[::ffff:192.0.2.7]:5000"), RequestId::generate(), "app");
-
-        let lines = sorted(&passed.head);
-        for line in
-            ["x-forwarded-for: 192.0.2.7", "forwarded: for=192.0.2.7;host=a;proto=http", "via: 1.0 outboard"]
-        {
-            assert!(lines.iter().any(|other| other == line), "{line} in {lines:?}");
-        }
     }
 
     #[test]
