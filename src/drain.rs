@@ -7,6 +7,9 @@ use tokio::sync::watch;
 pub struct Drain(watch::Sender<bool>);
 
 /// Held by every task that has something to finish.
+///
+/// Its receiver never counts the change as seen, and neither do its clones: whether there was one is
+/// all that is asked.
 #[derive(Clone, Debug)]
 pub struct Draining(watch::Receiver<bool>);
 
@@ -26,8 +29,8 @@ impl Drain {
 impl Draining {
     /// Returns when the drain has begun.
     pub async fn begun(&self) {
-        // On a receiver of its own, so that ours never counts the change as seen. A closed channel means that
-        // the deciding side is gone: that is a drain too.
+        // On a receiver that is thrown away, for waiting counts the change as seen. A closed channel means
+        // that the deciding side is gone: that is a drain too.
         let _ = self.0.clone().wait_for(|draining| *draining).await;
     }
 

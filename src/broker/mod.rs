@@ -365,14 +365,15 @@ impl Shared {
     }
 
     /// Rings once for all that is published in this turn of the scheduler: with many publishers, a wake of
-    /// the fan-out for each of them would cost more than the rest of a publish. Without tokio, at once.
+    /// the fan-out for each of them would cost more than the rest of a publish. Without tokio there are no
+    /// turns, and whoever begins a round ends it at once.
     fn ring_soon(self: &Arc<Self>, readers: u64) {
         if readers == 0 {
             return;
         }
         match self.round.note(readers) {
             Noted::First => {
-                // Dropped, it rings.
+                // It rings when it is dropped: here, if there is no runtime.
                 let ringer = Ringer(Arc::clone(self));
                 let Ok(runtime) = Handle::try_current() else { return };
                 runtime.spawn(async move {

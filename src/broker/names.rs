@@ -6,7 +6,7 @@ use std::ops::Bound;
 use crate::channel::Channel;
 use crate::slots::Key;
 
-/// Which channel a name means.
+/// Which channel a name means. Both maps hold the same names at any time.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     /// For look-ups: a search in `sorted` compares a dozen names, each of which lies elsewhere.
@@ -16,6 +16,7 @@ pub(super) struct Names {
 }
 
 impl Names {
+    /// The channel of this name, if there is one.
     pub(super) fn get(&self, name: &Channel) -> Option<Key> {
         self.hashed.get(name).copied()
     }
@@ -34,5 +35,32 @@ impl Names {
     pub(super) fn after(&self, name: Option<&str>) -> impl Iterator<Item = (&Channel, Key)> {
         let from = name.map_or(Bound::Unbounded, Bound::Excluded);
         self.sorted.range::<str, _>((from, Bound::Unbounded)).map(|(name, &key)| (name, key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::slots::Slots;
+
+    fn listed<'a>(names: &'a Names, after: Option<&str>) -> Vec<&'a str> {
+        names.after(after).map(|(name, _)| name.as_str()).collect()
+    }
+
+    #[test]
+    fn what_is_looked_up_is_what_is_listed() {
+        let (mut names, mut slots) = (Names::default(), Slots::default());
+        let [a, b, c] = ["a", "b", "c"].map(|name| Channel::parse(name).unwrap());
+        let [key_a, key_b, key_c] = [(); 3].map(|()| slots.insert(()));
+        names.insert(c.clone(), key_c);
+        names.insert(a.clone(), key_a);
+        names.insert(b.clone(), key_b);
+
+        names.remove(&b);
+
+        assert_eq!([&a, &b, &c].map(|name| names.get(name)), [Some(key_a), None, Some(key_c)]);
+        assert_eq!(listed(&names, None), ["a", "c"]);
+        assert_eq!(listed(&names, Some("a")), ["c"]);
+        assert_eq!(listed(&names, Some("b")), ["c"], "a name that is gone keeps its place");
     }
 }

@@ -174,6 +174,18 @@ mod tests {
     }
 
     #[test]
+    fn a_chunk_begins_with_its_size_in_as_many_digits_as_that_needs() {
+        for (size, line) in [(1, "1"), (15, "f"), (16, "10"), (255, "ff"), (256, "100"), (0x1_a0b0, "1a0b0")]
+        {
+            let data = "x".repeat(size);
+
+            let chunk = chunk_if(true, data.as_bytes());
+
+            assert_eq!(chunk, format!("{line}\r\n{data}\r\n"));
+        }
+    }
+
+    #[test]
     fn an_event_is_written_as_a_chunk() {
         let encoded = Encoded::new(&event("progress", "50\n done"), &"e-7");
 

@@ -66,6 +66,9 @@ impl Field {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Fields(u16);
 
+// `Other` is the last; without a bit of its own, a field would be taken for another.
+const _: () = assert!((Field::Other as u32) < u16::BITS);
+
 impl Fields {
     pub(super) fn add(&mut self, field: Field) {
         self.0 |= 1 << field as u16;
@@ -103,5 +106,16 @@ mod tests {
         ] {
             assert_eq!(Field::of(name.as_bytes()), field, "{name}");
         }
+    }
+
+    #[test]
+    fn a_set_holds_what_was_added_and_nothing_else() {
+        let mut fields = Fields::default();
+
+        fields.add(Field::Accept);
+        fields.add(Field::Other);
+
+        assert!(fields.has(Field::Accept) && fields.has(Field::Other));
+        assert!(!fields.has(Field::AcceptEncoding) && !fields.has(Field::Upgrade));
     }
 }
