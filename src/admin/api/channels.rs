@@ -4,9 +4,9 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::Api;
-use super::json as answer;
 use super::problem::Problem;
 use super::query::Query;
+use super::reply;
 use crate::broker::{Publication, Receipt};
 use crate::channel::Channel;
 use crate::http1::RequestHead;
@@ -22,13 +22,13 @@ impl Api {
         let query = Query::of(head, &["after", "limit", "match"])?;
         let matching = query.get("match").map(glob).transpose()?;
         let channels = self.log()?.channels(query.get("after"), matching.as_ref(), query.limit()?);
-        Ok(answer(StatusCode::OK, &channels))
+        Ok(reply::json(StatusCode::OK, &channels))
     }
 
     /// One channel.
     pub(super) fn channel(&self, channel: &Channel) -> Result<Answer, Problem> {
         match self.log()?.channel(channel) {
-            Some(state) => Ok(answer(StatusCode::OK, &state)),
+            Some(state) => Ok(reply::json(StatusCode::OK, &state)),
             None => Err(unknown(channel)),
         }
     }
@@ -38,14 +38,14 @@ impl Api {
         let publication =
             Publication { channels: vec![channel.clone()], close: true, ..Publication::default() };
         self.publish(publication).await?;
-        Ok(answer(StatusCode::OK, &json!({ "channel": channel, "closed": true })))
+        Ok(reply::json(StatusCode::OK, &json!({ "channel": channel, "closed": true })))
     }
 
     /// Ends everybody who was accepted as `subject`.
     pub(super) async fn disconnect(&self, subject: Subject) -> Result<Answer, Problem> {
         let publication = Publication { disconnect: vec![subject.clone()], ..Publication::default() };
         let ended = self.publish(publication).await?.disconnected;
-        Ok(answer(StatusCode::OK, &json!({ "subject": subject.as_str(), "ended": ended })))
+        Ok(reply::json(StatusCode::OK, &json!({ "subject": subject.as_str(), "ended": ended })))
     }
 
     async fn publish(&self, publication: Publication) -> Result<Receipt, Problem> {

@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::Api;
 use super::channels::unknown;
-use super::json;
 use super::problem::Problem;
 use super::query::Query;
+use super::reply;
 use crate::broker::Kept;
 use crate::channel::Channel;
 use crate::event::EventId;
@@ -50,7 +50,7 @@ impl Api {
             return Err(unknown(&channel));
         };
         let past: Vec<_> = kept.iter().map(Past::from).collect();
-        Ok(json(StatusCode::OK, &past))
+        Ok(reply::json(StatusCode::OK, &past))
     }
 
     fn follow(&self, channel: Channel, head: &RequestHead) -> Result<Answer, Problem> {

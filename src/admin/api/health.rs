@@ -5,8 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde::Serialize;
 
-use super::Api;
-use super::json;
+use super::{Api, reply};
 use crate::listen::connection::Answer;
 
 /// How long the backend may take to accept a connection.
@@ -43,6 +42,6 @@ impl Api {
         let store = if self.broker.is_writable() { "ok" } else { "the log cannot be written" };
         let ready = backend == "ok" && store == "ok";
         let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        json(status, &Ready { ready, backend, store })
+        reply::json(status, &Ready { ready, backend, store })
     }
 }

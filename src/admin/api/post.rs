@@ -7,9 +7,9 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Api;
-use super::json;
 use super::problem::Problem;
 use super::query::Query;
+use super::reply;
 use super::request::{Language, read};
 use crate::body::Body;
 use crate::broker::{Publishing, Receipt};
@@ -67,16 +67,16 @@ impl Api {
         let frames = match asked.inspect_err(|_| self.metrics.refused.add_one())? {
             Asked::Event(frame) => {
                 let published = self.published(self.submit(frame)).await.map_err(Problem::Refused)?;
-                return Ok(json(StatusCode::OK, &published));
+                return Ok(reply::json(StatusCode::OK, &published));
             }
             Asked::Frames(frames) => frames,
         };
         let mut published = self.publish_all(frames).await?;
         Ok(match published.pop() {
-            Some(only) if published.is_empty() => json(StatusCode::OK, &only),
+            Some(only) if published.is_empty() => reply::json(StatusCode::OK, &only),
             last => {
                 published.extend(last);
-                json(StatusCode::OK, &published)
+                reply::json(StatusCode::OK, &published)
             }
         })
     }

@@ -6,6 +6,7 @@ use http::StatusCode;
 
 use crate::event::InvalidEvent;
 use crate::event::frame::{Code, FrameError};
+use crate::http1::gate::Refusal;
 
 /// Why a request is refused.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +43,11 @@ impl Problem {
 
     pub(super) fn invalid_event(field: &str) -> impl FnOnce(InvalidEvent) -> Self {
         move |invalid| Self::bad_value(field, invalid)
+    }
+
+    /// For a target with bytes that must be escaped in it.
+    pub(super) fn unescaped() -> Self {
+        Self::refused(Code::BadValue, Refusal::Target.to_string())
     }
 
     pub(super) fn too_large(limit: usize) -> Self {

@@ -31,38 +31,55 @@ pub(super) enum Language {
 impl Language {
     /// What the headers say that the body is.
     pub(super) fn of(head: &RequestHead) -> Result<Self, Problem> {
-        let unsupported = |text: String| Err(Problem::ContentType(text));
-        if let Some(encoding) = head.named("content-encoding").next()
-            && !encoding.eq_ignore_ascii_case(b"identity")
-        {
-            return unsupported("send the body as it is, without Content-Encoding".to_owned());
-        }
+        check_coding(head)?;
         let value = match head.values(Field::ContentType).next() {
             // What most say is not taken apart.
             None | Some(b"text/plain") => return Ok(Self::Text),
             Some(value) => String::from_utf8_lossy(value).to_ascii_lowercase(),
         };
         let mut parts = value.split(';').map(str::trim);
-        let language = match parts.next().unwrap_or_default() {
-            "" | "text/plain" => Self::Text,
-            "application/json" => Self::Json,
-            "text/event-stream" => Self::Frames,
-            "application/x-www-form-urlencoded" => {
-                return unsupported(format!(
-                    "a form (which `curl -d` sends unless told otherwise) is not an event: \
-                     for data as it is, add -H 'Content-Type: text/plain'; {KNOWN}"
-                ));
+        let language = Self::of_type(parts.next().unwrap_or_default())?;
+        check_charset(parts)?;
+        Ok(language)
+    }
+
+    /// The language of a media type in lower case.
+    fn of_type(essence: &str) -> Result<Self, Problem> {
+        match essence {
+            "" | "text/plain" => Ok(Self::Text),
+            "application/json" => Ok(Self::Json),
+            "text/event-stream" => Ok(Self::Frames),
+            "application/x-www-form-urlencoded" => Err(Problem::ContentType(format!(
+                "a form (which `curl -d` sends unless told otherwise) is not an event: \
+                 for data as it is, add -H 'Content-Type: text/plain'; {KNOWN}"
+            ))),
+            other => {
+                let text = format!("`{}` is not a type of event: {KNOWN}", printable(other));
+                Err(Problem::ContentType(text))
             }
-            other => return unsupported(format!("`{}` is not a type of event: {KNOWN}", printable(other))),
-        };
-        let charset = parts.find_map(|part| part.strip_prefix("charset=")).map(|name| name.trim_matches('"'));
-        match charset {
-            None | Some("utf-8" | "utf8" | "us-ascii") => Ok(language),
-            Some(other) => unsupported(format!(
-                "events are UTF-8, not {}: convert the text before sending it",
-                printable(other)
-            )),
         }
+    }
+}
+
+/// Refuses a body in a coding (RFC 9110 section 8.4): we have nothing to undo one.
+fn check_coding(head: &RequestHead) -> Result<(), Problem> {
+    match head.named("content-encoding").next() {
+        Some(coding) if !coding.eq_ignore_ascii_case(b"identity") => {
+            Err(Problem::ContentType("send the body as it is, without Content-Encoding".to_owned()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a charset, among the parameters of a media type in lower case, that is not UTF-8 or part of it.
+fn check_charset<'a>(mut parameters: impl Iterator<Item = &'a str>) -> Result<(), Problem> {
+    let charset = parameters.find_map(|parameter| parameter.strip_prefix("charset="));
+    match charset.map(|name| name.trim_matches('"')) {
+        None | Some("utf-8" | "utf8" | "us-ascii") => Ok(()),
+        Some(other) => Err(Problem::ContentType(format!(
+            "events are UTF-8, not {}: convert the text before sending it",
+            printable(other)
+        ))),
     }
 }
 
@@ -142,5 +159,13 @@ mod tests {
                 .contains("-H 'Content-Type: text/plain'")
         );
         assert!(language("text/plain; charset=iso-8859-1").unwrap_err().contains("not iso-8859-1"));
+    }
+
+    #[test]
+    fn a_body_in_a_coding_is_refused() {
+        let language = |coding| Language::of(&with(&format!("Content-Encoding: {coding}\r\n")));
+
+        assert_eq!(language("Identity").unwrap(), Language::Text);
+        assert!(matches!(language("gzip"), Err(Problem::ContentType(_))));
     }
 }
