@@ -232,6 +232,7 @@ impl Record {
     /// unless earlier ones still wait to be. Those, and it after them, are then for the next client
     /// that asks for what is unseen.
     pub(super) fn note_handed(&mut self, sequence: u64, handed: bool) {
+        // The newest event that is left is only asked if it may be another than the newest that ever was.
         let is_seen =
             self.last <= self.seen || self.newest().is_none_or(|newest| newest.sequence <= self.seen);
         let nothing_waits = is_seen || self.terms.keep == Keep::Latest;

@@ -116,7 +116,8 @@ pub fn block(event: &Event, id: Option<&dyn Display>) -> String {
     let mut block = String::with_capacity(data.len() + 64);
     if let Some(id) = id {
         block.push_str("id: ");
-        // Writing to a String cannot fail.
+        // Writing to a String cannot fail. Nothing but the id goes through the formatter: this is done for each
+        // event.
         let _ = write!(block, "{id}");
         block.push('\n');
     }

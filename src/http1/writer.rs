@@ -211,6 +211,7 @@ impl Writer {
         Poll::Ready(Ok(()))
     }
 
+    /// Takes note that it got on, if anybody could ask: whoever has never waited asks no clock.
     fn get_on(&mut self) {
         if let Some(moved) = &mut self.moved {
             *moved = Instant::now();

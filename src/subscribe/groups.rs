@@ -19,8 +19,10 @@ pub(super) type GroupId = Key;
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) selection: Arc<Selection>,
-    /// Whether its members are limited in what they get in a time.
+    /// Whether its members are limited in what they get in a time: of the selection, which lies elsewhere, a
+    /// publish to a group needs no more.
     pub(super) is_limited: bool,
+    /// Within the group as long as they are few: many clients have a channel of their own.
     pub(super) members: SmallVec<[Slot; 2]>,
 }
 

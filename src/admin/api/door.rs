@@ -82,7 +82,7 @@ impl Tcp {
 /// The name in `host` or `host:port`; `None` if it is neither.
 fn without_port(host: &[u8]) -> Option<&str> {
     let host = std::str::from_utf8(host).ok()?;
-    // The colons of an address in brackets are not followed by digits alone.
+    // The last colon of `[v6]` alone is within the brackets, and no port follows it.
     match host.rsplit_once(':') {
         Some((name, port)) if !port.ends_with(']') => {
             port.bytes().all(|byte| byte.is_ascii_digit()).then_some(name)
