@@ -424,3 +424,23 @@ fn a_client_that_takes_the_place_of_one_that_just_left_gets_everything_once() {
     };
     std::thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(come_and_go))));
 }
+
+#[test]
+fn in_a_crowd_those_who_leave_and_those_who_do_not_read_take_nothing_from_the_others() {
+    let (_backend, outboard) = with_news("[stream]\nstall = \"5m\"\n");
+    let mut crowd: Vec<_> = (0..60).map(|_| Some(outboard.subscribe("/news"))).collect();
+    let number = |data: String| data.split(' ').next().and_then(|number| number.parse::<usize>().ok());
+
+    for n in 0..60 {
+        outboard.publish("news", &format!("{n} {}", "x".repeat(20_000)));
+        // One third reads at once, one leaves little by little, one does not read until the end.
+        crowd.iter_mut().step_by(3).flatten().for_each(|reader| assert_eq!(number(reader.data()), Some(n)));
+        if let Some(leaver) = crowd.iter_mut().skip(1).step_by(3).nth(n) {
+            *leaver = None;
+        }
+    }
+
+    for late in crowd.iter_mut().skip(2).step_by(3).flatten() {
+        (0..60).for_each(|n| assert_eq!(number(late.data()), Some(n)));
+    }
+}

@@ -63,7 +63,8 @@ impl Pool {
         }
     }
 
-    /// Lets a link rest until it is wanted again; then it is looked at.
+    /// Lets a link rest until it is wanted again; then it is looked at. Until then it holds on to the waker of
+    /// the task that used it last: at most to as many ended tasks as links may rest.
     pub(super) fn put(self: &Arc<Self>, link: Box<Link>) {
         if self.keep.is_zero() {
             return;

@@ -61,7 +61,7 @@ impl Api {
             Err(problem) => Err(problem),
         };
         answer.unwrap_or_else(|problem| {
-            let (method, path) = (&head.start.method, head.path());
+            let (method, path) = (if is_head { &Method::HEAD } else { &head.start.method }, head.path());
             tracing::debug!(%method, path, code = problem.code(), "refused a request");
             reply::refusal(&problem)
         })
