@@ -99,7 +99,7 @@ impl Writer {
         writer
     }
 
-    /// For whom it waits, and since when, if not from the beginning.
+    /// For whom it waits since the last [`Writer::poll`], and since when, if not from the beginning.
     pub fn waits(&self) -> (Waits, Option<Instant>) {
         (self.waits, self.moved)
     }
@@ -146,6 +146,11 @@ impl Writer {
                 return Poll::Ready(Ok(()));
             }
             if !has_more {
+                // Only now: what is not written yet is waited for first, and while both sides stand still, each
+                // look at them would else begin the wait anew.
+                if self.waits != Waits::Body {
+                    (self.waits, self.moved) = (Waits::Body, Some(Instant::now()));
+                }
                 return Poll::Pending;
             }
         }
@@ -156,12 +161,7 @@ impl Writer {
     pub fn gather(&mut self, cx: &mut Context<'_>) -> bool {
         while matches!(self.state, State::Open) && self.out.len() - self.at < GATHER {
             match Pin::new(&mut self.body).poll_frame(cx) {
-                Poll::Pending => {
-                    if self.waits != Waits::Body {
-                        (self.waits, self.moved) = (Waits::Body, Some(Instant::now()));
-                    }
-                    return false;
-                }
+                Poll::Pending => return false,
                 Poll::Ready(Some(Ok(frame))) => {
                     self.get_on();
                     if let Err(error) = self.put(frame) {
@@ -169,7 +169,10 @@ impl Writer {
                     }
                 }
                 Poll::Ready(Some(Err(error))) => self.state = State::Broken(Some(error)),
-                Poll::Ready(None) => self.end(),
+                Poll::Ready(None) => {
+                    self.get_on();
+                    self.end();
+                }
             }
         }
         self.waits = Waits::Socket;
@@ -394,6 +397,94 @@ mod tests {
 
         assert_eq!(writer.waits().0, Waits::Socket);
         assert!(writer.out.len() < GATHER + 100, "{}", writer.out.len());
+    }
+
+    /// A body that comes in these pieces, and keeps one waiting where there is none.
+    struct Halting(VecDeque<Option<Bytes>>);
+
+    impl http_body::Body for Halting {
+        type Data = Bytes;
+        type Error = BodyError;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+            match self.0.pop_front() {
+                Some(None) => Poll::Pending,
+                Some(Some(piece)) => Poll::Ready(Some(Ok(Frame::data(piece)))),
+                None => Poll::Ready(None),
+            }
+        }
+    }
+
+    /// A message whose body stops after its first piece, so many times.
+    fn halting(times: usize) -> Writer {
+        let mut pieces = VecDeque::from([Some(Bytes::from_static(b"abc"))]);
+        pieces.extend(vec![None; times]);
+        let framing = Framing::Chunked { trailers: false };
+        Writer::new(b"head ".to_vec(), Body::stream(Halting(pieces)), framing)
+    }
+
+    /// A socket that takes nothing until its other side is read.
+    fn full() -> (Socket, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        // The kernel says so only when it is asked.
+        let full = loop {
+            if let Err(full) = ours.try_write(&[0; 4096]) {
+                break full;
+            }
+        };
+        assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+        (Socket::Unix(ours), theirs)
+    }
+
+    /// For whom it waits after another look, and since when.
+    async fn looked_at(writer: &mut Writer, socket: &mut Socket) -> (Waits, Option<Instant>) {
+        std::future::poll_fn(|cx| {
+            assert!(writer.poll(cx, socket).is_pending());
+            Poll::Ready(writer.waits())
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn to_look_at_a_message_that_stands_still_is_no_progress() {
+        let (mut socket, _theirs) = full();
+        let mut writer = halting(2);
+
+        let (waits, since) = looked_at(&mut writer, &mut socket).await;
+
+        assert!(waits == Waits::Socket && since.is_some());
+        assert_eq!(looked_at(&mut writer, &mut socket).await, (waits, since));
+    }
+
+    #[tokio::test]
+    async fn what_is_written_is_over_and_the_body_is_waited_for_from_then_on() {
+        let (mut socket, mut theirs) = full();
+        let mut writer = halting(1000);
+        let (_, blocked) = looked_at(&mut writer, &mut socket).await;
+
+        let reads = tokio::spawn(async move { tokio::io::copy(&mut theirs, &mut tokio::io::sink()).await });
+        let since = std::future::poll_fn(|cx| match (writer.poll(cx, &mut socket), writer.waits()) {
+            (Poll::Pending, (Waits::Body, since)) => Poll::Ready(since),
+            _ => Poll::Pending,
+        });
+
+        assert!(since.await > blocked);
+        reads.abort();
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_body_is_progress_too() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let mut socket = Socket::Unix(ours);
+        let mut writer = halting(1);
+        let (_, halted) = looked_at(&mut writer, &mut socket).await;
+
+        std::future::poll_fn(|cx| writer.poll(cx, &mut socket)).await.unwrap();
+
+        assert!(writer.waits().1 > halted);
     }
 
     #[tokio::test]

@@ -238,6 +238,28 @@ async fn a_client_that_stops_sending_is_told_so_and_not_the_backend_blamed() {
 }
 
 #[tokio::test]
+async fn nobody_waits_for_ever_for_a_client_and_a_backend_that_both_stand_still() {
+    // Neither do the sockets take all of it, nor is it so much that the client would be asked for more no longer.
+    for kib in (128..=256).step_by(16) {
+        let limit = Duration::from_millis(100);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.sock");
+        let backend = tokio::net::UnixListener::bind(&path).unwrap();
+        let settings = Settings::of(Address::Unix(path));
+        let proxy = Proxy::with(Settings { idle_timeout: limit, answer_timeout: limit, ..settings }).await;
+        let mut client = proxy.client().await;
+
+        client.say("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n").await;
+        client.say(&"x".repeat(kib << 10)).await;
+        let _never_read = soon(backend.accept()).await.unwrap();
+        let answer = client.head().await;
+
+        let status = answer.get(9..12);
+        assert!(matches!(status, Some("408" | "504")), "{kib} KiB: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_breaks_off_its_request_takes_the_backends_connection_along() {
     let mut script = Script::new().await;
     let proxy = Proxy::before(script.address).await;
