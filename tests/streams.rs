@@ -273,6 +273,22 @@ fn silence_is_broken_by_a_comment_of_one_line() {
 }
 
 #[test]
+fn everyone_in_a_crowd_hears_that_the_stream_still_lives() {
+    let (_backend, outboard) = with_news("[stream]\nkeep_alive = \"1s\"\n");
+    let mut crowd: Vec<_> = (0..200).map(|_| outboard.subscribe("/news")).collect();
+
+    for stream in &mut crowd {
+        stream.read_until("retry: ");
+        stream.read_until_line_end();
+        let opening = stream.text();
+        stream.read_until(&format!("{opening}:\n:\n"));
+    }
+
+    assert_eq!(outboard.publish("news", "still here").receivers, 200);
+    crowd.iter_mut().for_each(|stream| assert_eq!(stream.data(), "still here"));
+}
+
+#[test]
 fn a_client_that_does_not_read_is_cut_off_and_harms_nobody() {
     let (_backend, outboard) = with_news("[history]\nmax_events = 20\n[stream]\nstall = \"5m\"\n");
     let mut idle = outboard.subscribe("/news");

@@ -1,6 +1,6 @@
 //! What is due at a time: heartbeats, stall limits, rechecks and rates.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::end::End;
 use super::handle::Ticket;
@@ -12,12 +12,17 @@ use super::{Settings, Slow};
 /// How often we look whether a client whose socket is full has fallen off the end of the history.
 const GLANCE: Duration = Duration::from_secs(1);
 
+/// How long news may wait for this: thousands that stalled together are cut off together, which takes
+/// the system a while for each, and those who read shall not wait for all of it.
+const TURN: Duration = Duration::from_millis(2);
+
 impl Worker {
-    /// Sees to everyone whose time has come.
+    /// Sees to some of those whose time has come.
     pub(super) fn on_time(&mut self) {
-        let mut due = Vec::new();
-        self.wheel.advance(self.now, &mut due);
-        for (set_for, slot) in due {
+        self.wheel.advance(self.now, &mut self.due);
+        let begun = Instant::now();
+        while begun.elapsed() < TURN {
+            let Some((set_for, slot)) = self.due.pop_front() else { return };
             let Some(subscriber) = self.subscribers.get_mut(slot) else { continue };
             // An earlier setting of a timer that was set again since.
             if subscriber.timer != set_for {

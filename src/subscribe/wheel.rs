@@ -5,6 +5,7 @@
 //! again when the hand passes; moving it later costs nothing, for whoever is woken too early just
 //! sets the timer anew.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// A moment, counted in [`TICK`]s since the wheel was made: enough for two years, after which the
@@ -58,7 +59,7 @@ impl<T: Copy> Wheel<T> {
     }
 
     /// Moves the hand to `now` and calls those that are due, with the tick they were set for.
-    pub(super) fn advance(&mut self, now: Tick, due: &mut Vec<(Tick, T)>) {
+    pub(super) fn advance(&mut self, now: Tick, due: &mut VecDeque<(Tick, T)>) {
         let passed = (now.0.saturating_sub(self.hand.0) as usize).min(SLOTS);
         for step in 1..=passed {
             let slot = &mut self.slots[(self.hand.0 as usize + step) % SLOTS];
@@ -90,7 +91,7 @@ mod tests {
     use super::*;
 
     fn run(wheel: &mut Wheel<u32>, to: u32) -> Vec<u32> {
-        let mut due = Vec::new();
+        let mut due = VecDeque::new();
         wheel.advance(Tick(to), &mut due);
         due.into_iter().map(|(_, who)| who).collect()
     }

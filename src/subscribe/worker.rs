@@ -40,6 +40,8 @@ pub(super) struct Worker {
     /// Who waits for a turn to read.
     pub(super) behind: VecDeque<Slot>,
     pub(super) wheel: Wheel<Slot>,
+    /// Whose time has come, and the tick for which they were called.
+    pub(super) due: VecDeque<(Tick, Slot)>,
     pub(super) now: Tick,
     pub(super) recheck: AskAgain,
 }
@@ -71,6 +73,7 @@ impl Worker {
             groups: Groups::default(),
             behind: VecDeque::new(),
             wheel: Wheel::new(Instant::now()),
+            due: VecDeque::new(),
             now: Tick::default(),
             recheck,
         };
@@ -81,8 +84,8 @@ impl Worker {
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(1024);
         loop {
-            let idle =
-                if self.behind.is_empty() { self.wheel.idle(Instant::now()) } else { Some(Duration::ZERO) };
+            let rests = self.behind.is_empty() && self.due.is_empty();
+            let idle = if rests { self.wheel.idle(Instant::now()) } else { Some(Duration::ZERO) };
             match self.poll.poll(&mut events, idle) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
