@@ -5,12 +5,15 @@ use std::time::{Duration, Instant};
 use super::end::End;
 use super::handle::Ticket;
 use super::subscriber::{Slot, State, Written};
-use super::wheel::Tick;
+use super::wheel::{TICK, Tick};
 use super::worker::Worker;
 use super::{Settings, Slow};
 
-/// How often we look whether a client whose socket is full has fallen off the end of the history.
-const GLANCE: Duration = Duration::from_secs(1);
+/// How soon we look, and look again, whether a client whose socket is full has fallen off the end of the
+/// history. Thousands are full at the same moment when none of them reads, so each has a time of its own.
+fn glance(slot: Slot) -> Duration {
+    Duration::from_secs(1) + TICK * (slot.index() % 64) as u32
+}
 
 /// How long news may wait for this: thousands that stalled together are cut off together, which takes
 /// the system a while for each, and those who read shall not wait for all of it.
@@ -76,7 +79,7 @@ impl Worker {
         let stall = self.settings.stall;
         let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
         let write = match subscriber.state {
-            State::Blocked => subscriber.last_write.after(stall).min(self.now.after(GLANCE)),
+            State::Blocked => subscriber.last_write.after(stall).min(self.now.after(glance(slot))),
             State::Live | State::Behind => subscriber.last_write.after(subscriber.keep_alive),
         };
         let extras = subscriber.extras.as_ref();
