@@ -4,8 +4,8 @@
     report.py RAW CONDITIONS [--record]
 
 RAW has a line of JSON for each run: scenario, server, round, result. A ratio is the median of the
-rounds' ratios, since the servers of one round met the same machine; a figure alone is the median
-of its rounds. With --record, the table goes to benches/RESULTS.md, above the older ones, and the
+ratios of pairs, of which a round has one or several, since the servers of a pair met the same
+machine; a figure alone is the median of its runs. With --record, the table goes to benches/RESULTS.md, above the older ones, and the
 chart to benches/chart.svg; README.md's table is replaced. Ends with 1 when an event was lost, doubled or out of order.
 """
 
@@ -27,7 +27,7 @@ MARK = "<!-- results, newest first -->\n"
 
 
 class Runs:
-    """All results, by scenario and server; of each a list with the rounds in order."""
+    """All results, by scenario and server; of each a list with the runs in order, which pairs them."""
 
     def __init__(self, lines):
         self.by = {}

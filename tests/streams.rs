@@ -443,20 +443,25 @@ fn a_client_that_takes_the_place_of_one_that_just_left_gets_everything_once() {
 
 #[test]
 fn in_a_crowd_those_who_leave_and_those_who_do_not_read_take_nothing_from_the_others() {
+    const EACH: usize = 20;
     let (_backend, outboard) = with_news("[stream]\nstall = \"5m\"\n");
-    let mut crowd: Vec<_> = (0..60).map(|_| Some(outboard.subscribe("/news"))).collect();
-    let number = |data: String| data.split(' ').next().and_then(|number| number.parse::<usize>().ok());
-
-    for n in 0..60 {
-        outboard.publish("news", &format!("{n} {}", "x".repeat(20_000)));
-        // One third reads at once, one leaves little by little, one does not read until the end.
-        crowd.iter_mut().step_by(3).flatten().for_each(|reader| assert_eq!(number(reader.data()), Some(n)));
-        if let Some(leaver) = crowd.iter_mut().skip(1).step_by(3).nth(n) {
-            *leaver = None;
+    let (mut readers, mut leavers, mut sleepers) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..EACH {
+        // In turns, as they will be written to.
+        for kind in [&mut readers, &mut leavers, &mut sleepers] {
+            kind.push(outboard.subscribe("/news"));
         }
     }
+    let number = |data: String| data.split(' ').next().and_then(|number| number.parse::<usize>().ok());
 
-    for late in crowd.iter_mut().skip(2).step_by(3).flatten() {
-        (0..60).for_each(|n| assert_eq!(number(late.data()), Some(n)));
+    // More of it than the sockets of those who do not read can hold.
+    for n in 0..3 * EACH {
+        outboard.publish("news", &format!("{n} {}", "x".repeat(20_000)));
+        readers.iter_mut().for_each(|reader| assert_eq!(number(reader.data()), Some(n)));
+        drop(leavers.pop());
+    }
+
+    for mut sleeper in sleepers {
+        (0..3 * EACH).for_each(|n| assert_eq!(number(sleeper.data()), Some(n)));
     }
 }

@@ -33,9 +33,14 @@ fn sources(options: &Run) -> Sources {
 }
 
 fn runtime() -> anyhow::Result<Runtime> {
-    let mut runtime = match available_parallelism() {
-        // With one core, a thread beside this one has nobody to share its work with.
-        Ok(NonZero::<usize>::MIN) => Builder::new_current_thread(),
+    // Unknown is many.
+    runtime_for(available_parallelism().map_or(usize::MAX, NonZero::get))
+}
+
+fn runtime_for(cores: usize) -> anyhow::Result<Runtime> {
+    let mut runtime = match cores {
+        // A thread beside this one would have nobody to share its work with.
+        1 => Builder::new_current_thread(),
         _ => Builder::new_multi_thread(),
     };
     runtime.enable_all().build().context("cannot start the runtime")
@@ -50,5 +55,19 @@ fn start_logging(log: Log) {
     match log.format {
         Format::Text => lines.with_ansi(super::paint_errors()).init(),
         Format::Json => lines.json().flatten_event(true).init(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::runtime::RuntimeFlavor;
+
+    use super::*;
+
+    #[test]
+    fn one_core_has_one_thread_for_requests() {
+        for (cores, flavor) in [(1, RuntimeFlavor::CurrentThread), (2, RuntimeFlavor::MultiThread)] {
+            assert_eq!(runtime_for(cores).unwrap().handle().runtime_flavor(), flavor);
+        }
     }
 }

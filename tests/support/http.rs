@@ -308,7 +308,7 @@ impl Stream {
     /// The next event.
     ///
     /// # Panics
-    /// When the stream ends instead.
+    /// When the stream ends instead, or at the deadline.
     pub fn next(&mut self) -> Event {
         self.next_or_end().unwrap_or_else(|| panic!("the stream ended; before that: {:?}", self.text()))
     }
@@ -319,8 +319,14 @@ impl Stream {
     }
 
     /// The next event, or `None` if the stream ends in the proper way.
+    ///
+    /// # Panics
+    /// At the deadline.
     pub fn next_or_end(&mut self) -> Option<Event> {
+        let deadline = Instant::now() + DEADLINE;
         while self.events.is_empty() {
+            // Heartbeats alone keep a read from timing out.
+            assert!(Instant::now() < deadline, "no event came; before that: {:?}", self.text());
             self.read_piece()?;
         }
         self.events.pop_front()
