@@ -1,6 +1,7 @@
 //! How news gets from the log to a fan-out thread's subscribers.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use smallvec::SmallVec;
 
@@ -10,6 +11,7 @@ use super::groups::GroupId;
 use super::head;
 use super::pace::write_paced;
 use super::piece::{pieces, write_pieces};
+use super::rest::Rest;
 use super::subscriber::{Slot, State, Written};
 use super::worker::{Worker, line_up};
 use crate::broker::{Entry, Gap, News, Read};
@@ -26,6 +28,7 @@ const LOOK_AHEAD: usize = 16;
 impl Worker {
     /// Brings out what is new, and gives some of those that lag their turn.
     pub(super) fn deliver(&mut self) {
+        self.rest.take();
         let turn: Vec<Slot> = self.behind.drain(..self.behind.len().min(AT_ONCE)).collect();
         let mut reads = Vec::with_capacity(turn.len());
         let mut log = self.broker.reading(self.reader);
@@ -140,6 +143,7 @@ impl Worker {
 
     /// Writes what is new to everyone who is live.
     fn fan_out(&mut self, entries: &[Arc<Entry>]) {
+        let begun = Instant::now();
         let mut concerned: Vec<(GroupId, usize)> = Vec::with_capacity(entries.len());
         for (number, entry) in entries.iter().enumerate() {
             for &channel in &entry.channels {
@@ -153,6 +157,7 @@ impl Worker {
             let entries: SmallVec<[_; 8]> = concerned.iter().map(|&(_, number)| &entries[number]).collect();
             self.write_to_group(concerned[0].0, &entries);
         }
+        self.rest = Rest::after_round(begun);
     }
 
     fn write_to_group(&mut self, group: GroupId, entries: &[&Arc<Entry>]) {

@@ -16,6 +16,7 @@ mod last_event_id;
 mod newcomer;
 mod pace;
 mod piece;
+mod rest;
 mod subscriber;
 mod waiting;
 mod wheel;

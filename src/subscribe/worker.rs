@@ -16,6 +16,7 @@ use super::Settings;
 use super::end::End;
 use super::groups::Groups;
 use super::handle::{Alarm, AskAgain, Command, Handle};
+use super::rest::Rest;
 use super::subscriber::{Slot, State, Subscriber, Written};
 use super::wheel::{Tick, Wheel};
 use crate::broker::{Broker, ReaderId};
@@ -44,6 +45,7 @@ pub(super) struct Worker {
     pub(super) due: VecDeque<(Tick, Slot)>,
     pub(super) now: Tick,
     pub(super) recheck: AskAgain,
+    pub(super) rest: Rest,
 }
 
 impl Worker {
@@ -76,6 +78,7 @@ impl Worker {
             due: VecDeque::new(),
             now: Tick::default(),
             recheck,
+            rest: Rest::none(),
         };
         Ok((worker, Handle { reader, commands: Some(sender), waker }))
     }
