@@ -130,8 +130,8 @@ impl Worker {
         let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
         if subscriber.state == State::Live {
             subscriber.subscription.cursor = self.seen;
-            subscriber.state = State::Behind;
             line_up(&mut self.behind, subscriber, slot);
+            self.set_state(slot, State::Behind);
         }
     }
 
@@ -162,7 +162,7 @@ impl Worker {
 
     fn write_to_group(&mut self, group: GroupId, entries: &[&Arc<Entry>]) {
         let Some(group) = self.groups.get(group) else { return };
-        let members: SmallVec<[Slot; 8]> = SmallVec::from_slice(&group.members);
+        let members: SmallVec<[Slot; 8]> = SmallVec::from_slice(group.live());
         if group.is_limited {
             members.into_iter().for_each(|member| self.fall_behind(member));
             return;
@@ -170,7 +170,7 @@ impl Worker {
         let pieces = pieces(entries);
         let mut delivered = 0;
         for members in members.chunks(LOOK_AHEAD) {
-            for member in self.live(members) {
+            for member in self.still_live(members) {
                 let Some(subscriber) = self.subscribers.get_mut(member) else { continue };
                 match write_pieces(subscriber, &pieces) {
                     Written::All => {
@@ -185,9 +185,9 @@ impl Worker {
         self.metrics.delivered.add(delivered);
     }
 
-    /// Those that have everything. Looking at several before the first is written to lets the processor fetch
-    /// them side by side; after a write nothing of the next one would be at hand.
-    fn live(&self, members: &[Slot]) -> SmallVec<[Slot; LOOK_AHEAD]> {
+    /// Those that are live and still there. Looking at several before the first is written to lets the
+    /// processor fetch them side by side; after a write nothing of the next one would be at hand.
+    fn still_live(&self, members: &[Slot]) -> SmallVec<[Slot; LOOK_AHEAD]> {
         let is_live = |&member: &Slot| self.subscribers.get(member).is_some_and(|it| it.state == State::Live);
         members.iter().copied().filter(is_live).collect()
     }

@@ -24,6 +24,15 @@ pub(super) struct Group {
     pub(super) is_limited: bool,
     /// Within the group as long as they are few: many clients have a channel of their own.
     pub(super) members: SmallVec<[Slot; 2]>,
+    /// How many of them are live. They stand first, so that the others cost a publish nothing.
+    live: usize,
+}
+
+impl Group {
+    /// Those that get what is new at once.
+    pub(super) fn live(&self) -> &[Slot] {
+        &self.members[..self.live]
+    }
 }
 
 /// The groups, and which of them a channel concerns.
@@ -35,7 +44,7 @@ pub(super) struct Groups {
 }
 
 impl Groups {
-    /// Puts a subscriber into the group of its selection: the group, and its place there.
+    /// Puts a subscriber, which is not live yet, into the group of its selection: the group, and its place there.
     pub(super) fn enter(&mut self, selection: &Arc<Selection>, member: Slot) -> (GroupId, u32) {
         if let Some(&id) = self.by_selection.get(selection)
             && let Some(group) = self.groups.get_mut(id)
@@ -48,7 +57,8 @@ impl Groups {
 
     fn found(&mut self, selection: &Arc<Selection>, member: Slot) -> GroupId {
         let is_limited = !selection.rates.is_empty();
-        let group = Group { selection: Arc::clone(selection), is_limited, members: smallvec![member] };
+        let group =
+            Group { selection: Arc::clone(selection), is_limited, members: smallvec![member], live: 0 };
         let id = self.groups.insert(group);
         self.by_selection.insert(Arc::clone(selection), id);
         for &channel in &selection.channels {
@@ -57,7 +67,17 @@ impl Groups {
         id
     }
 
-    /// Takes the subscriber at `place` out. The member that now has its place, if one moved.
+    /// Makes the member at `place` live, or no longer live, which it must not have been already: its place
+    /// from now on, and who has the place that it had.
+    pub(super) fn set_live(&mut self, id: GroupId, place: u32, is_live: bool) -> Option<(u32, Slot)> {
+        let group = self.groups.get_mut(id)?;
+        let border = if is_live { group.live } else { group.live - 1 };
+        group.members.swap(place as usize, border);
+        group.live = if is_live { group.live + 1 } else { border };
+        Some((border as u32, group.members[place as usize]))
+    }
+
+    /// Takes the subscriber at `place` out, which is not live. The member that now has its place, if one moved.
     pub(super) fn leave(&mut self, id: GroupId, place: u32) -> Option<Slot> {
         let group = self.groups.get_mut(id)?;
         group.members.swap_remove(place as usize);
@@ -88,5 +108,87 @@ impl Groups {
     /// The groups that a channel concerns.
     pub(super) fn on(&self, channel: Key) -> &[GroupId] {
         self.by_channel.get(&channel).map_or(&[], |groups| groups)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A group of five, and the place of each as a worker keeps it.
+    struct Crowd {
+        groups: Groups,
+        id: GroupId,
+        places: Vec<(Slot, u32)>,
+    }
+
+    impl Crowd {
+        fn new() -> Self {
+            let (mut groups, mut slots) = (Groups::default(), Slots::default());
+            let selection = Arc::new(Selection { channels: smallvec![slots.insert(())], rates: smallvec![] });
+            let members: Vec<Slot> = (0..5).map(|_| slots.insert(())).collect();
+            let entered = members.iter().map(|&member| (member, groups.enter(&selection, member)));
+            let entered: Vec<_> = entered.collect();
+            let places = entered.iter().map(|&(member, (_, place))| (member, place)).collect();
+            Self { groups, id: entered[0].1.0, places }
+        }
+
+        fn move_to(&mut self, member: Slot, place: u32) {
+            self.places.iter_mut().filter(|(slot, _)| *slot == member).for_each(|it| it.1 = place);
+        }
+
+        fn set_live(&mut self, number: usize, is_live: bool) {
+            let (member, place) = self.places[number];
+            let (new, other) = self.groups.set_live(self.id, place, is_live).unwrap();
+            self.move_to(other, place);
+            self.move_to(member, new);
+        }
+
+        fn live(&self) -> Vec<usize> {
+            let group = self.groups.get(self.id).unwrap();
+            for &(member, place) in &self.places {
+                assert_eq!(group.members[place as usize], member, "each member is where it is said to be");
+            }
+            let number = |slot: &Slot| self.places.iter().position(|(member, _)| member == slot).unwrap();
+            let mut live: Vec<usize> = group.live().iter().map(number).collect();
+            live.sort_unstable();
+            live
+        }
+    }
+
+    #[test]
+    fn only_those_who_are_live_are_among_the_live_whatever_order_they_come_and_go_in() {
+        let mut crowd = Crowd::new();
+        assert_eq!(crowd.live(), []);
+
+        for (number, is_live, live) in [
+            (3, true, &[3][..]),
+            (0, true, &[0, 3]),
+            (4, true, &[0, 3, 4]),
+            (3, false, &[0, 4]),
+            (1, true, &[0, 1, 4]),
+            (4, false, &[0, 1]),
+            (0, false, &[1]),
+            (1, false, &[]),
+        ] {
+            crowd.set_live(number, is_live);
+
+            assert_eq!(crowd.live(), live);
+        }
+    }
+
+    #[test]
+    fn who_leaves_makes_room_for_the_last_and_the_live_stay_first() {
+        let mut crowd = Crowd::new();
+        crowd.set_live(4, true);
+        crowd.set_live(2, true);
+        let (_, place) = crowd.places.remove(1);
+
+        if let Some(moved) = crowd.groups.leave(crowd.id, place) {
+            crowd.move_to(moved, place);
+        }
+
+        // Who was the third and the fifth are now the second and the fourth.
+        assert_eq!(crowd.live(), [1, 3]);
     }
 }

@@ -163,10 +163,27 @@ impl Worker {
             Written::Gone => self.end(slot, End::ConnectionLost),
             Written::Part(_) => self.block(slot),
             Written::All => {
-                subscriber.state = then;
                 if then == State::Behind {
                     line_up(&mut self.behind, subscriber, slot);
                 }
+                self.set_state(slot, then);
+            }
+        }
+    }
+
+    /// Changes how a subscriber stands to the log, and with that its place in its group.
+    pub(super) fn set_state(&mut self, slot: Slot, state: State) {
+        let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
+        let before = std::mem::replace(&mut subscriber.state, state);
+        let is_live = state == State::Live;
+        if is_live == (before == State::Live) {
+            return;
+        }
+        let Some((group, place)) = subscriber.group else { return };
+        let Some((new, other)) = self.groups.set_live(group, place, is_live) else { return };
+        for (member, place) in [(other, place), (slot, new)] {
+            if let Some(member) = self.subscribers.get_mut(member) {
+                member.group = Some((group, place));
             }
         }
     }
@@ -174,14 +191,16 @@ impl Worker {
     pub(super) fn block(&mut self, slot: Slot) {
         let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
         if subscriber.state != State::Blocked {
-            subscriber.state = State::Blocked;
             // The stall limit counts from now, even if nothing was written for long before.
             subscriber.last_write = self.now;
+            self.set_state(slot, State::Blocked);
         }
         self.arm(slot);
     }
 
     pub(super) fn end(&mut self, slot: Slot, end: End) {
+        // Only those that are not live leave a group.
+        self.set_state(slot, State::Blocked);
         let Some(subscriber) = self.subscribers.remove(slot) else { return };
         if let Some((group, place)) = subscriber.group
             && let Some(moved) = self.groups.leave(group, place)
