@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn only_those_who_are_live_are_among_the_live_whatever_order_they_come_and_go_in() {
         let mut crowd = Crowd::new();
-        assert_eq!(crowd.live(), []);
+        assert_eq!(crowd.live(), [0; 0]);
 
         for (number, is_live, live) in [
             (3, true, &[3][..]),
