@@ -10,13 +10,14 @@ use super::worker::Worker;
 use super::{Settings, Slow};
 
 /// How soon we look, and look again, whether a client whose socket is full has fallen off the end of the
-/// history. Thousands are full at the same moment when none of them reads, so each has a time of its own.
+/// history. When thousands do not read, they are full at the same moment, so their times are spread over
+/// a second.
 fn glance(slot: Slot) -> Duration {
     Duration::from_secs(1) + TICK * (slot.index() % 64) as u32
 }
 
-/// How long news may wait for this: thousands that stalled together are cut off together, which takes
-/// the system a while for each, and those who read shall not wait for all of it.
+/// How long news may wait for those whose time has come: thousands that stalled together are cut off
+/// together, which takes the system a while for each, and those who read shall not wait for all of it.
 const TURN: Duration = Duration::from_millis(2);
 
 impl Worker {

@@ -12,7 +12,7 @@ use super::head;
 use super::pace::write_paced;
 use super::piece::{pieces, write_pieces};
 use super::rest::Rest;
-use super::subscriber::{Slot, State, Written};
+use super::subscriber::{Slot, State, Subscriber, Written};
 use super::worker::{Worker, line_up};
 use crate::broker::{Entry, Gap, News, Read};
 use crate::event::encode;
@@ -39,17 +39,7 @@ impl Worker {
             if subscriber.state != State::Behind {
                 continue;
             }
-            // A channel that was closed just now ends its streams there, not at what came after.
-            let closes =
-                closed.iter().find(|(key, _)| subscriber.subscription.selection.channels[..] == [*key]);
-            if let Some(&(_, place)) = closes
-                && subscriber.subscription.cursor <= place
-            {
-                subscriber.set_ends_at(place);
-            }
-            if let Some(place) = subscriber.subscription.disconnected_at() {
-                subscriber.set_ends_at(place);
-            }
+            note_end(subscriber, &closed);
             let up_to = subscriber.ends_at().unwrap_or(u64::MAX);
             let read = log.read(&mut subscriber.subscription, up_to, PORTION);
             let skips = matches!(read, Read::Fallen) && self.settings.slow == Slow::Skip;
@@ -242,5 +232,19 @@ impl Worker {
         let bytes = encode::chunk_if(subscriber.is_chunked(), event.as_bytes());
         let written = subscriber.write_or_keep(bytes);
         self.after_catching_up(slot, written, State::Behind);
+    }
+}
+
+/// Notes where the stream of a subscriber that lags ends, if it was ended just now: events that came after
+/// that are not for it.
+fn note_end(subscriber: &mut Subscriber, closed: &[(Key, u64)]) {
+    let closes = closed.iter().find(|(key, _)| subscriber.subscription.selection.channels[..] == [*key]);
+    if let Some(&(_, place)) = closes
+        && subscriber.subscription.cursor <= place
+    {
+        subscriber.set_ends_at(place);
+    }
+    if let Some(place) = subscriber.subscription.disconnected_at() {
+        subscriber.set_ends_at(place);
     }
 }

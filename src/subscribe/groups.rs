@@ -1,7 +1,8 @@
 //! Who is on which channels, among the subscribers of one fan-out thread.
 //!
 //! Subscribers on the same channels form a group: what is new for one is new for all of them, so
-//! its bytes are put together once.
+//! its bytes are put together once. The live ones stand first in it, so that a publish does not even
+//! look at the others.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,12 +20,12 @@ pub(super) type GroupId = Key;
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) selection: Arc<Selection>,
-    /// Whether its members are limited in what they get in a time: of the selection, which lies elsewhere, a
-    /// publish to a group needs no more.
+    /// Whether any of its channels has a `max_rate`. Nothing else of the selection is needed to publish, so
+    /// that a publish need not fetch it from where it lies.
     pub(super) is_limited: bool,
-    /// Within the group as long as they are few: many clients have a channel of their own.
+    /// The live ones first. Kept in place as long as they are few: many clients have a channel of their own.
     pub(super) members: SmallVec<[Slot; 2]>,
-    /// How many of them are live. They stand first, so that the others cost a publish nothing.
+    /// How many of them are live.
     live: usize,
 }
 
@@ -44,7 +45,7 @@ pub(super) struct Groups {
 }
 
 impl Groups {
-    /// Puts a subscriber, which is not live yet, into the group of its selection: the group, and its place there.
+    /// Puts a subscriber that is not live yet into the group of its selection: the group, and its place there.
     pub(super) fn enter(&mut self, selection: &Arc<Selection>, member: Slot) -> (GroupId, u32) {
         if let Some(&id) = self.by_selection.get(selection)
             && let Some(group) = self.groups.get_mut(id)
@@ -67,8 +68,8 @@ impl Groups {
         id
     }
 
-    /// Makes the member at `place` live, or no longer live, which it must not have been already: its place
-    /// from now on, and who has the place that it had.
+    /// Makes the member at `place` live, or no longer live; it must have been the other before. It changes
+    /// places with a neighbour of the border between the two: its new place, and who has its old one now.
     pub(super) fn set_live(&mut self, id: GroupId, place: u32, is_live: bool) -> Option<(u32, Slot)> {
         let group = self.groups.get_mut(id)?;
         let border = if is_live { group.live } else { group.live - 1 };
@@ -77,7 +78,8 @@ impl Groups {
         Some((border as u32, group.members[place as usize]))
     }
 
-    /// Takes the subscriber at `place` out, which is not live. The member that now has its place, if one moved.
+    /// Takes out the subscriber at `place`, which must not be live. The member that now has its place, if
+    /// one moved.
     pub(super) fn leave(&mut self, id: GroupId, place: u32) -> Option<Slot> {
         let group = self.groups.get_mut(id)?;
         group.members.swap_remove(place as usize);

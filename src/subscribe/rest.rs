@@ -1,17 +1,18 @@
-//! A moment's rest after a long round.
+//! A moment's rest after a long round over the subscribers, so that more events share the next one.
 //!
-//! When a round has reached everybody, publishers who waited for that go on, each a little later than
-//! the one before. Whoever starts again with the first of them makes all others wait for a whole round, and so
-//! on for ever: two rounds for what would have gone into one, at nearly twice the cost.
+//! When a round has reached everybody, publishers who waited for that publish again, each a little later
+//! than the one before. A round that begins with the first of these events makes the others wait until it
+//! is over, and the next ones come just as far apart: two rounds for ever for what would have gone into
+//! one, at nearly twice the cost. A short wait brings them together.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The part of a round that may be rested after it.
-const PART: u32 = 64;
-/// Shorter ones cost more than they bring.
+/// A rest is the round's length divided by this: too little to be noticed beside the round.
+const SHARE: u32 = 64;
+/// Shorter rests cost more than they bring.
 const SHORTEST: Duration = Duration::from_micros(50);
-/// Nobody waits longer than this, however long the round was.
+/// No event waits longer than this for others, however long the round was.
 const LONGEST: Duration = Duration::from_millis(2);
 
 /// When the next round may begin.
@@ -20,24 +21,26 @@ pub(super) struct Rest {
 }
 
 impl Rest {
+    /// Before the first round.
     pub(super) fn none() -> Self {
         Self { until: Instant::now() }
     }
 
-    /// To be called when a round is over.
+    /// After a round that began at `begun` and ends now.
     pub(super) fn after_round(begun: Instant) -> Self {
         let now = Instant::now();
         Self { until: now + length(now - begun) }
     }
 
-    /// Rests, unless there is no need or it is over already.
+    /// Blocks until the rest is over, which it may be already.
     pub(super) fn take(&self) {
         thread::sleep(self.until.saturating_duration_since(Instant::now()));
     }
 }
 
 fn length(round: Duration) -> Duration {
-    Some((round / PART).min(LONGEST)).filter(|&rest| rest >= SHORTEST).unwrap_or_default()
+    let rest = (round / SHARE).min(LONGEST);
+    if rest < SHORTEST { Duration::ZERO } else { rest }
 }
 
 #[cfg(test)]

@@ -105,7 +105,7 @@ pub(super) struct Extras {
     pub(super) recheck: Option<(Recheck, Tick)>,
     /// Who wants to hear that it is gone.
     pub(super) on_end: Option<OnEnd>,
-    /// The place at which its stream ends, since its channel was closed there.
+    /// The place at which its stream ends, since its channel was closed or its subject disconnected there.
     pub(super) ends_at: Option<u64>,
     /// What `max_rate` holds back.
     pub(super) pace: Option<Pace>,

@@ -34,7 +34,7 @@ pub(super) struct Wheel<T> {
     hand: Tick,
     slots: Vec<Vec<(Tick, T)>>,
     waiting: usize,
-    /// Nothing lies in the slots between the hand and this one, once the hand has not passed it.
+    /// Nothing lies in the slots between the hand and this one, unless the hand has passed it.
     next: Tick,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Subscribers that have everything get what is new as bytes made once per group. Those that lag
 //! read for themselves, a few at a time so that publishers are not kept waiting. Those whose
-//! sockets are full cost nothing until they are not.
+//! sockets are full cost a publish nothing until they are not.
 
 use std::collections::VecDeque;
 use std::io;
@@ -26,7 +26,7 @@ use crate::slots::Slots;
 /// The token of what wakes the thread; sockets have their slots' numbers.
 const ALARM: Token = Token(usize::MAX);
 
-/// What a fan-out thread knows. How it delivers is in `deliver`, what it does at a time in `clock`.
+/// What a fan-out thread knows. How it delivers is in `deliver`, what it does when a time has come, in `clock`.
 pub(super) struct Worker {
     pub(super) poll: Poll,
     pub(super) broker: Arc<Broker>,
@@ -45,6 +45,7 @@ pub(super) struct Worker {
     pub(super) due: VecDeque<(Tick, Slot)>,
     pub(super) now: Tick,
     pub(super) recheck: AskAgain,
+    /// How long it leaves the log alone after the last round.
     pub(super) rest: Rest,
 }
 
@@ -87,8 +88,8 @@ impl Worker {
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(1024);
         loop {
-            let rests = self.behind.is_empty() && self.due.is_empty();
-            let idle = if rests { self.wheel.idle(Instant::now()) } else { Some(Duration::ZERO) };
+            let may_sleep = self.behind.is_empty() && self.due.is_empty();
+            let idle = if may_sleep { self.wheel.idle(Instant::now()) } else { Some(Duration::ZERO) };
             match self.poll.poll(&mut events, idle) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
