@@ -447,14 +447,14 @@ fn in_a_crowd_those_who_leave_and_those_who_do_not_read_take_nothing_from_the_ot
     let (_backend, outboard) = with_news("[stream]\nstall = \"5m\"\n");
     let (mut readers, mut leavers, mut sleepers) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..EACH {
-        // In turns, as they will be written to.
+        // One of each kind in turn, so that in the order of delivery they stand among each other.
         for kind in [&mut readers, &mut leavers, &mut sleepers] {
             kind.push(outboard.subscribe("/news"));
         }
     }
     let number = |data: String| data.split(' ').next().and_then(|number| number.parse::<usize>().ok());
 
-    // More of it than the sockets of those who do not read can hold.
+    // In all more bytes than the socket of one who does not read can hold.
     for n in 0..3 * EACH {
         outboard.publish("news", &format!("{n} {}", "x".repeat(20_000)));
         readers.iter_mut().for_each(|reader| assert_eq!(number(reader.data()), Some(n)));

@@ -33,7 +33,7 @@ fn sources(options: &Run) -> Sources {
 }
 
 fn runtime() -> anyhow::Result<Runtime> {
-    // Unknown is many.
+    // An unknown number is taken for many: a thread too many costs less than a core left idle.
     runtime_for(available_parallelism().map_or(usize::MAX, NonZero::get))
 }
 

@@ -243,7 +243,7 @@ impl Clock<'_> {
     }
 }
 
-/// Checks the head.
+/// The answer, if its head says in one way only how long its body is.
 fn finish(
     inside: &Arc<Inside>,
     message: Message,

@@ -47,7 +47,7 @@ impl Worker {
         {
             *due = now.after(recheck.every);
             let ticket = Ticket { reader: self.reader, slot };
-            (self.recheck)(recheck, ticket);
+            (self.ask_again)(recheck, ticket);
         }
         let paced = subscriber.pace().is_some_and(|pace| pace.due() <= now);
         match subscriber.state {

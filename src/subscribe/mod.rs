@@ -34,7 +34,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 pub use self::ask::{Ask, Initial, MayStay, OnEnd, Recheck};
 pub use self::end::End;
-use self::handle::{Command, Handle, Ticket};
+use self::handle::{AskAgain, Command, Handle, Ticket};
 pub use self::last_event_id::{PARAMETERS as LAST_EVENT_ID_PARAMETERS, last_event_id};
 use self::newcomer::{Newcomer, Seat};
 use self::subscriber::Held;
@@ -107,7 +107,7 @@ struct Inner {
 
 /// Where a client begins.
 enum Place {
-    /// In the log; also what it is told that has a gap.
+    /// In the log; with what it is told first, if it has missed something.
     InLog(Subscription, Option<Gap>),
     /// There is no log yet.
     Ahead(Waiting),
@@ -131,17 +131,9 @@ impl Streams {
         let runtime = tokio::runtime::Handle::current();
         let mut workers = Vec::new();
         for number in 0..threads.max(1) {
-            let (runtime, revoke) = (runtime.clone(), revoke.clone());
-            let recheck = move |recheck: &Recheck, ticket| {
-                let (may_stay, revoke) = ((recheck.ask)(), revoke.clone());
-                runtime.spawn(async move {
-                    if !may_stay.await {
-                        let _ = revoke.send(ticket);
-                    }
-                });
-            };
+            let ask_again = ask_again(runtime.clone(), revoke.clone());
             let (worker, handle) =
-                Worker::new(Arc::clone(&broker), settings, Arc::clone(&metrics), Box::new(recheck))?;
+                Worker::new(Arc::clone(&broker), settings, Arc::clone(&metrics), ask_again)?;
             std::thread::Builder::new().name(format!("fan-out-{number}")).spawn(move || worker.run())?;
             workers.push(handle);
         }
@@ -275,6 +267,18 @@ impl Streams {
             Err(error) => tracing::warn!(%error, "cannot hold a client's socket"),
         }
     }
+}
+
+/// How a fan-out thread has the backend asked again: on tokio's threads, so that it does not wait itself.
+fn ask_again(runtime: tokio::runtime::Handle, revoke: mpsc::UnboundedSender<Ticket>) -> AskAgain {
+    Box::new(move |recheck, ticket| {
+        let (may_stay, revoke) = ((recheck.ask)(), revoke.clone());
+        runtime.spawn(async move {
+            if !may_stay.await {
+                let _ = revoke.send(ticket);
+            }
+        });
+    })
 }
 
 /// Ends the streams of clients about which the backend, asked again, has said no.

@@ -44,7 +44,7 @@ pub(super) struct Worker {
     /// Whose time has come, and the tick for which they were called.
     pub(super) due: VecDeque<(Tick, Slot)>,
     pub(super) now: Tick,
-    pub(super) recheck: AskAgain,
+    pub(super) ask_again: AskAgain,
     /// How long it leaves the log alone after the last round.
     pub(super) rest: Rest,
 }
@@ -58,7 +58,7 @@ impl Worker {
         broker: Arc<Broker>,
         settings: Settings,
         metrics: Arc<Metrics>,
-        recheck: AskAgain,
+        ask_again: AskAgain,
     ) -> io::Result<(Self, Handle)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), ALARM)?);
@@ -78,7 +78,7 @@ impl Worker {
             wheel: Wheel::new(Instant::now()),
             due: VecDeque::new(),
             now: Tick::default(),
-            recheck,
+            ask_again,
             rest: Rest::none(),
         };
         Ok((worker, Handle { reader, commands: Some(sender), waker }))
