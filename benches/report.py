@@ -4,9 +4,10 @@
     report.py RAW CONDITIONS [--record]
 
 RAW has a line of JSON for each run: scenario, server, round, result. A ratio is the median of the
-ratios of pairs, of which a round has one or several, since the servers of a pair met the same
-machine; a figure alone is the median of its runs. With --record, the table goes to benches/RESULTS.md, above the older ones, and the
-chart to benches/chart.svg; README.md's table is replaced. Ends with 1 when an event was lost, doubled or out of order.
+ratios of pairs, of which a round has one or several: the servers of a pair met the same machine. A
+figure alone is the median of its runs. With --record, the table goes to benches/RESULTS.md, above
+the older ones, and the chart to benches/chart.svg; README.md's table is replaced. Ends with 1 when
+an event was lost, doubled or out of order.
 """
 
 import datetime
@@ -27,7 +28,7 @@ MARK = "<!-- results, newest first -->\n"
 
 
 class Runs:
-    """All results, by scenario and server; of each a list with the runs in order, which pairs them."""
+    """All results, by scenario and server; of each a list in the order of the runs, by which they are paired."""
 
     def __init__(self, lines):
         self.by = {}

@@ -1,7 +1,7 @@
 //! The next event when one has reached everybody: as fast as the server can.
 //!
-//! One event goes ahead of the others. Who delivers together what waits together, at a fraction of the
-//! cost, has to find out of that by itself: else one and all the others take turns for ever.
+//! One event goes ahead of the others. A server that writes waiting events together has to bring it
+//! together with them again: else the one and the others take turns for ever, at twice the cost.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,8 @@ use super::{Measure, latency, round, verdict};
 use crate::Arguments;
 use crate::world::{PATIENCE, World};
 
-/// How far the first event is ahead: less than it takes to reach everybody.
+/// How far the first event is ahead: less than it takes to reach everybody, so that the others miss its
+/// round.
 const AHEAD: Duration = Duration::from_millis(15);
 
 /// Keeps `window` events on their way.

@@ -16,8 +16,8 @@ use crate::histogram::Histogram;
 use crate::world::World;
 use crate::{Arguments, process};
 
-/// What a silent client's kernel keeps for it: as little as there is, since it is the server's side
-/// that is weighed.
+/// The receive buffer of a silent client, in bytes: as small as the system allows, since it is the server's
+/// side that is weighed.
 const RECEIVE_BUFFER: usize = 4096;
 
 /// How long the server is given to fill the silent clients' buffers. Until they are full, each event is
