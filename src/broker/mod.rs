@@ -48,7 +48,7 @@ pub use away::Waiting;
 pub use bell::Wake;
 pub use entry::Entry;
 pub use publication::{ChannelState, Kept, Level, Publication, Receipt, Refused};
-pub use reader::{MOST_READERS, News, ReaderId};
+pub use reader::{MOST_READERS, News, ReaderId, Reading};
 pub use selection::Selection;
 pub use settings::{Keep, Limits, Rate, Rule, Settings, Store};
 pub use store::OpenError;
@@ -340,7 +340,7 @@ impl Broker {
     /// Opens the log for a reader. Whatever is published from now on wakes it again.
     pub fn reading(&self, reader: ReaderId) -> Reading<'_> {
         self.shared.bells()[reader].answer();
-        Reading { log: self.lock(), reader }
+        Reading::new(self.lock(), reader)
     }
 
     fn lock(&self) -> MutexGuard<'_, Log> {
@@ -396,39 +396,5 @@ impl Shared {
                 bell.ring();
             }
         }
-    }
-}
-
-/// The log, open to one reader. Publishes wait until it is dropped.
-pub struct Reading<'a> {
-    log: MutexGuard<'a, Log>,
-    reader: ReaderId,
-}
-
-impl Reading<'_> {
-    /// What happened after `seen`.
-    pub fn news(&mut self, seen: u64) -> News {
-        let head = self.log.head;
-        let bit = 1 << self.reader;
-        let inbox = std::mem::take(&mut self.log.readers[self.reader]);
-        let recent = self.log.recent.after(seen, head);
-        let entries = recent.map(|recent| recent.filter(|entry| entry.readers & bit != 0).cloned().collect());
-        News { entries, head, closed: inbox.closed, disconnected: inbox.disconnected }
-    }
-
-    /// What comes next for a subscription, without moving it: at most `limit` entries, none after
-    /// `up_to`.
-    pub fn read(&mut self, subscription: &mut Subscription, up_to: u64, limit: usize) -> Read {
-        self.log.read(subscription, up_to, limit)
-    }
-
-    /// Whether the history has moved past a subscription.
-    pub fn has_fallen(&self, subscription: &Subscription) -> bool {
-        self.log.has_fallen(subscription)
-    }
-
-    /// Moves a subscription that the history has moved past on to what is left; what to tell it.
-    pub fn skip(&mut self, subscription: &mut Subscription) -> Gap {
-        self.log.skip(subscription)
     }
 }

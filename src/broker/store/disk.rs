@@ -1,5 +1,7 @@
 //! The store on disk: one redb file.
 
+mod load;
+
 use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,17 +10,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use redb::{Builder, Database, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
+use redb::{Builder, Database, ReadableTable, StorageError, TableDefinition};
 
+use super::Batch;
 use super::fault::{Fault, OpenError};
 use super::file::Bounded;
 use super::mark::{self, Mark, Seen};
-use super::record::{StoredEvent, StoredKey};
-use super::{Batch, Row};
 use crate::broker::log::Log;
 use crate::broker::settings::Settings;
-use crate::channel::Channel;
-use crate::event::Epoch;
 
 /// What is said of the log as a whole.
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
@@ -173,77 +172,6 @@ impl Disk {
         self.database.as_ref().ok_or_else(|| Fault::Io(io::Error::other("the log is closed after a fault")))
     }
 
-    fn load(&mut self, settings: &Settings, before: Option<&Seen>) -> Result<Log, Fault> {
-        let setup = self.database()?.begin_write()?;
-        let (epoch, step) = {
-            let mut meta = setup.open_table(META)?;
-            let events = setup.open_table(EVENTS)?;
-            let mut keys = setup.open_table(KEYS)?;
-            setup.open_table(CHANNELS)?;
-            match read_number(&meta, "format")? {
-                Some(newer) if newer > FORMAT => return Err(Fault::Newer(newer)),
-                Some(1) => take_out_keys(&events, &mut keys)?,
-                _ => {}
-            }
-            let epoch = meta.get("epoch")?.map(|word| read_epoch(word.value())).transpose()?;
-            let step = read_number(&meta, STEP)?.unwrap_or(0);
-            let is_of_this_log = |seen: &&Seen| epoch.as_deref().map(mark::word) == Some(seen.epoch);
-            if let Some(seen) = before.filter(is_of_this_log).filter(|seen| seen.step > step) {
-                return Err(Fault::Damaged(format!("it ends at step {step}, and {} was written", seen.step)));
-            }
-            // Events that were only `accepted` may be lost in a crash although clients have seen them:
-            // their numbers must not mean others.
-            let is_whole = read_number(&meta, "open")?.unwrap_or(0) == 0;
-            let epoch = epoch.filter(|_| is_whole).map_or_else(Epoch::random, |word| Epoch::from_word(&word));
-            meta.insert("format", &FORMAT.to_le_bytes()[..])?;
-            meta.insert("epoch", epoch.as_str().as_bytes())?;
-            meta.insert("open", &u64::from(!settings.stored).to_le_bytes()[..])?;
-            meta.insert(STEP, &(step + 1).to_le_bytes()[..])?;
-            (epoch, step + 1)
-        };
-        setup.commit()?;
-        self.epoch = mark::word(epoch.as_str());
-        self.mark = Mark::open(&self.path.with_extension("mark")).ok();
-        self.took(step);
-
-        let mut log = Log::with_epoch(settings.clone(), epoch);
-        let read = self.database()?.begin_read()?;
-        let meta = read.open_table(META)?;
-        let rows = read
-            .open_table(CHANNELS)?
-            .iter()?
-            .map(|row| {
-                let (name, row) = row?;
-                let channel = Channel::parse(name.value()).map_err(|e| Fault::Damaged(e.to_string()))?;
-                let (closed, trimmed, seen) = row.value();
-                Ok((channel, Row { closed, trimmed, seen }))
-            })
-            .collect::<Result<Vec<_>, Fault>>()?;
-        log.restore_channels(&rows, read_number(&meta, "forgotten")?.unwrap_or(0));
-        let (events, keys) = (read.open_table(EVENTS)?, read.open_table(KEYS)?);
-        let mut keys = keys.iter()?.map(stored_key);
-        let mut key = keys.next().transpose()?;
-        for event in events.iter()? {
-            let (sequence, bytes) = event?;
-            let mut event = StoredEvent::decode(sequence.value(), bytes.value())?;
-            while let Some(older) = key.take_if(|key| key.sequence < event.sequence) {
-                log.restore_key(older);
-                key = keys.next().transpose()?;
-            }
-            if let Some(its) = key.take_if(|key| key.sequence == event.sequence) {
-                event.dedupe = Some(its.dedupe);
-                key = keys.next().transpose()?;
-            }
-            log.restore(event)?;
-        }
-        while let Some(left) = key.take() {
-            log.restore_key(left);
-            key = keys.next().transpose()?;
-        }
-        log.finish_restoring(&rows, read_number(&meta, "head")?.unwrap_or(0));
-        Ok(log)
-    }
-
     /// Notes that a step is on disk, past the sync.
     fn took(&mut self, step: u64) {
         self.step = step;
@@ -390,32 +318,6 @@ fn read_number(
     bytes
         .map(|bytes| Some(u64::from_le_bytes(bytes)))
         .map_err(|_| Fault::Damaged(format!("`{key}` is no number")))
-}
-
-fn read_epoch(bytes: &[u8]) -> Result<String, Fault> {
-    let word = std::str::from_utf8(bytes).ok().filter(|word| Epoch::is_word(word));
-    word.map(Into::into).ok_or_else(|| Fault::Damaged("`epoch` is no word".into()))
-}
-
-fn stored_key(
-    row: Result<(redb::AccessGuard<'_, u64>, redb::AccessGuard<'_, &[u8]>), StorageError>,
-) -> Result<StoredKey, Fault> {
-    let (sequence, bytes) = row?;
-    Ok(StoredKey::decode(sequence.value(), bytes.value())?)
-}
-
-/// Gives the keys of a store of format 1 rows of their own. The events' rows keep them too, until they go.
-fn take_out_keys(
-    events: &impl ReadableTable<u64, &'static [u8]>,
-    keys: &mut redb::Table<'_, u64, &'static [u8]>,
-) -> Result<(), Fault> {
-    for event in events.iter()? {
-        let (sequence, bytes) = event?;
-        if let Some(key) = StoredEvent::decode(sequence.value(), bytes.value())?.key() {
-            keys.insert(key.sequence, &key.encode()[..])?;
-        }
-    }
-    Ok(())
 }
 
 /// Gives a damaged file another name, under which it can be looked at.
