@@ -53,10 +53,10 @@ impl Groups {
             group.members.push(member);
             return (id, (group.members.len() - 1) as u32);
         }
-        (self.found(selection, member), 0)
+        (self.form(selection, member), 0)
     }
 
-    fn found(&mut self, selection: &Arc<Selection>, member: Slot) -> GroupId {
+    fn form(&mut self, selection: &Arc<Selection>, member: Slot) -> GroupId {
         let is_limited = !selection.rates.is_empty();
         let group =
             Group { selection: Arc::clone(selection), is_limited, members: smallvec![member], live: 0 };
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn only_those_who_are_live_are_among_the_live_whatever_order_they_come_and_go_in() {
+    fn the_live_ones_stand_first_in_whatever_order_they_come_and_go() {
         let mut crowd = Crowd::new();
         assert_eq!(crowd.live(), [0; 0]);
 
@@ -180,15 +180,14 @@ mod tests {
     }
 
     #[test]
-    fn who_leaves_makes_room_for_the_last_and_the_live_stay_first() {
+    fn the_last_takes_the_place_of_one_that_leaves_and_the_live_ones_stay_first() {
         let mut crowd = Crowd::new();
         crowd.set_live(4, true);
         crowd.set_live(2, true);
         let (_, place) = crowd.places.remove(1);
 
-        if let Some(moved) = crowd.groups.leave(crowd.id, place) {
-            crowd.move_to(moved, place);
-        }
+        let moved = crowd.groups.leave(crowd.id, place).unwrap();
+        crowd.move_to(moved, place);
 
         // Who was the third and the fifth are now the second and the fourth.
         assert_eq!(crowd.live(), [1, 3]);

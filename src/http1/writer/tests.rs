@@ -132,7 +132,7 @@ fn halting(times: usize) -> Writer {
 /// A socket that takes nothing until its other side is read.
 fn full() -> (Socket, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
-    // The kernel says so only when it is asked.
+    // tokio takes a socket for writable until a write has failed.
     let full = loop {
         if let Err(full) = ours.try_write(&[0; 4096]) {
             break full;
@@ -152,7 +152,7 @@ async fn looked_at(writer: &mut Writer, socket: &mut Socket) -> (Waits, Option<I
 }
 
 #[tokio::test]
-async fn to_look_at_a_message_that_stands_still_is_no_progress() {
+async fn a_message_that_stands_still_makes_no_progress_by_being_polled() {
     let (mut socket, _theirs) = full();
     let mut writer = halting(2);
 
@@ -163,7 +163,7 @@ async fn to_look_at_a_message_that_stands_still_is_no_progress() {
 }
 
 #[tokio::test]
-async fn what_is_written_is_over_and_the_body_is_waited_for_from_then_on() {
+async fn the_wait_for_the_body_begins_when_what_was_stuck_is_written() {
     let (mut socket, mut theirs) = full();
     let mut writer = halting(1000);
     let (_, blocked) = looked_at(&mut writer, &mut socket).await;
