@@ -28,7 +28,7 @@ pub(crate) struct Crowd {
     /// How long events took, from the publisher's hand to the subscriber's, from `measured_from` on.
     pub latency: Histogram,
     /// Events published before this moment of the clock do not count for `latency`.
-    pub measured_from: u64,
+    measured_from: u64,
     /// How often each event of channel 0 has arrived, by its number.
     pub arrivals: Vec<u32>,
     buffer: Box<[u8]>,
@@ -62,6 +62,12 @@ impl Crowd {
             arrivals: Vec::new(),
             buffer: vec![0; 128 * 1024].into_boxed_slice(),
         }
+    }
+
+    /// Lets `latency` count the events that are published from this moment of the clock on, and no other.
+    pub(crate) fn measure_from(&mut self, moment: u64) {
+        self.latency = Histogram::new();
+        self.measured_from = moment;
     }
 
     /// From now on, each subscriber remembers the newest id.

@@ -19,7 +19,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Value> {
     publish_for(&mut world, arguments, &mut turns, arguments.warm_up())?;
 
     let before = (world.taken(), world.crowd.tally.delivered);
-    world.crowd.measured_from = world.clock.now();
+    world.crowd.measure_from(world.clock.now());
     let measure = Measure::begin(&world.server)?;
     publish_for(&mut world, arguments, &mut turns, arguments.time())?;
     let used = measure.end(&world.server)?;

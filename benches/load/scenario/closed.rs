@@ -27,7 +27,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Value> {
     circulate(&mut world, arguments, &mut arrived, arguments.warm_up())?;
 
     let before = world.crowd.tally.delivered;
-    world.crowd.measured_from = world.clock.now();
+    world.crowd.measure_from(world.clock.now());
     let measure = Measure::begin(&world.server)?;
     circulate(&mut world, arguments, &mut arrived, arguments.time())?;
     let used = measure.end(&world.server)?;

@@ -19,7 +19,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Value> {
     world.settle(arguments.patience())?;
 
     let before = world.crowd.tally.delivered;
-    world.crowd.measured_from = world.clock.now();
+    world.crowd.measure_from(world.clock.now());
     let measure = Measure::begin(&world.server)?;
     publish_for(&mut world, arguments.rate, arguments.time())?;
     world.settle(arguments.patience())?;

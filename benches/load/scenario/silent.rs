@@ -12,7 +12,6 @@ use super::fanout::publish_for;
 use super::{latency, round, verdict};
 use crate::clock::Beat;
 use crate::crowd;
-use crate::histogram::Histogram;
 use crate::world::World;
 use crate::{Arguments, process};
 
@@ -38,7 +37,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Value> {
     world.hire(arguments.target()?, 1)?;
     publish_for(&mut world, arguments.rate, arguments.warm_up())?;
     world.settle(arguments.patience())?;
-    world.crowd.measured_from = world.clock.now();
+    world.crowd.measure_from(world.clock.now());
     publish_for(&mut world, arguments.rate, arguments.time().min(Duration::from_secs(10)))?;
     world.settle(arguments.patience())?;
     let alone = latency(&world);
@@ -46,13 +45,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Value> {
     let silent = be_silent(arguments.server, &arguments.path, arguments.silent)?;
     world.turn_for(Duration::from_secs(2))?;
     let (resident, tcp) = (world.server.resident()?, process::tcp()?);
-    world.crowd.latency = Histogram::new();
-    world.crowd.measured_from = world.clock.now();
+    world.crowd.measure_from(world.clock.now());
     let mut peak = Peak::default();
     publish_and_watch(&mut world, arguments.rate, FILLING, &mut peak)?;
     let filling = latency(&world);
-    world.crowd.latency = Histogram::new();
-    world.crowd.measured_from = world.clock.now();
+    world.crowd.measure_from(world.clock.now());
     publish_and_watch(&mut world, arguments.rate, arguments.time(), &mut peak)?;
     let left = process::tcp()?.sockets;
     world.settle(arguments.patience())?;
