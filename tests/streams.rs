@@ -5,6 +5,7 @@
 mod support;
 
 use std::net::TcpListener;
+use std::thread;
 
 use support::{Backend, Outboard, Reply, Request};
 
@@ -286,6 +287,23 @@ fn everyone_in_a_crowd_hears_that_the_stream_still_lives() {
 
     assert_eq!(outboard.publish("news", "still here").receivers, 200);
     crowd.iter_mut().for_each(|stream| assert_eq!(stream.data(), "still here"));
+}
+
+#[test]
+fn a_stream_whose_events_are_held_back_hears_that_it_still_lives() {
+    let rule = "[[channel]]\nmatch = \"news\"\nkeep = \"latest\"\nmax_rate = \"1/h\"\n";
+    let (_backend, outboard) = with_news(&format!("{rule}[stream]\nkeep_alive = \"1s\"\n"));
+    let mut stream = outboard.subscribe("/news");
+    outboard.publish("news", "first");
+    assert_eq!(stream.data(), "first");
+    let before = stream.text();
+
+    let reader = thread::spawn(move || stream.read_until(&format!("{before}:\n")));
+    while !reader.is_finished() {
+        outboard.publish("news", "held back");
+    }
+
+    reader.join().unwrap();
 }
 
 #[test]

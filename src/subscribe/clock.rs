@@ -77,10 +77,13 @@ impl Worker {
 
     /// Sets the wheel to the soonest thing that can come due for this subscriber.
     pub(super) fn arm(&mut self, slot: Slot) {
-        let stall = self.settings.stall;
+        let Settings { stall, slow, .. } = self.settings;
         let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
         let write = match subscriber.state {
-            State::Blocked => subscriber.last_write.after(stall).min(self.now.after(glance(slot))),
+            State::Blocked if slow == Slow::Disconnect => {
+                subscriber.last_write.after(stall).min(self.now.after(glance(slot)))
+            }
+            State::Blocked => subscriber.last_write.after(stall),
             State::Live | State::Behind => subscriber.last_write.after(subscriber.keep_alive),
         };
         let extras = subscriber.extras.as_ref();

@@ -201,20 +201,20 @@ impl Worker {
     fn write_read(&mut self, slot: Slot, entries: Vec<Arc<Entry>>, cursor: u64, more: bool, over: bool) {
         let now = self.now;
         let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
-        let read = entries.len() as u64;
-        let written = if subscriber.pace().is_some() {
+        let (written, count) = if subscriber.pace().is_some() {
             // What is not written now is kept, here or by the pace.
             subscriber.subscription.cursor = cursor;
             write_paced(subscriber, entries, now, over, self.broker.epoch())
         } else {
-            subscriber.write_entries(&entries)
+            (subscriber.write_entries(&entries), entries.len())
         };
         if written == Written::All {
             subscriber.subscription.cursor = cursor;
-            if read > 0 {
+            // What is held back breaks no silence.
+            if count > 0 {
                 subscriber.last_write = now;
             }
-            self.metrics.delivered.add(read);
+            self.metrics.delivered.add(count as u64);
             if over {
                 let disconnected = subscriber.subscription.disconnected_at().is_some();
                 return self.end(slot, if disconnected { End::Disconnected } else { End::Closed });

@@ -94,20 +94,22 @@ impl Pace {
     }
 }
 
-/// Writes what a read brought to a subscriber with a `max_rate`.
+/// Writes what a read brought to a subscriber with a `max_rate`, as far as it may go now: how that went, and how
+/// many entries it were.
 pub(super) fn write_paced(
     subscriber: &mut Subscriber,
     entries: Vec<Arc<Entry>>,
     now: Tick,
     all: bool,
     epoch: &Epoch,
-) -> Written {
+) -> (Written, usize) {
     let selection = Arc::clone(&subscriber.subscription.selection);
     let chunked = subscriber.is_chunked();
-    let Some(pace) = subscriber.pace() else { return Written::All };
+    let Some(pace) = subscriber.pace() else { return (Written::All, 0) };
+    let passed = pace.pass(&selection, entries, now, all);
     let mut bytes = BytesMut::new();
-    for entry in pace.pass(&selection, entries, now, all) {
-        bytes.extend_from_slice(&pace.encode(&entry, epoch, chunked));
+    for entry in &passed {
+        bytes.extend_from_slice(&pace.encode(entry, epoch, chunked));
     }
-    subscriber.write_or_keep(bytes.freeze())
+    (subscriber.write_or_keep(bytes.freeze()), passed.len())
 }
