@@ -8,6 +8,7 @@ use outboard::proxy::tunnel;
 use outboard::proxy::{Address, Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 use super::support::*;
 
@@ -47,6 +48,36 @@ async fn a_connection_is_used_again_and_by_other_clients_too() {
     }
 
     assert!(!soon(backend).await.unwrap());
+}
+
+#[tokio::test]
+async fn in_a_crowd_everybody_gets_the_answer_to_their_own_question() {
+    let address = listen(|stream, _| async move {
+        let mut backend = Wire::new(stream);
+        loop {
+            let head = backend.head().await;
+            let Some(path) = head.split(' ').nth(1) else { return };
+            backend.say(&format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{path}", path.len())).await;
+        }
+    })
+    .await;
+    let proxy = Proxy::before(address).await;
+    let mut crowd = JoinSet::new();
+
+    for number in 0..64 {
+        let mut client = proxy.client().await;
+        crowd.spawn(async move {
+            for turn in 0..50 {
+                let path = format!("/{number}/{turn}");
+                let answer = ask(&mut client, &format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+                assert!(answer.ends_with(&format!("\r\n\r\n{path}")), "{answer}");
+            }
+        });
+    }
+
+    while let Some(asked) = crowd.join_next().await {
+        asked.unwrap();
+    }
 }
 
 #[tokio::test]
