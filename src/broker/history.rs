@@ -231,15 +231,19 @@ impl Record {
     /// Takes note of an event that is about to be added: if somebody listens, it counts as seen,
     /// unless earlier ones still wait to be. Those, and it after them, are then for the next client
     /// that asks for what is unseen.
-    pub(super) fn note_handed(&mut self, sequence: u64, handed: bool) {
+    ///
+    /// Returns whether it counts as seen only since what waited has left: another channel may hold that, and
+    /// after a restart it would be back and wait again.
+    pub(super) fn note_handed(&mut self, sequence: u64, handed: bool) -> bool {
+        let is_last_seen = self.last <= self.seen;
         // The newest event that is left is only asked if it may be another than the newest that ever was.
-        let is_seen =
-            self.last <= self.seen || self.newest().is_none_or(|newest| newest.sequence <= self.seen);
+        let is_seen = is_last_seen || self.newest().is_none_or(|newest| newest.sequence <= self.seen);
         let nothing_waits = is_seen || self.terms.keep == Keep::Latest;
+        self.last = sequence;
         if nothing_waits && handed {
             self.seen = self.seen.max(sequence);
         }
-        self.last = sequence;
+        is_seen && handed && !is_last_seen
     }
 
     /// Adds the newest event; what then is too much leaves for `gone`. Returns by how much `bytes` grew.

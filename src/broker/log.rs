@@ -283,7 +283,11 @@ impl Log {
         for (index, &key) in entry.channels.iter().enumerate() {
             let Some(record) = self.records.get_mut(key) else { continue };
             record.closed = false;
-            record.note_handed(entry.sequence, handed >> index & 1 == 1);
+            if record.note_handed(entry.sequence, handed >> index & 1 == 1)
+                && let Some(changes) = &mut self.changes
+            {
+                changes.dirty.insert(key);
+            }
             self.total = self.total.saturating_add_signed(record.push(entry, now, &mut gone));
             if !record.in_heap
                 && let Some(place) = record.oldest_place(key)

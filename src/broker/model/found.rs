@@ -201,6 +201,19 @@ fn what_nobody_got_stays_unseen_though_something_newer_is_over() {
 }
 
 #[test]
+fn what_somebody_got_stays_seen_though_something_older_was_read_back() {
+    let steps = vec![
+        Step::Publish(vec![Sent { weight: 2, ..to(&[1, 2, 3]) }]),
+        subscribe(&[1], Start::Live),
+        publish(&[1]),
+        restart(),
+        subscribe(&[1], Start::Unseen),
+    ];
+
+    assert_agrees(&on_disk(Rules { most: 1, total: 5, ..FREE }, steps));
+}
+
+#[test]
 fn who_is_moved_on_gets_nothing_that_it_did_not_want() {
     let steps = vec![
         subscribe(&[0], Start::Live),
