@@ -299,8 +299,14 @@ impl Model {
         self.is_held(number) || self.keys.values().any(|key| key.number == number)
     }
 
-    /// Goes on with what a history really holds.
+    /// Goes on with what a history really holds. What had left it and is back may be handed out as unseen, but
+    /// nobody is owed it.
     pub(super) fn adopt(&mut self, channel: usize, held: Vec<u64>) {
+        for number in held.iter().filter(|number| !self.held[channel].contains(number)) {
+            if let Some(event) = self.events.get_mut(number) {
+                event.handed.insert(channel);
+            }
+        }
         for number in std::mem::replace(&mut self.held[channel], held.clone()) {
             if !held.contains(&number) {
                 self.left[channel] = self.left[channel].max(number);
