@@ -8,7 +8,7 @@
 use std::future::{self, Future};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -72,7 +72,9 @@ where
         options,
         draining,
         drain: pin!(heard.begun()),
+        drain_wakes: None,
         clock: pin!(sleep(options.header_timeout)),
+        deadline: Instant::now(),
         buffer: Vec::new(),
     };
     while let Some((head, length)) = connection.next().await {
@@ -98,8 +100,12 @@ struct Connection<'a, D> {
     options: Options,
     draining: Draining,
     drain: Pin<&'a mut D>,
-    /// For the head that is awaited, or for a client that takes nothing.
+    /// Whom it wakes.
+    drain_wakes: Option<Waker>,
+    /// For the head that is awaited, or for a client that takes nothing. It may ring before the deadline: to
+    /// leave it as it is costs less, request after request, than to set it anew.
     clock: Pin<&'a mut Sleep>,
+    deadline: Instant,
     /// What the last answer was written from, which the next one is too.
     buffer: Vec<u8>,
 }
@@ -119,7 +125,7 @@ impl<D: Future> Connection<'_, D> {
     /// The next request's head and the length of its body; `None` once there is none. What is no request
     /// is refused, and then there is none any more.
     async fn next(&mut self) -> Option<(RequestHead, Length)> {
-        self.clock.as_mut().reset(Instant::now() + self.options.header_timeout);
+        self.set_clock(self.options.header_timeout);
         match future::poll_fn(|cx| self.poll_next(cx)).await? {
             Ok(request) => Some(request),
             Err(refusal) => {
@@ -138,15 +144,39 @@ impl<D: Future> Connection<'_, D> {
         let is_idle = wire.is_idle();
         drop(wire);
         // A request that has begun is let in, and answered with the word that it was the last one.
-        if is_idle && self.drain_has_begun(cx) || self.clock.as_mut().poll(cx).is_ready() {
+        if is_idle && self.drain_has_begun(cx) || self.poll_clock(cx).is_ready() {
             return Poll::Ready(None);
         }
         Poll::Pending
     }
 
     fn drain_has_begun(&mut self, cx: &mut Context<'_>) -> bool {
-        // The future is of no use once it has ended.
-        self.draining.has_begun() || self.drain.as_mut().poll(cx).is_ready()
+        // The future is of no use once it has ended, and need not be told the same waker twice.
+        if self.draining.has_begun() {
+            return true;
+        }
+        if self.drain_wakes.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            return false;
+        }
+        self.drain_wakes = Some(cx.waker().clone());
+        self.drain.as_mut().poll(cx).is_ready()
+    }
+
+    fn set_clock(&mut self, time: Duration) {
+        self.deadline = Instant::now() + time;
+        if self.deadline < self.clock.deadline() {
+            self.clock.as_mut().reset(self.deadline);
+        }
+    }
+
+    /// Ready at the deadline.
+    fn poll_clock(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        ready!(self.clock.as_mut().poll(cx));
+        if self.deadline <= Instant::now() {
+            return Poll::Ready(());
+        }
+        self.clock.as_mut().reset(self.deadline);
+        self.clock.as_mut().poll(cx)
     }
 
     /// What `answering` comes to; `None` if the client leaves before.
@@ -217,9 +247,9 @@ impl<D: Future> Connection<'_, D> {
         }
         if *stalled_at != Some(writer.taken()) {
             *stalled_at = Some(writer.taken());
-            self.clock.as_mut().reset(Instant::now() + self.options.write_timeout);
+            self.set_clock(self.options.write_timeout);
         }
-        self.clock.as_mut().poll(cx).map(|()| Err(stalled()))
+        self.poll_clock(cx).map(|()| Err(stalled()))
     }
 
     fn give_away(self, takeover: Takeover) {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use http::Version;
+use smallvec::SmallVec;
 
 use super::via;
 use crate::http1::{Field, Lines, RequestHead};
@@ -40,51 +41,61 @@ impl<'a> Host<'a> {
 /// Adds what the backend is told about the client and us (PROTOCOL 5).
 pub(super) fn add_ours(lines: &mut Lines, host: &[u8], peer: &Peer, id: RequestId, received: Version) {
     let ip = peer.address.ip().to_canonical();
-    lines.put_with("X-Forwarded-For", |value| write_ip(value, ip));
+    let text = ip_text(ip);
+    lines.put("X-Forwarded-For", &text);
     lines.put("X-Forwarded-Host", host);
-    lines.put_with("Forwarded", |value| write_forwarded(value, ip, host));
+    let (before, behind): (&[u8], &[u8]) = if ip.is_ipv6() { (b"\"[", b"]\"") } else { (b"", b"") };
+    lines.put_with("Forwarded", |value| write_forwarded(value, [before, &text, behind], host));
     lines.put("X-Request-Id", &id.text());
     // Nothing but HTTP comes in yet, so this is the same for all.
     lines.put_all(concat!("X-Forwarded-Proto: http\r\nOutboard: ", env!("CARGO_PKG_VERSION"), "\r\n"));
     lines.put("Via", via(received).as_bytes());
 }
 
-fn write_ip(value: &mut Vec<u8>, ip: IpAddr) {
+fn ip_text(ip: IpAddr) -> SmallVec<[u8; 48]> {
+    let mut text = SmallVec::new();
     match ip {
         // Without a detour through a formatter: nearly every request has such an address.
         IpAddr::V4(ip) => {
             for (index, octet) in ip.octets().into_iter().enumerate() {
                 if index > 0 {
-                    value.push(b'.');
+                    text.push(b'.');
                 }
-                value.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
+                text.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
             }
         }
-        IpAddr::V6(ip) => value.extend_from_slice(ip.to_string().as_bytes()),
+        IpAddr::V6(ip) => text.extend_from_slice(ip.to_string().as_bytes()),
     }
+    text
 }
 
 /// Writes the value of `Forwarded` (RFC 7239 section 4): whatever is no token stands in quotes.
-fn write_forwarded(value: &mut Vec<u8>, ip: IpAddr, host: &[u8]) {
-    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._".contains(byte);
-    let (before, behind): (&[u8], &[u8]) = if ip.is_ipv6() { (b"for=\"[", b"]\"") } else { (b"for=", b"") };
-    value.extend_from_slice(before);
-    write_ip(value, ip);
-    value.extend_from_slice(behind);
+fn write_forwarded(value: &mut Vec<u8>, node: [&[u8]; 3], host: &[u8]) {
+    let is_token = |&byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    value.extend_from_slice(b"for=");
+    node.into_iter().for_each(|part| value.extend_from_slice(part));
     if host.iter().all(is_token) {
         value.extend_from_slice(b";host=");
         value.extend_from_slice(host);
     } else {
         value.extend_from_slice(b";host=\"");
-        for &byte in host {
-            if matches!(byte, b'"' | b'\\') {
-                value.push(b'\\');
-            }
-            value.push(byte);
-        }
+        write_quoted(value, host);
         value.push(b'"');
     }
     value.extend_from_slice(b";proto=http");
+}
+
+/// Writes what stands between quotes (RFC 9110 section 5.6.4).
+fn write_quoted(value: &mut Vec<u8>, text: &[u8]) {
+    if memchr::memchr2(b'"', b'\\', text).is_none() {
+        return value.extend_from_slice(text);
+    }
+    for &byte in text {
+        if matches!(byte, b'"' | b'\\') {
+            value.push(b'\\');
+        }
+        value.push(byte);
+    }
 }
 
 #[cfg(test)]
