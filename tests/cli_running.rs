@@ -7,6 +7,7 @@ mod support;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 
+use support::process::Process;
 use support::{Backend, Outboard};
 
 const ROUTE: &str = "[[event_route]]\npath = \"/events/{name}\"\nchannels = [\"{path.name}\"]\nauth = \"none\"\nreplay = \"all\"\n";
@@ -125,4 +126,38 @@ fn the_program_ends_well_when_it_is_asked_to() {
 
     assert!(outboard.stop().success());
     assert!(!outboard.socket().exists(), "the socket is gone");
+}
+
+/// A program that was started with these limits (`ulimit`), and runs.
+fn limited(limits: &str) -> (tempfile::TempDir, Process) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(format!("{limits}; exec \"$0\" \"$@\"")).arg(env!("CARGO_BIN_EXE_outboard"));
+    command.args(["--to", "http://127.0.0.1:9", "--listen", "127.0.0.1:0", "--socket"]);
+    let process = Process::start("outboard", command.arg(folder.path().join("publish.sock")));
+    process.wait_for("that it runs", |line| line.contains("taking events").then_some(()));
+    (folder, process)
+}
+
+#[test]
+fn as_many_files_may_be_open_as_the_system_admits() {
+    let (_folder, process) = limited("ulimit -Sn 256");
+
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", process.id())).unwrap();
+
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let [soft, hard] = line.split_whitespace().skip(3).take(2).collect::<Vec<_>>()[..] else {
+        panic!("{line}")
+    };
+    assert_eq!(soft, hard);
+    assert_ne!(soft, "256", "the system of this test admits no more");
+}
+
+#[test]
+fn too_few_open_files_are_told_at_the_start_with_both_numbers() {
+    let (_folder, process) = limited("ulimit -n 256");
+
+    let log = process.log();
+
+    assert!(log.contains("limit=256") && log.contains("max_connections=20000"), "{log}");
 }

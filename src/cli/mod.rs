@@ -7,6 +7,7 @@
 mod arguments;
 mod channels;
 mod check;
+mod open_files;
 mod output;
 mod pipe;
 mod publish;

@@ -9,11 +9,13 @@ use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::EnvFilter;
 
 use super::arguments::{Demo, Run};
+use super::open_files;
 use crate::config::{Config, Format, Log, Sources};
 
 pub(super) fn run(options: &Run) -> anyhow::Result<ExitCode> {
     let config = load(options)?;
     start_logging(config.log);
+    open_files::raise(config.limits.max_connections);
     runtime()?.block_on(crate::app::run(config, || sources(options).load()))?;
     Ok(ExitCode::SUCCESS)
 }
