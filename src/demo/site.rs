@@ -3,6 +3,7 @@
 //! It knows nothing of outboard, as the server of a site that has been there for twenty years.
 //! Dropping [`Site::serve`]'s future ends every connection, and with it every script.
 
+use std::convert::Infallible;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,7 +19,7 @@ use tokio::task::JoinSet;
 use super::cgi::{self, Fault, Scripts};
 use crate::body::Body;
 use crate::drain;
-use crate::listen::connection::{Answer, Options};
+use crate::listen::connection::{Handled, Options};
 use crate::listen::{self, connection};
 use crate::socket::Socket;
 
@@ -57,7 +58,7 @@ impl Site {
             connections.spawn(async move {
                 let _slot = slot;
                 let answer = |request: listen::Request| async {
-                    Answer::Response(match request.into_http() {
+                    Handled::<Infallible>::Response(match request.into_http() {
                         Ok(request) => site.answer(request).await,
                         Err(refusal) => text(refusal.status(), &refusal.to_string()),
                     })

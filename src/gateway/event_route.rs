@@ -3,18 +3,17 @@
 use http::{Method, Response, StatusCode, header};
 
 use super::ask::{self, Question};
-use super::{Asked, Gateway, is_passing, refuse};
+use super::{Asked, Gateway, Handled, is_passing, refuse};
 use crate::body::Body;
 use crate::handoff::{self, Handoff};
-use crate::listen::connection::Answer;
 use crate::route::{Match, Variables};
 use crate::subscribe::Ask;
 
 impl Gateway {
     /// Opens the stream that a request for an event route means, if the client may listen.
-    pub(super) async fn event_route(&self, found: Match<'_>, asked: &Asked) -> Answer {
+    pub(super) async fn event_route(&self, found: Match<'_>, asked: &Asked) -> Handled {
         if !matches!(*asked.method(), Method::GET | Method::HEAD) {
-            return Answer::Response(refuse::only_get(asked));
+            return Handled::Response(refuse::only_get(asked));
         }
         let route = found.route;
         let headers = asked.head.map();
@@ -23,7 +22,7 @@ impl Gateway {
             match (route.channels(&variables), route.subject(&variables), route.auth_path(&variables)) {
                 (Ok(channels), Ok(subject), Ok(auth)) => (channels, subject, auth),
                 (Err(unfit), ..) | (_, Err(unfit), _) | (.., Err(unfit)) => {
-                    return Answer::Response(refuse::unfit(&unfit.to_string(), asked));
+                    return Handled::Response(refuse::unfit(&unfit.to_string(), asked));
                 }
             };
 
@@ -33,7 +32,7 @@ impl Gateway {
                 let question = Question::Auth { path, channels: channels.clone() };
                 match self.may_listen(&question, asked).await {
                     Ok(handoff) => (question, handoff),
-                    Err(refusal) => return Answer::Response(*refusal),
+                    Err(refusal) => return Handled::Response(*refusal),
                 }
             }
         };
@@ -41,7 +40,7 @@ impl Gateway {
         let channels = if handoff.channels.is_empty() { channels } else { handoff.channels.clone() };
         if channels.is_empty() {
             let reason = "the route has no `channels`, and the answer to its `auth` no `Outboard-Channel`";
-            return Answer::Response(self.bad_handoff(reason, asked));
+            return Handled::Response(self.bad_handoff(reason, asked));
         }
 
         let mut hold = Ask::new(channels, asked.head.start.version);

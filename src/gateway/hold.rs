@@ -8,11 +8,10 @@ use http::{HeaderValue, Method, Response};
 use tokio::sync::Mutex;
 
 use super::ask::{self, Question};
-use super::{Asked, Gateway};
+use super::{Asked, Gateway, Handled};
 use crate::body::Body;
 use crate::handoff::Handoff;
 use crate::http1::Lines;
-use crate::listen::connection::Answer;
 use crate::proxy::Backend;
 use crate::subscribe::{Ask, End, Initial, MayStay, OnEnd, Recheck, head, last_event_id};
 
@@ -22,10 +21,10 @@ const TELL_AGAIN: [Duration; 4] =
 
 impl Gateway {
     /// Takes a client over as the backend's answer asks for it.
-    pub(super) fn hand_over(&self, answer: Response<Body>, handoff: Handoff, asked: Asked) -> Answer {
+    pub(super) fn hand_over(&self, answer: Response<Body>, handoff: Handoff, asked: Asked) -> Handled {
         if handoff.channels.is_empty() {
             let reason = "it has `Outboard-*` headers but no `Outboard-Channel`, which names the channels";
-            return Answer::Response(self.bad_handoff(reason, &asked));
+            return Handled::Response(self.bad_handoff(reason, &asked));
         }
         let (parts, body) = answer.into_parts();
         let mut hold = Ask::new(handoff.channels.clone(), asked.head.start.version);
@@ -36,12 +35,12 @@ impl Gateway {
 
     /// Fills in what the backend said in answer to `question` and what the client said, and opens the
     /// stream.
-    pub(super) fn hold(&self, mut hold: Ask, handoff: Handoff, asked: Asked, question: Question) -> Answer {
+    pub(super) fn hold(&self, mut hold: Ask, handoff: Handoff, asked: Asked, question: Question) -> Handled {
         if self.draining.has_begun() {
-            return Answer::Response(self.streams.come_back());
+            return Handled::Response(self.streams.come_back());
         }
         if *asked.method() == Method::HEAD {
-            return Answer::Response(head_only(&hold));
+            return Handled::Response(head_only(&hold));
         }
         hold.last_event_id = last_event_id(&asked.head.map(), asked.head.query());
         hold.replay = handoff.replay.unwrap_or(hold.replay);
@@ -50,7 +49,7 @@ impl Gateway {
         hold.subject = handoff.subject.clone().or(hold.subject);
         hold.on_end = handoff.gone.clone().map(|path| self.tell_gone(path, &hold, &asked));
         hold.recheck = handoff.recheck.map(|every| self.recheck(every, question, handoff, asked));
-        self.streams.open(hold)
+        self.streams.open(hold).widen()
     }
 
     fn recheck(&self, every: Duration, question: Question, first: Handoff, asked: Asked) -> Recheck {

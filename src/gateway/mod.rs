@@ -11,20 +11,22 @@ mod refuse;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{Method, Response, StatusCode};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::body::Body;
 use crate::drain::Draining;
 use crate::handoff;
 use crate::http1::{Length, RequestHead, gate};
 use crate::listen::Request;
-use crate::listen::connection::{Answer, Takeover};
+use crate::listen::connection::{self, TakesOver};
 use crate::metrics::Metrics;
 use crate::peer::Peer;
 use crate::proxy::{self, Backend, Fault, Forwarded, RequestId, headers, tunnel};
 use crate::route::Routes;
-use crate::subscribe::Streams;
+use crate::socket::Socket;
+use crate::subscribe::{Stay, Streams};
 
 /// The most tunnels at a time.
 pub const MOST_TUNNELS: usize = 4096;
@@ -43,6 +45,56 @@ pub struct Gateway {
     pub metrics: Arc<Metrics>,
     /// Whether there is to be no new stream any more.
     pub draining: Draining,
+}
+
+/// What a request comes to here.
+pub type Handled = connection::Handled<Taker>;
+
+/// Who takes a client's socket in place of an answer.
+pub enum Taker {
+    /// An event stream.
+    Stay(Stay),
+    /// A connection with the backend.
+    Tunnel(Tunnel),
+}
+
+impl From<Stay> for Taker {
+    fn from(stay: Stay) -> Self {
+        Self::Stay(stay)
+    }
+}
+
+impl TakesOver for Taker {
+    fn take_over(self, socket: Socket, read_ahead: Bytes) {
+        match self {
+            Self::Stay(stay) => stay.take_over(socket, read_ahead),
+            Self::Tunnel(tunnel) => tunnel.take_over(socket, read_ahead),
+        }
+    }
+}
+
+/// A switch of protocols that the backend has agreed to, and the client is still to hear of.
+pub struct Tunnel {
+    head: Vec<u8>,
+    upstream: tunnel::Upstream,
+    room: OwnedSemaphorePermit,
+    asked: Asked,
+    draining: Draining,
+}
+
+impl TakesOver for Tunnel {
+    fn take_over(self, socket: Socket, read_ahead: Bytes) {
+        let Self { head, upstream, room, asked, draining } = self;
+        tokio::spawn(async move {
+            let _room = room;
+            tokio::select! {
+                end = tunnel::run(socket, read_ahead, head, upstream) => {
+                    tracing::debug!(?end, path = asked.path(), request_id = %asked.id, "a tunnel ended");
+                }
+                () = draining.begun() => {}
+            }
+        });
+    }
 }
 
 /// What has to be known of a request when it has been sent on, and who asks.
@@ -76,14 +128,14 @@ impl Asked {
 impl Gateway {
     /// Answers one request. Dropping the future, as happens when the client leaves, ends whatever the
     /// backend is doing for it.
-    pub async fn answer(self: Arc<Self>, request: Request, peer: Peer) -> Answer {
+    pub async fn answer(self: Arc<Self>, request: Request, peer: Peer) -> Handled {
         let Request { head, length, body } = request;
         let asked = Asked { head: Arc::new(head), peer, id: RequestId::generate() };
         if let Err(refusal) = gate::check_host(&asked.head) {
-            return Answer::Response(refuse::host(refusal, &asked));
+            return Handled::Response(refuse::host(refusal, &asked));
         }
         if matches!(*asked.method(), Method::CONNECT | Method::TRACE) {
-            return Answer::Response(refuse::method(&asked));
+            return Handled::Response(refuse::method(&asked));
         }
         match self.routes.find(asked.path()) {
             // A page may live at the same place as its events.
@@ -93,40 +145,30 @@ impl Gateway {
     }
 
     /// Sends a request on, and the answer back, unless that hands the client over.
-    async fn pass(&self, length: Length, body: Body, asked: Asked) -> Answer {
+    async fn pass(&self, length: Length, body: Body, asked: Asked) -> Handled {
         self.metrics.proxied.add_one();
         match self.backend.forward(&asked.head, length, body, &asked.peer, asked.id).await {
             Ok(Forwarded::Answer(answer)) => self.pass_back(answer, asked),
             Ok(Forwarded::Upgrade(head, upstream)) => self.tunnel(head, upstream, asked),
-            Err(fault) => Answer::Response(self.fault(&fault, &asked)),
+            Err(fault) => Handled::Response(self.fault(&fault, &asked)),
         }
     }
 
     /// Connects a client with the backend for whatever both have agreed on, until one of them ends it or
     /// the drain begins.
-    fn tunnel(&self, head: Vec<u8>, upstream: tunnel::Upstream, asked: Asked) -> Answer {
+    fn tunnel(&self, head: Vec<u8>, upstream: tunnel::Upstream, asked: Asked) -> Handled {
         let Ok(room) = Arc::clone(&self.tunnels).try_acquire_owned() else {
             tracing::warn!(path = asked.path(), request_id = %asked.id, "no room for another tunnel");
-            return Answer::Response(refuse::busy(&asked));
+            return Handled::Response(refuse::busy(&asked));
         };
-        let draining = self.draining.clone();
-        Answer::Takeover(Takeover(Box::new(move |socket, read_ahead| {
-            tokio::spawn(async move {
-                let _room = room;
-                tokio::select! {
-                    end = tunnel::run(socket, read_ahead, head, upstream) => {
-                        tracing::debug!(?end, path = asked.path(), request_id = %asked.id, "a tunnel ended");
-                    }
-                    () = draining.begun() => {}
-                }
-            });
-        })))
+        let tunnel = Tunnel { head, upstream, room, asked, draining: self.draining.clone() };
+        Handled::Taken(Box::new(Taker::Tunnel(tunnel)))
     }
 
-    fn pass_back(&self, answer: proxy::Answer, asked: Asked) -> Answer {
+    fn pass_back(&self, answer: proxy::Answer, asked: Asked) -> Handled {
         let is_failure = is_passing(answer.status()) && asked.wants_events();
         if answer.is_plain() && !is_failure {
-            return Answer::Reply(answer.into_reply());
+            return Handled::Reply(answer.into_reply());
         }
         let mut answer = answer.into_response();
         match handoff::take(answer.headers_mut()) {
@@ -137,13 +179,13 @@ impl Gateway {
                     request_id = %asked.id,
                     "the backend failed an event-stream request; the client is asked to come back"
                 );
-                Answer::Response(self.streams.come_back())
+                Handled::Response(self.streams.come_back())
             }
             Ok(_) => {
                 headers::own_stream(answer.headers_mut());
-                Answer::Response(answer)
+                Handled::Response(answer)
             }
-            Err(invalid) => Answer::Response(self.bad_handoff(&invalid.to_string(), &asked)),
+            Err(invalid) => Handled::Response(self.bad_handoff(&invalid.to_string(), &asked)),
         }
     }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::connection::{self, Answer, Options};
+use super::connection::{self, Handled, Options, TakesOver};
 use super::request::Request;
 use crate::drain::Draining;
 use crate::peer::Peer;
@@ -71,7 +71,7 @@ pub fn bind(address: SocketAddr) -> Result<Listener, BindError> {
 impl Listener {
     /// Serves each connection in a task of its own until the drain begins. Those at work then
     /// finish by themselves; each holds a permit of `connections` until it ends or is taken over.
-    pub async fn serve<S, F>(
+    pub async fn serve<S, F, T>(
         self,
         connections: Arc<Semaphore>,
         options: Options,
@@ -79,7 +79,8 @@ impl Listener {
         answer: S,
     ) where
         S: Fn(Request, Peer) -> F + Clone + Send + 'static,
-        F: Future<Output = Answer> + Send + 'static,
+        F: Future<Output = Handled<T>> + Send + 'static,
+        T: TakesOver + Send + 'static,
     {
         let heard = draining.clone();
         let accepting = async {

@@ -5,6 +5,7 @@
 //! costs no wake-up that the network does not cause. While a request is answered, the socket is
 //! watched, and a client that leaves takes the handler's future along.
 
+use std::convert::Infallible;
 use std::future::{self, Future};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,19 +24,42 @@ use crate::http1::gate::Refusal;
 use crate::http1::{Length, Reply, RequestHead, Terms, WriteError, Writer};
 use crate::socket::Socket;
 
-/// What a request comes to.
-pub enum Answer {
+/// What a request comes to. `T` is who may take the socket in place of an answer.
+pub enum Handled<T> {
     /// A response of ours.
     Response(Response<Body>),
     /// An answer that is passed on.
     Reply(Reply),
-    /// Nothing more to do here: the socket goes to somebody else.
-    Takeover(Takeover),
+    /// Nothing more to do here: the socket goes to somebody else. In a box, because few requests come to
+    /// this and every request keeps room for it.
+    Taken(Box<T>),
 }
 
-/// Receives the socket, on which nothing of an answer has been written, and what was read beyond
-/// the request's head. Dropped uncalled if the client leaves first.
-pub struct Takeover(pub Box<dyn FnOnce(Socket, Bytes) + Send>);
+/// Somebody who takes a socket, on which nothing of an answer has been written. Dropped, if the client
+/// leaves first.
+pub trait TakesOver {
+    /// Goes on with the socket. `read_ahead` is what was read beyond the request's head. To be called in a
+    /// tokio runtime; returns soon.
+    fn take_over(self, socket: Socket, read_ahead: Bytes);
+}
+
+/// For servers that answer every request.
+impl TakesOver for Infallible {
+    fn take_over(self, _socket: Socket, _read_ahead: Bytes) {
+        match self {}
+    }
+}
+
+impl<T> Handled<T> {
+    /// The same for a caller to whom those who take sockets are known as `U`.
+    pub fn widen<U: From<T>>(self) -> Handled<U> {
+        match self {
+            Self::Response(response) => Handled::Response(response),
+            Self::Reply(reply) => Handled::Reply(reply),
+            Self::Taken(taker) => Handled::Taken(Box::new((*taker).into())),
+        }
+    }
+}
 
 /// How a connection is served.
 #[derive(Clone, Copy, Debug)]
@@ -61,10 +85,16 @@ impl Default for Options {
 
 /// Serves the requests of one connection until it closes, is taken over, or the drain begins and
 /// the request in hand is answered. `read_ahead` is what somebody has already read from it.
-pub async fn serve<S, F>(socket: Socket, read_ahead: Bytes, options: Options, draining: Draining, answer: S)
-where
+pub async fn serve<S, F, T>(
+    socket: Socket,
+    read_ahead: Bytes,
+    options: Options,
+    draining: Draining,
+    answer: S,
+) where
     S: Fn(Request) -> F,
-    F: Future<Output = Answer>,
+    F: Future<Output = Handled<T>>,
+    T: TakesOver,
 {
     let heard = draining.clone();
     let mut connection = Connection {
@@ -83,9 +113,9 @@ where
         let answered = connection.while_there(pin!(answer(request))).await;
         let reply = match answered {
             None => return drop(lock(&connection.wire).take()),
-            Some(Answer::Takeover(takeover)) => return connection.give_away(takeover),
-            Some(Answer::Response(response)) => response.into(),
-            Some(Answer::Reply(reply)) => reply,
+            Some(Handled::Taken(taker)) => return connection.give_away(*taker),
+            Some(Handled::Response(response)) => response.into(),
+            Some(Handled::Reply(reply)) => reply,
         };
         if connection.write(reply, terms).await == After::Close {
             break;
@@ -180,10 +210,10 @@ impl<D: Future> Connection<'_, D> {
     }
 
     /// What `answering` comes to; `None` if the client leaves before.
-    async fn while_there<F: Future<Output = Answer>>(&self, mut answering: Pin<&mut F>) -> Option<Answer> {
+    async fn while_there<F: Future>(&self, mut answering: Pin<&mut F>) -> Option<F::Output> {
         future::poll_fn(|cx| {
-            if let Poll::Ready(answer) = answering.as_mut().poll(cx) {
-                return Poll::Ready(Some(answer));
+            if let Poll::Ready(outcome) = answering.as_mut().poll(cx) {
+                return Poll::Ready(Some(outcome));
             }
             self.wire().poll_gone(cx, self.options.half_close).map(|()| None)
         })
@@ -252,9 +282,9 @@ impl<D: Future> Connection<'_, D> {
         self.poll_clock(cx).map(|()| Err(stalled()))
     }
 
-    fn give_away(self, takeover: Takeover) {
+    fn give_away(self, taker: impl TakesOver) {
         if let Some((socket, read_ahead)) = lock(&self.wire).take() {
-            (takeover.0)(socket, read_ahead);
+            taker.take_over(socket, read_ahead);
         }
     }
 

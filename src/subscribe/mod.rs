@@ -42,7 +42,7 @@ use self::worker::Worker;
 use crate::body::Body;
 use crate::broker::{Broker, Gap, Refused, Since, Subscribed, Subscription, Waiting};
 use crate::drain::{Drain, Draining, drain};
-use crate::listen::connection::{Answer, Takeover};
+use crate::listen::connection::{Handled, TakesOver};
 use crate::metrics::Metrics;
 use crate::socket::Socket;
 
@@ -113,6 +113,25 @@ enum Place {
     Ahead(Waiting),
 }
 
+/// A client that is counted as a subscriber, and whose socket is still to come.
+pub struct Stay {
+    streams: Streams,
+    place: Place,
+    newcomer: Newcomer,
+    opening: Bytes,
+    initial: Option<Initial>,
+}
+
+impl TakesOver for Stay {
+    fn take_over(self, socket: Socket, _read_ahead: Bytes) {
+        let Self { streams, place, newcomer, opening, initial } = self;
+        match place {
+            Place::InLog(subscription, _) => streams.begin(socket, subscription, newcomer, opening, initial),
+            Place::Ahead(waiting) => streams.hold_back(socket, waiting, newcomer, opening, initial),
+        }
+    }
+}
+
 /// More than there can be clients.
 const ALL_BEGINNING: u32 = u32::MAX >> 3;
 
@@ -170,17 +189,17 @@ impl Streams {
     }
 
     /// Decides how `ask` is answered, and counts the client as a subscriber from now on: with a
-    /// takeover that becomes its stream (a silent one, as long as there is no log); with `204` when all its
+    /// [`Stay`] that becomes its stream (a silent one, as long as there is no log); with `204` when all its
     /// channels are closed and it has seen all of them; or, when there is no room, with a `200` that asks
     /// it to come back.
-    pub fn open(&self, ask: Ask) -> Answer {
+    pub fn open(&self, ask: Ask) -> Handled<Stay> {
         let inner = &self.0;
         let Some(seat) = Seat::take(&inner.seats, inner.settings.max_subscribers) else {
             tracing::warn!(
                 max_subscribers = inner.settings.max_subscribers,
                 "no room for another stream; the client is asked to come back"
             );
-            return Answer::Response(self.come_back());
+            return Handled::Response(self.come_back());
         };
         let worker = inner.turn.fetch_add(1, Ordering::Relaxed) % inner.workers.len();
         let place = match self.place(&ask, worker) {
@@ -189,11 +208,11 @@ impl Streams {
                 if let Some(on_end) = ask.on_end {
                     on_end.tell(End::Closed);
                 }
-                return Answer::Response(no_content());
+                return Handled::Response(no_content());
             }
             Err(refused) => {
                 tracing::warn!(%refused, "a stream cannot be opened; the client is asked to come back");
-                return Answer::Response(self.come_back());
+                return Handled::Response(self.come_back());
             }
         };
         inner.metrics.subscribed.add_one();
@@ -210,10 +229,7 @@ impl Streams {
             seat,
         };
         let initial = ask.initial.filter(|initial| !initial.0.is_end_stream());
-        match place {
-            Place::InLog(subscription, _) => self.take_over(subscription, newcomer, opening, initial),
-            Place::Ahead(waiting) => self.hold_back(waiting, newcomer, opening, initial),
-        }
+        Handled::Taken(Box::new(Stay { streams: self.clone(), place, newcomer, opening, initial }))
     }
 
     /// Where a client begins; `None` when all its channels are closed and it has seen all of them.
@@ -230,31 +246,28 @@ impl Streams {
         })
     }
 
-    fn take_over(
-        &self,
+    fn begin(
+        self,
+        mut socket: Socket,
         subscription: Subscription,
         newcomer: Newcomer,
         opening: Bytes,
         initial: Option<Initial>,
-    ) -> Answer {
-        let streams = self.clone();
-        Answer::Takeover(Takeover(Box::new(move |socket, _read_ahead| match initial {
-            None => streams.adopt(newcomer, socket, subscription, opening),
-            Some(Initial(body)) => {
-                let manner = newcomer.manner(streams.0.settings.stall);
-                // None is left once the drain is under way; then there is nothing to wait for either.
-                let beginning = Arc::clone(&streams.0.beginning).try_acquire_owned();
-                tokio::spawn(async move {
-                    let mut socket = socket;
-                    let draining = streams.0.draining.clone();
-                    match initial::write(&mut socket, opening, body, manner, draining).await {
-                        Ok(unsent) => streams.adopt(newcomer, socket, subscription, unsent),
-                        Err(error) => tracing::debug!(%error, "the client left during its initial events"),
-                    }
-                    drop(beginning);
-                });
+    ) {
+        let Some(Initial(body)) = initial else {
+            return self.adopt(newcomer, socket, subscription, opening);
+        };
+        let manner = newcomer.manner(self.0.settings.stall);
+        // None is left once the drain is under way; then there is nothing to wait for either.
+        let beginning = Arc::clone(&self.0.beginning).try_acquire_owned();
+        tokio::spawn(async move {
+            let draining = self.0.draining.clone();
+            match initial::write(&mut socket, opening, body, manner, draining).await {
+                Ok(unsent) => self.adopt(newcomer, socket, subscription, unsent),
+                Err(error) => tracing::debug!(%error, "the client left during its initial events"),
             }
-        })))
+            drop(beginning);
+        });
     }
 
     /// Gives a client into the care of its thread, which writes `unsent` first.

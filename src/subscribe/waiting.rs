@@ -16,35 +16,32 @@ use super::{Initial, MayStay, Newcomer, Recheck, Streams, head, initial};
 use crate::body::Body;
 use crate::broker::{Refused, Subscribed, Waiting};
 use crate::event::encode;
-use crate::listen::connection::{Answer, Takeover};
 use crate::socket::Socket;
 
 impl Streams {
-    /// The answer for a client that waits for the log.
+    /// Begins the stream of a client that waits for the log.
     pub(super) fn hold_back(
-        &self,
+        self,
+        mut socket: Socket,
         waiting: Waiting,
         newcomer: Newcomer,
         opening: Bytes,
         initial: Option<Initial>,
-    ) -> Answer {
-        let streams = self.clone();
-        Answer::Takeover(Takeover(Box::new(move |mut socket, _read_ahead| {
-            tokio::spawn(async move {
-                let stall = streams.0.settings.stall;
-                let body = initial.map_or_else(Body::empty, |Initial(body)| body);
-                let manner = newcomer.manner(stall);
-                let draining = streams.0.draining.clone();
-                let begun = async {
-                    let mut unsent = initial::write(&mut socket, opening, body, manner, draining).await?;
-                    initial::write_in_time(&mut socket, &mut unsent, stall).await
-                };
-                match begun.await {
-                    Ok(()) => streams.wait(waiting, newcomer, socket).await,
-                    Err(error) => tracing::debug!(%error, "the client left before there was a log"),
-                }
-            });
-        })))
+    ) {
+        tokio::spawn(async move {
+            let stall = self.0.settings.stall;
+            let body = initial.map_or_else(Body::empty, |Initial(body)| body);
+            let manner = newcomer.manner(stall);
+            let draining = self.0.draining.clone();
+            let begun = async {
+                let mut unsent = initial::write(&mut socket, opening, body, manner, draining).await?;
+                initial::write_in_time(&mut socket, &mut unsent, stall).await
+            };
+            match begun.await {
+                Ok(()) => self.wait(waiting, newcomer, socket).await,
+                Err(error) => tracing::debug!(%error, "the client left before there was a log"),
+            }
+        });
     }
 
     /// Keeps a silent stream until the log is there, the client has left, or it is time to end.

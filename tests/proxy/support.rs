@@ -11,7 +11,7 @@ use bytes::Bytes;
 use outboard::drain;
 use outboard::http1::gate;
 use outboard::listen::Request;
-use outboard::listen::connection::{self, Answer, Options, Takeover};
+use outboard::listen::connection::{self, Handled, Options, TakesOver};
 use outboard::peer::Peer;
 use outboard::proxy::{Address, Backend, Fault, Forwarded, RequestId, Settings, headers, page, tunnel};
 use outboard::socket::Socket;
@@ -197,29 +197,35 @@ async fn answer(
     peer: &Peer,
     backend: &Backend,
     faults: &mpsc::UnboundedSender<Fault>,
-) -> Answer {
+) -> Handled<Tunnel> {
     let id = RequestId::generate();
     let Request { head, length, body } = request;
     if let Err(refusal) = gate::check_host(&head) {
-        return Answer::Response(page::error_page(refusal.status(), "Refused", "Mend it", id, None));
+        return Handled::Response(page::error_page(refusal.status(), "Refused", "Mend it", id, None));
     }
     match backend.forward(&head, length, body, peer, id).await {
-        Ok(Forwarded::Answer(answer)) if answer.is_plain() => Answer::Reply(answer.into_reply()),
+        Ok(Forwarded::Answer(answer)) if answer.is_plain() => Handled::Reply(answer.into_reply()),
         Ok(Forwarded::Answer(answer)) => {
             let mut response = answer.into_response();
             headers::own_stream(response.headers_mut());
-            Answer::Response(response)
+            Handled::Response(response)
         }
-        Ok(Forwarded::Upgrade(head, upstream)) => {
-            Answer::Takeover(Takeover(Box::new(move |socket, read_ahead| {
-                tokio::spawn(tunnel::run(socket, read_ahead, head, upstream));
-            })))
-        }
+        Ok(Forwarded::Upgrade(head, upstream)) => Handled::Taken(Box::new(Tunnel(head, upstream))),
         Err(fault) => {
             let page = page::error_page(fault.status(), "No answer", "Try again", id, None);
             let _ = faults.send(fault);
-            Answer::Response(page)
+            Handled::Response(page)
         }
+    }
+}
+
+/// A switch of protocols that the client is still to hear of.
+struct Tunnel(Vec<u8>, tunnel::Upstream);
+
+impl TakesOver for Tunnel {
+    fn take_over(self, socket: Socket, read_ahead: Bytes) {
+        let Self(head, upstream) = self;
+        tokio::spawn(tunnel::run(socket, read_ahead, head, upstream));
     }
 }
 

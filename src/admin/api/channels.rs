@@ -3,14 +3,13 @@
 use http::StatusCode;
 use serde_json::json;
 
-use super::Api;
 use super::problem::Problem;
 use super::query::Query;
 use super::reply;
+use super::{Api, Handled};
 use crate::broker::{Publication, Receipt};
 use crate::channel::Channel;
 use crate::http1::RequestHead;
-use crate::listen::connection::Answer;
 use crate::subject::Subject;
 
 /// The longest pattern: longer than the longest name is of no use, and costs time to compile.
@@ -18,7 +17,7 @@ const MAX_PATTERN: usize = 1024;
 
 impl Api {
     /// The channels there are, a page of them.
-    pub(super) fn channels(&self, head: &RequestHead) -> Result<Answer, Problem> {
+    pub(super) fn channels(&self, head: &RequestHead) -> Result<Handled, Problem> {
         let query = Query::of(head, &["after", "limit", "match"])?;
         let matching = query.get("match").map(glob).transpose()?;
         let channels = self.log()?.channels(query.get("after"), matching.as_ref(), query.limit()?);
@@ -26,7 +25,7 @@ impl Api {
     }
 
     /// One channel.
-    pub(super) fn channel(&self, channel: &Channel) -> Result<Answer, Problem> {
+    pub(super) fn channel(&self, channel: &Channel) -> Result<Handled, Problem> {
         match self.log()?.channel(channel) {
             Some(state) => Ok(reply::json(StatusCode::OK, &state)),
             None => Err(unknown(channel)),
@@ -34,7 +33,7 @@ impl Api {
     }
 
     /// Closes a channel; again, if need be.
-    pub(super) async fn close(&self, channel: Channel) -> Result<Answer, Problem> {
+    pub(super) async fn close(&self, channel: Channel) -> Result<Handled, Problem> {
         let publication =
             Publication { channels: vec![channel.clone()], close: true, ..Publication::default() };
         self.publish(publication).await?;
@@ -42,7 +41,7 @@ impl Api {
     }
 
     /// Ends everybody who was accepted as `subject`.
-    pub(super) async fn disconnect(&self, subject: Subject) -> Result<Answer, Problem> {
+    pub(super) async fn disconnect(&self, subject: Subject) -> Result<Handled, Problem> {
         let publication = Publication { disconnect: vec![subject.clone()], ..Publication::default() };
         let ended = self.publish(publication).await?.disconnected;
         Ok(reply::json(StatusCode::OK, &json!({ "subject": subject.as_str(), "ended": ended })))

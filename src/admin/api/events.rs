@@ -5,16 +5,15 @@ use std::time::SystemTime;
 use http::StatusCode;
 use serde::Serialize;
 
-use super::Api;
 use super::channels::unknown;
 use super::problem::Problem;
 use super::query::Query;
 use super::reply;
+use super::{Api, Handled};
 use crate::broker::Kept;
 use crate::channel::Channel;
 use crate::event::EventId;
 use crate::http1::{Field, RequestHead, elements, essence};
-use crate::listen::connection::Answer;
 use crate::replay::Replay;
 use crate::subscribe::{Ask, LAST_EVENT_ID_PARAMETERS, last_event_id};
 
@@ -41,7 +40,7 @@ impl Api {
         channel: Channel,
         head: &RequestHead,
         is_head: bool,
-    ) -> Result<Answer, Problem> {
+    ) -> Result<Handled, Problem> {
         if wants_stream(head) && !is_head {
             return self.follow(channel, head);
         }
@@ -53,7 +52,7 @@ impl Api {
         Ok(reply::json(StatusCode::OK, &past))
     }
 
-    fn follow(&self, channel: Channel, head: &RequestHead) -> Result<Answer, Problem> {
+    fn follow(&self, channel: Channel, head: &RequestHead) -> Result<Handled, Problem> {
         let known = [&LAST_EVENT_ID_PARAMETERS[..], &["replay", "after"]].concat();
         let query = Query::of(head, &known)?;
         let replay = match query.get("replay") {

@@ -5,8 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde::Serialize;
 
-use super::{Api, reply};
-use crate::listen::connection::Answer;
+use super::{Api, Handled, reply};
 
 /// How long the backend may take to accept a connection.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -30,7 +29,7 @@ struct Ready {
 
 impl Api {
     /// Ready is who can reach the backend and write the log.
-    pub(super) async fn ready(&self) -> Answer {
+    pub(super) async fn ready(&self) -> Handled {
         let site = self.backend.load_full();
         let backend = match tokio::time::timeout(PATIENCE, site.reachable()).await {
             Ok(Ok(())) => "ok".to_owned(),

@@ -25,14 +25,17 @@ use crate::broker::Broker;
 use crate::event::frame::Code;
 use crate::http1::RequestHead;
 use crate::listen::Request;
-use crate::listen::connection::Answer;
+use crate::listen::connection;
 use crate::metrics::Metrics;
 use crate::proxy::Backend;
-use crate::subscribe::Streams;
+use crate::subscribe::{Stay, Streams};
 
 pub use door::{Door, Tcp};
 use problem::Problem;
 use resource::Resource;
+
+/// What a request comes to here.
+pub type Handled = connection::Handled<Stay>;
 
 /// What publishers and operators are answered from.
 pub struct Api {
@@ -50,7 +53,7 @@ pub struct Api {
 
 impl Api {
     /// Answers one request that came in by `door`.
-    pub async fn answer(self: Arc<Self>, request: Request, door: Door) -> Answer {
+    pub async fn answer(self: Arc<Self>, request: Request, door: Door) -> Handled {
         let Request { mut head, mut body, .. } = request;
         let is_head = head.start.method == Method::HEAD;
         if is_head {
@@ -67,7 +70,7 @@ impl Api {
         })
     }
 
-    async fn route(&self, head: &RequestHead, body: &mut Body, is_head: bool) -> Result<Answer, Problem> {
+    async fn route(&self, head: &RequestHead, body: &mut Body, is_head: bool) -> Result<Handled, Problem> {
         let resource = Resource::of(head.path())?;
         let method = &head.start.method;
         match resource {

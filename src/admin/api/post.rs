@@ -6,18 +6,17 @@ use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::Api;
 use super::problem::Problem;
 use super::query::Query;
 use super::reply;
 use super::request::{Language, read};
+use super::{Api, Handled};
 use crate::body::Body;
 use crate::broker::{Publishing, Receipt};
 use crate::channel::Channel;
 use crate::event::frame::{Code, Decoder, Frame, FrameError, MAX_KEY, is_key, unknown_name};
 use crate::event::{Event, EventId};
 use crate::http1::RequestHead;
-use crate::listen::connection::Answer;
 
 /// The keys of an event as JSON.
 const KEYS: [&str; 5] = ["data", "event", "id", "ttl", "dedupe"];
@@ -62,7 +61,7 @@ impl Api {
         channel: Channel,
         head: &RequestHead,
         body: &mut Body,
-    ) -> Result<Answer, Problem> {
+    ) -> Result<Handled, Problem> {
         let asked = self.asked(channel, head, body).await;
         let frames = match asked.inspect_err(|_| self.metrics.refused.add_one())? {
             Asked::Event(frame) => {

@@ -3,10 +3,10 @@
 use http::StatusCode;
 use serde::Serialize;
 
+use super::Handled;
 use super::problem::Problem;
 use crate::body::Body;
 use crate::http1::Reply;
-use crate::listen::connection::Answer;
 
 /// What is said of each reply.
 const JSON: &str = "Content-Type: application/json\r\n\
@@ -14,8 +14,8 @@ const JSON: &str = "Content-Type: application/json\r\n\
                     Cache-Control: no-store\r\n";
 
 /// `value` as the answer to a request.
-pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
-    Answer::Reply(json_reply(status, value))
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Handled {
+    Handled::Reply(json_reply(status, value))
 }
 
 fn json_reply(status: StatusCode, value: &impl Serialize) -> Reply {
@@ -28,7 +28,7 @@ fn json_reply(status: StatusCode, value: &impl Serialize) -> Reply {
 }
 
 /// What is said to a request that is refused.
-pub(super) fn refusal(problem: &Problem) -> Answer {
+pub(super) fn refusal(problem: &Problem) -> Handled {
     let text = serde_json::json!({ "error": problem.code(), "message": problem.to_string() });
     let mut reply = json_reply(problem.status(), &text);
     match problem {
@@ -36,5 +36,5 @@ pub(super) fn refusal(problem: &Problem) -> Answer {
         Problem::Unauthorized => reply.add("WWW-Authenticate", b"Bearer realm=\"outboard\""),
         _ => {}
     }
-    Answer::Reply(reply)
+    Handled::Reply(reply)
 }

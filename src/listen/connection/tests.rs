@@ -10,7 +10,7 @@ fn client<F>(
     answer: impl Fn(Request) -> F + Send + Sync + 'static,
 ) -> (UnixStream, Drain, tokio::task::JoinHandle<()>)
 where
-    F: Future<Output = Answer> + Send,
+    F: Future<Output = Handled<Infallible>> + Send,
 {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let (drain, draining) = drain();
@@ -21,14 +21,14 @@ where
 }
 
 /// Answers with the target and the body.
-async fn echo(request: Request) -> Answer {
+async fn echo(request: Request) -> Handled<Infallible> {
     let path = request.head.path().to_owned();
     let body = request.body.collect().await;
     let body = body.map_or_else(|error| error.to_string().into(), http_body_util::Collected::to_bytes);
     let text = format!("{path}={}", String::from_utf8_lossy(&body));
     let mut response = Response::new(Body::from(text));
     response.headers_mut().insert("date", http::HeaderValue::from_static("now"));
-    Answer::Response(response)
+    Handled::Response(response)
 }
 
 /// Says all of it, and hears to the end.
@@ -66,7 +66,7 @@ async fn requests_in_a_row_are_answered_in_their_order_whatever_their_bodies() {
 #[tokio::test]
 async fn what_is_left_of_a_body_is_no_next_request() {
     let (mut socket, _drain, _served) =
-        client(Options::default(), |_request| async { Answer::Response(Response::new(Body::empty())) });
+        client(Options::default(), |_request| async { Handled::Response(Response::new(Body::empty())) });
 
     let smuggled = "GET /smuggled HTTP/1.1\r\n\r\n";
     let text = format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n{smuggled}", smuggled.len());
@@ -189,7 +189,7 @@ async fn a_client_that_leaves_behind_more_than_may_wait_is_not_kept_for_ever() {
     }
     let options = Options { write_timeout: Duration::from_millis(50), ..Options::default() };
     let (mut socket, _drain, served) =
-        client(options, |_request| async { Answer::Response(Response::new(Body::stream(Silent))) });
+        client(options, |_request| async { Handled::Response(Response::new(Body::stream(Silent))) });
     socket.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     socket.read_exact(&mut [0; 15]).await.unwrap();
     socket.write_all(&[b'x'; 140_000]).await.unwrap();
@@ -226,7 +226,7 @@ async fn a_head_that_does_not_come_and_an_answer_that_is_not_taken_have_clocks()
     assert_eq!(say(&mut slow, "GET / HT").await, "");
 
     let (mut deaf, _drain, served) = client(options, |_request| async {
-        Answer::Response(Response::new(Body::from(vec![b'x'; 8 << 20])))
+        Handled::Response(Response::new(Body::from(vec![b'x'; 8 << 20])))
     });
     deaf.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     tokio::time::timeout(Duration::from_secs(20), served).await.unwrap().unwrap();
