@@ -8,7 +8,7 @@ use clap_complete::Shell;
 
 use crate::channel::Channel;
 use crate::client::http::Start;
-use crate::config::Flag;
+use crate::config::{Flag, Size};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -51,9 +51,13 @@ const PIPE_EXAMPLES: &str = "\
 Examples:
   long-job 2>&1 | outboard pipe job-42 --close
   tail -F /var/log/app.log | outboard pipe log --event line
+  0 3 * * *  nightly 2>&1 | outboard pipe nightly --tee >> /var/log/nightly.log
 
-If outboard is restarted meanwhile, the lines wait, and none is lost or published twice.
-The exit code is 1 if a line was refused.";
+The job is never harmed: pipe reads on whatever happens, to the end of its input. While outboard
+is away the newest lines wait in memory (--spool), and are published when it is back, once and in
+order. After the end of the input it tries for a while (--wait), then says how many lines were
+lost. The exit code is 1 if a line was lost or refused. Lines are UTF-8; others are read as
+Latin-1. The first INT, TERM or QUIT is left to the job; a second one ends pipe at once.";
 
 const TAIL_EXAMPLES: &str = "\
 Examples:
@@ -147,7 +151,7 @@ impl Run {
 }
 
 /// Which outboard to talk to.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(super) struct Where {
     /// The socket of the outboard to talk to
     #[arg(long, value_name = "PATH", env = "OUTBOARD_SOCKET", hide_env_values = true)]
@@ -186,7 +190,7 @@ pub(super) struct Publish {
     pub(super) place: Where,
 }
 
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(super) struct Pipe {
     /// The channel
     pub(super) channel: Channel,
@@ -196,6 +200,15 @@ pub(super) struct Pipe {
     /// Close the channel after the last line
     #[arg(long)]
     pub(super) close: bool,
+    /// Write everything to standard output as well
+    #[arg(long)]
+    pub(super) tee: bool,
+    /// How much is kept in memory while outboard is away; then the oldest lines go
+    #[arg(long, value_name = "SIZE", default_value = "16MiB")]
+    pub(super) spool: Size,
+    /// How long outboard is waited for after the end of the input
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    pub(super) wait: humantime::Duration,
     #[command(flatten)]
     pub(super) place: Where,
 }

@@ -15,6 +15,7 @@ mod run;
 mod tail;
 
 use std::future::Future;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -31,11 +32,35 @@ struct Usage(String);
 
 /// Does what the arguments say.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) if error.use_stderr() && is_pipe() => {
+            let _ = error.print();
+            pipe::swallow(std::env::args_os().any(|argument| argument == "--tee"));
+            return ExitCode::from(2);
+        }
+        Err(error) => error.exit(),
+    };
+    let in_pipe = match &arguments.command {
+        Some(Command::Pipe(pipe)) => Some(pipe.tee),
+        _ => None,
+    };
     match dispatch(arguments) {
         Ok(code) => code,
-        Err(error) => exit_code(&error),
+        Err(error) => {
+            let code = exit_code(&error);
+            // Whatever is wrong with us, the job that writes to us does not die of it.
+            if let Some(tee) = in_pipe {
+                pipe::swallow(tee);
+            }
+            code
+        }
     }
+}
+
+/// Whether a job writes to us, though the rest of the command line cannot be read.
+fn is_pipe() -> bool {
+    std::env::args_os().nth(1).is_some_and(|command| command == "pipe") && !std::io::stdin().is_terminal()
 }
 
 fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {

@@ -1,34 +1,38 @@
-//! `outboard pipe`: every line of standard input becomes an event.
+//! `outboard pipe`: every line of standard input becomes an event, and the job never hears of it.
 //!
-//! Lines are sent as they come, without waiting for the replies to those before. What has no reply
-//! yet is kept; if outboard goes away it is sent again when it is back, in the same order, and the
-//! key of each line keeps it from being published twice. While outboard is away, standard input is
-//! not read, so the job waits instead of losing lines.
+//! A thread of its own reads standard input whatever happens and puts the lines into the [`Spool`], which is
+//! bounded. The other side sends what is in there, without waiting for the replies to what was sent before.
+//! When outboard goes away, what has no reply yet is sent again when it is back, in the same order, and the
+//! key of each line keeps it from being published twice. A job is never stopped by a full pipe, by SIGPIPE or
+//! by our exit before its end; what could not be published is counted, and said at the end.
 
+mod input;
 mod lines;
 mod progress;
+mod spool;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::arguments::Pipe;
-use super::{Usage, block_on, outboard};
-use crate::client::publisher::{Draft, Publisher, Reply, Unanswered};
+use super::{Usage, block_on, outboard, output};
+use crate::client::publisher::{Draft, Frames, Publisher, Replies, Reply};
 use crate::client::{Fault, Outboard};
 use crate::event::Event;
+pub(super) use input::swallow;
 use lines::{Line, Lines};
 use progress::Progress;
-
-/// How long outboard may be away. Shorter than the two minutes for which it knows a line's key.
-const PATIENCE: Duration = Duration::from_secs(60);
+use spool::Spool;
 
 /// How long a reply may take before the connection is taken for dead.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The pause between two attempts to reach outboard.
-const PAUSE: Duration = Duration::from_millis(250);
+/// The pause between two attempts to reach outboard: at first, and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
 pub(super) fn pipe(options: &Pipe) -> anyhow::Result<ExitCode> {
     let mut template = Event::default();
@@ -36,18 +40,14 @@ pub(super) fn pipe(options: &Pipe) -> anyhow::Result<ExitCode> {
         .set_name(options.event.as_deref().unwrap_or_default())
         .map_err(|error| Usage(format!("--event: {error}")))?;
     let outboard = outboard(&options.place)?;
-    let refused = block_on(async {
-        let publisher = outboard.publisher().await?;
-        let mut work = Work {
-            outboard,
-            publisher,
-            unanswered: Unanswered::default(),
-            drafts: Drafts { options, template, run: run_key(), count: 0 },
-            progress: Progress::new(),
-        };
-        work.run(Lines::of_standard_input()).await
-    })??;
-    Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let (spool, _) = watch::channel(Spool::of(options.spool.bytes()));
+    let drafts = Drafts { options: options.clone(), template, run: run_key(), count: 0 };
+    let reader = Reader { spool: spool.clone(), drafts };
+    std::thread::Builder::new().name("input".into()).spawn(move || reader.run())?;
+
+    let work = Work { outboard, spool, wait: options.wait.into() };
+    let lost = block_on(work.run())??;
+    Ok(if lost == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// A word that no other run has.
@@ -56,17 +56,16 @@ fn run_key() -> String {
 }
 
 /// Makes frames of lines.
-struct Drafts<'o> {
-    options: &'o Pipe,
+struct Drafts {
+    options: Pipe,
     /// An event with the name that all have.
     template: Event,
     run: String,
     count: u64,
 }
 
-impl Drafts<'_> {
+impl Drafts {
     fn line(&mut self, text: &str) -> Vec<u8> {
-        self.count += 1;
         let mut event = self.template.clone();
         event.set_data(text);
         let draft = Draft {
@@ -85,115 +84,245 @@ impl Drafts<'_> {
     }
 }
 
-struct Work<'o> {
-    outboard: Outboard,
-    publisher: Publisher,
-    unanswered: Unanswered,
-    drafts: Drafts<'o>,
-    progress: Progress,
+/// The side of the job.
+struct Reader {
+    spool: watch::Sender<Spool>,
+    drafts: Drafts,
 }
 
-impl Work<'_> {
-    /// Publishes all lines and waits for all replies. How many lines were refused.
-    async fn run(&mut self, mut lines: Lines) -> Result<u64, Fault> {
-        let mut at_end = false;
-        let mut last_reply = Instant::now();
-        while !at_end || !self.unanswered.is_empty() {
-            if self.unanswered.is_empty() {
-                last_reply = Instant::now();
-            }
-            tokio::select! {
-                reply = self.publisher.reply(), if !self.unanswered.is_empty() => {
-                    last_reply = Instant::now();
-                    self.take(reply).await?;
-                }
-                line = lines.next(), if !at_end && self.unanswered.has_room() => match line {
-                    Some(line) => self.send_line(line).await?,
-                    None => {
-                        at_end = true;
-                        if self.drafts.options.close {
-                            let frame = self.drafts.close();
-                            self.send(frame).await?;
-                        }
+impl Reader {
+    fn run(mut self) {
+        let mut lines = Lines::of(input::Input { tee: self.drafts.options.tee });
+        let mut repaired = false;
+        while let Some(line) = lines.next() {
+            self.drafts.count += 1;
+            let number = self.drafts.count;
+            match line {
+                Line::Text { text, repaired: now } => {
+                    if now && !std::mem::replace(&mut repaired, true) {
+                        output::say(&format!(
+                            "outboard: line {number} is not UTF-8 and is read as Latin-1, as are others like it"
+                        ));
                     }
-                },
-                () = sleep_until(last_reply + REPLY_TIMEOUT), if !self.unanswered.is_empty() => {
-                    last_reply = Instant::now();
-                    self.reconnect(Fault::Silent).await?;
+                    let frame = self.drafts.line(&text);
+                    self.spool.send_modify(|spool| spool.push_line(frame));
+                }
+                Line::TooLong => {
+                    let longest = lines::LONGEST;
+                    output::say(&format!(
+                        "outboard: line {number} is longer than {longest} bytes and was left out"
+                    ));
+                    self.spool.send_modify(|spool| spool.lost += 1);
                 }
             }
         }
-        self.progress.finish();
-        Ok(self.progress.refused)
+        self.spool.send_modify(|spool| {
+            if self.drafts.options.close {
+                spool.push_close(self.drafts.close());
+            }
+            spool.ended = Some(Instant::now());
+        });
+    }
+}
+
+/// The side of outboard.
+struct Work {
+    outboard: Outboard,
+    spool: watch::Sender<Spool>,
+    /// How long outboard is waited for once the input has ended.
+    wait: Duration,
+}
+
+/// Why a connection is over, with what it has brought.
+struct Broken {
+    fault: Fault,
+    answered: bool,
+}
+
+impl Work {
+    /// Publishes until the input has ended and nothing is left, or outboard has been away for too long after
+    /// that. How many lines were lost or refused.
+    async fn run(self) -> anyhow::Result<u64> {
+        let mut signals = Signals::listen()?;
+        let mut progress = Progress::new();
+        let (heard, last_heard) = watch::channel(Instant::now());
+        let mut fault = None;
+        let gave_up = tokio::select! {
+            // All is done before anything else is looked at.
+            biased;
+            () = until(&self.spool, Spool::is_done) => None,
+            () = signals.second() => Some("ended by a signal"),
+            () = self.too_late(last_heard) => Some("gave up"),
+            never = self.publish(&mut progress, &heard, &mut fault) => match never {},
+        };
+        progress.finish();
+        let (left, lost) = {
+            let spool = self.spool.borrow();
+            (spool.lines(), spool.lost)
+        };
+        let all = left + lost;
+        if all > 0 {
+            let why = match (&fault, gave_up) {
+                (Some(fault), Some(why)) => format!("{why}; {fault}"),
+                (None, Some(why)) => format!("{why}; outboard has not answered"),
+                (_, None) => "they were too long, or the oldest of more than --spool holds".into(),
+            };
+            output::say(&format!("outboard: {all} {} lost: {why}", progress::lines_were(all)));
+        } else if gave_up.is_some() {
+            output::say("outboard: the channel was not closed: outboard has not answered");
+            return Ok(1);
+        }
+        Ok(all + progress.refused)
     }
 
-    async fn send_line(&mut self, line: Line) -> Result<(), Fault> {
-        match line {
-            Line::Text { text, repaired } => {
-                let frame = self.drafts.line(&text);
-                if repaired {
-                    self.progress.repaired(self.drafts.count);
+    /// Returns once the input has ended and nothing has been answered for too long since.
+    async fn too_late(&self, mut last_heard: watch::Receiver<Instant>) {
+        until(&self.spool, |spool| spool.ended.is_some()).await;
+        let ended = self.spool.borrow().ended.unwrap_or_else(Instant::now);
+        loop {
+            let due = (*last_heard.borrow_and_update()).max(ended) + self.wait;
+            if due <= Instant::now() {
+                return;
+            }
+            sleep_until(due).await;
+        }
+    }
+
+    /// Publishes for ever, over one connection after the other.
+    async fn publish(
+        &self,
+        progress: &mut Progress,
+        heard: &watch::Sender<Instant>,
+        last_fault: &mut Option<Fault>,
+    ) -> std::convert::Infallible {
+        let mut pause = PAUSES.0;
+        loop {
+            // Nobody is looked for as long as there is nothing to tell.
+            until(&self.spool, Spool::may_send).await;
+            let fault = match self.outboard.publisher().await {
+                Ok(publisher) => {
+                    let broken = self.session(publisher, progress, heard).await;
+                    if broken.answered {
+                        pause = PAUSES.0;
+                    }
+                    broken.fault
                 }
-                self.send(frame).await
+                Err(fault) => fault,
+            };
+            self.spool.send_modify(Spool::start_again);
+            progress.away(&fault);
+            *last_fault = Some(fault);
+            let (ended, lines) = {
+                let spool = self.spool.borrow();
+                (spool.ended.is_some(), spool.lines())
+            };
+            if ended {
+                progress.waiting(lines, self.wait);
+                sleep(pause).await;
+            } else {
+                // The end of the input is told when it comes, while outboard is away as well.
+                let _ = timeout(pause, until(&self.spool, |spool| spool.ended.is_some())).await;
             }
-            Line::TooLong => {
-                self.drafts.count += 1;
-                self.progress.refuse(&format!(
-                    "line {} is longer than {} bytes and was left out",
-                    self.drafts.count,
-                    lines::LONGEST
-                ));
-                Ok(())
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    /// Publishes over one connection, until it breaks.
+    async fn session(
+        &self,
+        publisher: Publisher,
+        progress: &mut Progress,
+        heard: &watch::Sender<Instant>,
+    ) -> Broken {
+        let Publisher { mut frames, mut replies } = publisher;
+        let mut answered = false;
+        let fault = tokio::select! {
+            fault = self.send(&mut frames) => fault,
+            fault = self.take(&mut replies, progress, heard, &mut answered) => fault,
+        };
+        Broken { fault, answered }
+    }
+
+    async fn send(&self, frames: &mut Frames) -> Fault {
+        loop {
+            until(&self.spool, Spool::may_send).await;
+            let mut lot = Vec::new();
+            self.spool.send_modify(|spool| lot = spool.next_lot());
+            if let Err(fault) = frames.send(&lot).await {
+                return fault;
             }
         }
     }
 
-    async fn send(&mut self, frame: Vec<u8>) -> Result<(), Fault> {
-        let sent = self.publisher.send(&frame).await;
-        self.unanswered.push(frame);
-        match sent {
-            Ok(()) => Ok(()),
-            Err(fault) => self.reconnect(fault).await,
-        }
-    }
-
-    async fn take(&mut self, reply: Result<Reply, Fault>) -> Result<(), Fault> {
-        match reply {
-            Ok(Reply::Published { receivers, .. }) => self.progress.published(receivers),
-            Ok(Reply::Done) => {}
-            Err(Fault::Refused { code, text }) => {
-                self.progress.refuse(&format!("a line was refused: {text} ({code})"));
-            }
-            Err(fault) => return self.reconnect(fault).await,
-        }
-        self.unanswered.pop();
-        Ok(())
-    }
-
-    /// Waits until outboard is back, and sends again what it has not answered.
-    async fn reconnect(&mut self, mut fault: Fault) -> Result<(), Fault> {
-        let deadline = Instant::now() + PATIENCE;
-        self.progress.away(PATIENCE);
-        while fault.is_passing() && Instant::now() < deadline {
-            match self.send_again().await {
-                Ok(()) => {
-                    self.progress.back();
-                    return Ok(());
+    async fn take(
+        &self,
+        replies: &mut Replies,
+        progress: &mut Progress,
+        heard: &watch::Sender<Instant>,
+        answered: &mut bool,
+    ) -> Fault {
+        loop {
+            until(&self.spool, Spool::is_waiting).await;
+            let reply = match timeout(REPLY_TIMEOUT, replies.next()).await {
+                Ok(reply) => reply,
+                Err(_) => return Fault::Silent,
+            };
+            let receivers = match reply {
+                Ok(Reply::Published { receivers, .. }) => Some(receivers),
+                Ok(Reply::Done) => None,
+                Err(fault @ Fault::Refused { .. }) if !fault.is_passing() => {
+                    progress.refuse(&format!("a line was refused: {fault}"));
+                    None
                 }
-                Err(next) => fault = next,
+                Err(fault) => return fault,
+            };
+            if !std::mem::replace(answered, true) {
+                progress.back(self.spool.borrow().lost);
             }
-            sleep(PAUSE).await;
+            heard.send_replace(Instant::now());
+            self.spool.send_modify(|spool| {
+                spool.answered();
+            });
+            if let Some(receivers) = receivers {
+                progress.published(receivers);
+            }
         }
-        self.progress.finish();
-        Err(fault)
+    }
+}
+
+/// Waits until the spool is so.
+async fn until(spool: &watch::Sender<Spool>, is: impl FnMut(&Spool) -> bool) {
+    // The sender is ours too, so that the channel never closes.
+    let _ = spool.subscribe().wait_for(is).await;
+}
+
+/// The signals that the terminal or an operator sends to the job as well: the first one is its own affair,
+/// and its last lines are published.
+struct Signals([Signal; 3]);
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        // Heard once is heard for good, and then ignored: the job may go on without its terminal.
+        drop(signal(SignalKind::hangup())?);
+        Ok(Self([
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::quit())?,
+        ]))
     }
 
-    async fn send_again(&mut self) -> Result<(), Fault> {
-        let mut publisher = self.outboard.publisher().await?;
-        for frame in self.unanswered.frames() {
-            publisher.send(frame).await?;
+    async fn next(&mut self) {
+        let [interrupt, terminate, quit] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = quit.recv() => {}
         }
-        self.publisher = publisher;
-        Ok(())
+    }
+
+    async fn second(&mut self) {
+        self.next().await;
+        output::say("outboard: the lines go on until the input ends; a second signal ends it at once");
+        self.next().await;
     }
 }

@@ -74,11 +74,12 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Whether the same may go well later, when outboard is back.
+    /// Whether the same may go well later without anybody changing it.
     pub fn is_passing(&self) -> bool {
         match self {
             Self::NotRunning(_) | Self::Lost | Self::Silent | Self::Socket { .. } => true,
-            Self::Denied { .. } | Self::Refused { .. } | Self::Nonsense(_) => false,
+            Self::Refused { code, .. } => matches!(code.as_str(), "store" | "overloaded"),
+            Self::Denied { .. } | Self::Nonsense(_) => false,
         }
     }
 }

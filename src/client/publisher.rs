@@ -1,11 +1,10 @@
 //! Frames out, replies in (PROTOCOL 2).
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
 use super::{ANSWER_TIMEOUT, Fault, Outboard};
@@ -107,9 +106,20 @@ fn read_reply(line: &str) -> Result<Reply, Fault> {
     }
 }
 
-/// A connection for frames.
+/// A connection for frames: what goes out, and what comes back.
 pub struct Publisher {
-    stream: UnixStream,
+    /// Sends frames.
+    pub frames: Frames,
+    /// Reads replies.
+    pub replies: Replies,
+}
+
+/// The sending half of a connection.
+pub struct Frames(OwnedWriteHalf);
+
+/// The reading half of a connection.
+pub struct Replies {
+    stream: OwnedReadHalf,
     read: BytesMut,
 }
 
@@ -119,7 +129,8 @@ impl Outboard {
     /// # Errors
     /// When nobody listens, or not for this user.
     pub async fn publisher(&self) -> Result<Publisher, Fault> {
-        Ok(Publisher { stream: self.connect().await?, read: BytesMut::new() })
+        let (stream, frames) = self.connect().await?.into_split();
+        Ok(Publisher { frames: Frames(frames), replies: Replies { stream, read: BytesMut::new() } })
     }
 
     /// Publishes one draft.
@@ -129,8 +140,8 @@ impl Outboard {
     pub async fn publish(&self, draft: &Draft) -> Result<Reply, Fault> {
         let mut publisher = self.publisher().await?;
         // A refused frame may have been answered before all of it was read.
-        let sent = publisher.send(&draft.encode()).await;
-        let reply = timeout(ANSWER_TIMEOUT, publisher.reply()).await.map_err(|_| Fault::Silent)?;
+        let sent = publisher.frames.send(&draft.encode()).await;
+        let reply = timeout(ANSWER_TIMEOUT, publisher.replies.next()).await.map_err(|_| Fault::Silent)?;
         match (sent, reply) {
             (Err(fault), Err(Fault::Lost)) => Err(fault),
             (_, reply) => reply,
@@ -138,24 +149,26 @@ impl Outboard {
     }
 }
 
-impl Publisher {
+impl Frames {
     /// Sends a frame, or several.
     ///
     /// # Errors
     /// When the connection is gone, or takes nothing.
     pub async fn send(&mut self, frame: &[u8]) -> Result<(), Fault> {
-        match timeout(ANSWER_TIMEOUT, self.stream.write_all(frame)).await {
+        match timeout(ANSWER_TIMEOUT, self.0.write_all(frame)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Fault::Lost),
             Err(_) => Err(Fault::Silent),
         }
     }
+}
 
+impl Replies {
     /// The next reply, however long it takes. Nothing is lost if the future is dropped.
     ///
     /// # Errors
     /// [`Fault::Refused`] if the frame was refused; anything else is the end of the connection.
-    pub async fn reply(&mut self) -> Result<Reply, Fault> {
+    pub async fn next(&mut self) -> Result<Reply, Fault> {
         loop {
             if let Some(end) = self.read.iter().position(|&b| b == b'\n') {
                 let line = self.read.split_to(end);
@@ -170,49 +183,6 @@ impl Publisher {
                 Ok(_) => {}
             }
         }
-    }
-}
-
-/// How many frames may be on their way without a reply.
-const MOST_UNANSWERED: usize = 256;
-
-/// How many bytes these may have together.
-const MOST_UNANSWERED_BYTES: usize = 4 << 20;
-
-/// Frames that were sent and not answered yet, so that they can be sent again.
-#[derive(Debug, Default)]
-pub struct Unanswered {
-    frames: VecDeque<Vec<u8>>,
-    bytes: usize,
-}
-
-impl Unanswered {
-    /// Keeps a frame until its reply comes.
-    pub fn push(&mut self, frame: Vec<u8>) {
-        self.bytes += frame.len();
-        self.frames.push_back(frame);
-    }
-
-    /// Forgets the oldest: its reply is here.
-    pub fn pop(&mut self) {
-        if let Some(frame) = self.frames.pop_front() {
-            self.bytes -= frame.len();
-        }
-    }
-
-    /// Whether another frame may be sent before a reply comes.
-    pub fn has_room(&self) -> bool {
-        self.frames.len() < MOST_UNANSWERED && self.bytes < MOST_UNANSWERED_BYTES
-    }
-
-    /// Whether everything is answered.
-    pub fn is_empty(&self) -> bool {
-        self.frames.is_empty()
-    }
-
-    /// The frames, oldest first.
-    pub fn frames(&self) -> impl Iterator<Item = &[u8]> {
-        self.frames.iter().map(Vec::as_slice)
     }
 }
 

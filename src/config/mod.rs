@@ -21,7 +21,7 @@ use std::time::Duration;
 pub use layers::Flag;
 pub use report::Report;
 pub use socket::candidates as socket_candidates;
-pub use values::channel_glob;
+pub use values::{Size, channel_glob};
 
 use crate::route::Routes;
 use crate::{admin, broker, proxy, publish, subscribe};

@@ -1,16 +1,17 @@
 //! The binary, and an outboard whose answers a test writes itself.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread::{JoinHandle, spawn};
 use std::time::Duration;
 
 use tempfile::TempDir;
 
 /// How long a test waits for a fact before it fails.
-const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The binary, in an environment of its own.
 pub(crate) fn outboard(arguments: &[&str]) -> Command {
@@ -60,6 +61,16 @@ impl Socket {
         Connection(BufReader::new(stream))
     }
 
+    /// Whoever has connected by now has sent nothing.
+    pub(crate) fn nobody_came_with_a_frame(&self) {
+        self.listener.set_nonblocking(true).unwrap();
+        while let Ok((mut stream, _)) = self.listener.accept() {
+            let mut sent = String::new();
+            stream.read_to_string(&mut sent).unwrap();
+            assert_eq!(sent, "");
+        }
+    }
+
     /// Answers the first connection's frames with these lines, and returns the frames.
     pub(crate) fn answer_frames(self, replies: &'static [&'static str]) -> JoinHandle<Vec<String>> {
         spawn(move || {
@@ -107,6 +118,19 @@ pub(crate) fn feed(mut stdin: ChildStdin, bytes: &[u8]) {
 
 pub(crate) fn start(command: &mut Command) -> Child {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// What a process says on standard error, line by line as it says it.
+pub(crate) fn lines_of(stderr: ChildStderr) -> Receiver<String> {
+    let (sender, lines) = channel();
+    spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    lines
 }
 
 /// The value of a field in a frame.

@@ -50,7 +50,7 @@ fn without_anything_a_newcomer_is_told_what_to_type() {
 
 #[test]
 fn without_an_outboard_the_way_to_one_is_told() {
-    for arguments in [&["publish", "a", "x"][..], &["pipe", "a"], &["tail", "a"], &["channels"]] {
+    for arguments in [&["publish", "a", "x"][..], &["tail", "a"], &["channels"]] {
         let (code, _, told) = run(outboard(arguments).env("OUTBOARD_SOCKET", "/nowhere/p.sock"));
 
         assert_eq!(code, 1);

@@ -1,7 +1,8 @@
-//! Standard input, line by line, however it is cut.
+//! Lines, however what they are read from is cut.
+
+use std::io::Read;
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, Stdin};
 
 /// The longest line that is kept, in bytes; outboard takes less unless it is told otherwise.
 pub(super) const LONGEST: usize = 16 << 20;
@@ -14,15 +15,15 @@ const CHUNK: usize = 64 << 10;
 pub(super) enum Line {
     Text {
         text: String,
-        /// Whether something in it was not UTF-8 and had to be replaced.
+        /// Whether it was not UTF-8 and had to be read as Latin-1.
         repaired: bool,
     },
     /// Longer than [`LONGEST`]: left out.
     TooLong,
 }
 
-/// The lines of standard input, or of something else that can be read.
-pub(super) struct Lines<R = Stdin> {
+/// The lines of something that can be read.
+pub(super) struct Lines<R> {
     input: R,
     read: BytesMut,
     /// How much of `read` is known to hold no line break.
@@ -32,20 +33,14 @@ pub(super) struct Lines<R = Stdin> {
     ended: bool,
 }
 
-impl Lines {
-    pub(super) fn of_standard_input() -> Self {
-        Self::of(tokio::io::stdin())
-    }
-}
-
-impl<R: AsyncRead + Unpin> Lines<R> {
-    fn of(input: R) -> Self {
+impl<R: Read> Lines<R> {
+    pub(super) fn of(input: R) -> Self {
         Self { input, read: BytesMut::new(), searched: 0, skipping: false, ended: false }
     }
 
     /// The next line; `None` at the end, or when nothing more can be read. What stands behind the
-    /// last line break is a line too. Nothing is lost if the future is dropped.
-    pub(super) async fn next(&mut self) -> Option<Line> {
+    /// last line break is a line too.
+    pub(super) fn next(&mut self) -> Option<Line> {
         loop {
             if let Some(at) = self.read[self.searched..].iter().position(|&b| b == b'\n') {
                 let line = self.read.split_to(self.searched + at);
@@ -67,11 +62,11 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             if self.ended {
                 return self.rest();
             }
-            self.read.reserve(CHUNK);
-            match self.input.read_buf(&mut self.read).await {
-                Ok(0) | Err(_) => self.ended = true,
-                Ok(_) => {}
-            }
+            let filled = self.read.len();
+            self.read.resize(filled + CHUNK, 0);
+            let read = self.input.read(&mut self.read[filled..]).unwrap_or(0);
+            self.read.truncate(filled + read);
+            self.ended = read == 0;
         }
     }
 
@@ -85,19 +80,22 @@ impl<R: AsyncRead + Unpin> Lines<R> {
     }
 }
 
+/// What is not UTF-8 comes from a site that writes Latin-1, in which each byte is a character.
 fn text(line: &[u8]) -> Line {
-    let text = String::from_utf8_lossy(line);
-    Line::Text { repaired: matches!(text, std::borrow::Cow::Owned(_)), text: text.into_owned() }
+    match std::str::from_utf8(line) {
+        Ok(text) => Line::Text { text: text.into(), repaired: false },
+        Err(_) => Line::Text { text: line.iter().copied().map(char::from).collect(), repaired: true },
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    async fn lines(input: &[u8]) -> Vec<Line> {
+    fn lines(input: &[u8]) -> Vec<Line> {
         let mut lines = Lines::of(input);
         let mut all = Vec::new();
-        while let Some(line) = lines.next().await {
+        while let Some(line) = lines.next() {
             all.push(line);
         }
         all
@@ -107,27 +105,27 @@ mod tests {
         Line::Text { text: text.into(), repaired: false }
     }
 
-    #[tokio::test]
-    async fn every_line_loses_its_end_and_nothing_else() {
-        assert_eq!(lines(b"a\r\n\n b \nlast").await, [plain("a"), plain(""), plain(" b "), plain("last")]);
-        assert_eq!(lines(b"").await, []);
-        assert_eq!(lines(b"\n").await, [plain("")]);
+    #[test]
+    fn every_line_loses_its_end_and_nothing_else() {
+        assert_eq!(lines(b"a\r\n\n b \nlast"), [plain("a"), plain(""), plain(" b "), plain("last")]);
+        assert_eq!(lines(b""), []);
+        assert_eq!(lines(b"\n"), [plain("")]);
     }
 
-    #[tokio::test]
-    async fn what_is_not_utf8_is_replaced_and_told() {
+    #[test]
+    fn what_is_not_utf8_is_read_as_latin_1_and_told() {
         assert_eq!(
-            lines(b"caf\xe9\nok\n").await,
-            [Line::Text { text: "caf\u{fffd}".into(), repaired: true }, plain("ok")]
+            lines(b"caf\xe9\nok\n"),
+            [Line::Text { text: "café".into(), repaired: true }, plain("ok")]
         );
     }
 
-    #[tokio::test]
-    async fn a_line_that_is_too_long_is_left_out_and_not_held() {
+    #[test]
+    fn a_line_that_is_too_long_is_left_out_and_not_held() {
         let mut input = vec![b'x'; 3 * LONGEST];
         input.extend(b"\nnext\n");
 
-        assert_eq!(lines(&input).await, [Line::TooLong, plain("next")]);
-        assert_eq!(lines(&vec![b'x'; LONGEST + 1]).await, [Line::TooLong]);
+        assert_eq!(lines(&input), [Line::TooLong, plain("next")]);
+        assert_eq!(lines(&vec![b'x'; LONGEST + 1]), [Line::TooLong]);
     }
 }

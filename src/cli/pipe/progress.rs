@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use crate::cli::output;
+use crate::client::Fault;
 
 /// How often the line for people changes at most.
 const TICK: Duration = Duration::from_millis(100);
@@ -13,7 +14,8 @@ pub(super) struct Progress {
     pub(super) sent: u64,
     pub(super) refused: u64,
     receivers: usize,
-    repaired: bool,
+    is_away: bool,
+    is_waiting: bool,
     live: bool,
     shown: Option<Instant>,
 }
@@ -21,7 +23,7 @@ pub(super) struct Progress {
 impl Progress {
     pub(super) fn new() -> Self {
         let live = std::io::stderr().is_terminal();
-        Self { sent: 0, refused: 0, receivers: 0, repaired: false, live, shown: None }
+        Self { sent: 0, refused: 0, receivers: 0, is_away: false, is_waiting: false, live, shown: None }
     }
 
     /// A line was handed to so many subscribers.
@@ -40,26 +42,33 @@ impl Progress {
         self.note(why);
     }
 
-    /// A line was not UTF-8. Said once: the lines after it are likely of the same kind.
-    pub(super) fn repaired(&mut self, line: u64) {
-        if !std::mem::replace(&mut self.repaired, true) {
-            self.note(&format!(
-                "line {line} is not UTF-8: what could not be read is replaced by \u{fffd}, also in later lines"
-            ));
+    /// Outboard is not there, or does not take lines. Said once until it is back.
+    pub(super) fn away(&mut self, fault: &Fault) {
+        if !std::mem::replace(&mut self.is_away, true) {
+            self.note(&format!("{fault}; the newest lines are kept until it can be told"));
         }
     }
 
-    /// Outboard has gone.
-    pub(super) fn away(&mut self, patience: Duration) {
-        self.note(&format!(
-            "outboard has gone; the lines wait up to {} seconds for it to come back",
-            patience.as_secs()
-        ));
+    /// The input has ended while outboard is away.
+    pub(super) fn waiting(&mut self, left: u64, wait: Duration) {
+        if !std::mem::replace(&mut self.is_waiting, true) {
+            let wait = humantime::format_duration(wait);
+            let left = match left {
+                1 => "1 line waits".into(),
+                left => format!("{left} lines wait"),
+            };
+            self.note(&format!("the input has ended; {left} for outboard, {wait} at most"));
+        }
     }
 
-    /// Outboard is back.
-    pub(super) fn back(&mut self) {
-        self.note("back again; nothing is lost");
+    /// Outboard answers; so many lines were lost until now.
+    pub(super) fn back(&mut self, lost: u64) {
+        if std::mem::replace(&mut self.is_away, false) {
+            match lost {
+                0 => self.note("back again; nothing is lost"),
+                lost => self.note(&format!("back again; {lost} {} lost", lines_were(lost))),
+            }
+        }
     }
 
     /// Leaves the last counts on the screen.
@@ -94,4 +103,9 @@ impl Progress {
 
 fn lines(number: u64) -> &'static str {
     if number == 1 { "line" } else { "lines" }
+}
+
+/// How what is said of so many lines begins.
+pub(super) fn lines_were(number: u64) -> &'static str {
+    if number == 1 { "line was" } else { "lines were" }
 }

@@ -33,7 +33,22 @@ impl Written for Count {
 
 /// A number of bytes, at least 1.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(in crate::config) struct Size(pub(in crate::config) usize);
+pub struct Size(pub(in crate::config) usize);
+
+impl Size {
+    /// So many bytes.
+    pub fn bytes(self) -> usize {
+        self.0
+    }
+}
+
+impl std::str::FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::from_text(text)
+    }
+}
 
 impl Written for Size {
     const EXPECTED: &'static str = "a size such as \"4MiB\", \"256KiB\" or 65536";

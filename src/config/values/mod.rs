@@ -10,7 +10,8 @@ use std::marker::PhantomData;
 
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 
-pub(super) use amounts::{Count, Mode, Period, Size};
+pub use amounts::Size;
+pub(super) use amounts::{Count, Mode, Period};
 pub use names::channel_glob;
 pub(super) use names::{ChannelTemplate, Group, Names, Token};
 pub(super) use words::{Durability, StoreKind};
