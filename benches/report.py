@@ -145,9 +145,20 @@ def rows(runs):
     yield compared(runs, "requests/s / nginx's, same", (">=", 1.05), "plain", "nginx", ("requests_per_second",), "/s")
     yield compared(runs, "requests/s / HAProxy's, same", (">=", 1.05), "plain", "haproxy", ("requests_per_second",),
                    "/s")
+    for size in (1, 100):
+        yield compared(runs, f"downloads of {size} MiB: proxy CPU for each / nginx's", ("<=", 1.15), f"download-{size}",
+                       "nginx", ("cpu_us_per_request", "all"), "us", shown=("haproxy",))
     yield alone(runs, "10,000 clients cut at once, each resuming over 100 events: all back, in seconds", ("<=", 15),
                 "storm", ("seconds_all",), "s")
     yield alone(runs, "p99 of a page of the site meanwhile, ms", ("<=", 250), "storm", ("pages_ms_p99",), "ms")
+    yield alone(runs, "18,000 clients of a shared and an own channel leave at once: p99 of an acknowledgement, ms",
+                ("<=", 5), "leave", ("acknowledgement_ms", "p99"), "ms")
+    yield alone(runs, "10,000 handed-over clients, each asked about every 10 s: p99 of a page, ms", ("<=", 50), "held",
+                ("pages_ms_p99",), "ms")
+    yield alone(runs, "all of them leave at once: until the site was told of each, in seconds", ("<=", 30), "held",
+                ("gone_seconds",), "s")
+    yield alone(runs, "one client reads 200,000 events that are printed in one go: events that it missed", ("<=", 0),
+                "burst", ("events", "lost"), "")
     yield alone(runs, "10,000 that never read, 1 KiB at 100/s: RSS growth, MiB", ("<=", 64), "silent",
                 ("resident_growth_mib",), "MiB")
     yield alone(runs, "kernel TCP memory per such client (both ends), KiB", ("<=", 64), "silent",

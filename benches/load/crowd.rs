@@ -120,6 +120,12 @@ impl Crowd {
         self.open = 0;
     }
 
+    /// Gives everybody's connections away: to drop them is to leave.
+    pub(crate) fn take_sockets(&mut self) -> Vec<TcpStream> {
+        self.open = 0;
+        self.subscribers.iter_mut().filter_map(|subscriber| subscriber.socket.take()).collect()
+    }
+
     /// Connects those again whose time has come.
     pub(crate) fn come_back(&mut self, registry: &Registry) -> Result<()> {
         let now = Instant::now();

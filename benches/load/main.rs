@@ -71,12 +71,15 @@ pub struct Arguments {
     /// How many connections may be on their way while a crowd gathers: less than any listener's backlog.
     #[arg(long, default_value_t = 256)]
     gathering: usize,
-    /// Events that those who come back have missed.
+    /// Events that those who come back have missed, or of a burst.
     #[arg(long, default_value_t = 100)]
     missed: usize,
     /// Subscribers that never read.
     #[arg(long, default_value_t = 10_000)]
     silent: usize,
+    /// Where the site behind the server can be asked what it was told.
+    #[arg(long)]
+    site: Option<SocketAddr>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -97,6 +100,12 @@ enum Scenario {
     Silent,
     /// Plain requests.
     Plain,
+    /// Everybody leaves at once.
+    Leave,
+    /// Clients that the site has handed over.
+    Held,
+    /// A great many events in one go.
+    Burst,
 }
 
 impl Arguments {
@@ -129,6 +138,9 @@ fn main() -> Result<()> {
         Scenario::Storm => scenario::storm::run(&arguments)?,
         Scenario::Silent => scenario::silent::run(&arguments)?,
         Scenario::Plain => scenario::plain::run(&arguments)?,
+        Scenario::Leave => scenario::leave::run(&arguments)?,
+        Scenario::Held => scenario::held::run(&arguments)?,
+        Scenario::Burst => scenario::burst::run(&arguments)?,
     };
     println!("{result}");
     Ok(())

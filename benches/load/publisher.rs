@@ -163,6 +163,11 @@ impl Publisher {
         self.output.extend_from_slice(body);
     }
 
+    /// Whether something waits to be written.
+    pub(crate) fn has_output(&self) -> bool {
+        !self.output.is_empty()
+    }
+
     /// Writes what waits, as far as the socket takes it.
     pub(crate) fn flush(&mut self) -> Result<()> {
         while !self.output.is_empty() {

@@ -1,9 +1,12 @@
 //! What is done to a server, one module each.
 
+pub(crate) mod burst;
 pub(crate) mod channels;
 pub(crate) mod closed;
 pub(crate) mod fanout;
+pub(crate) mod held;
 pub(crate) mod idle;
+pub(crate) mod leave;
 pub(crate) mod plain;
 pub(crate) mod publish;
 pub(crate) mod silent;

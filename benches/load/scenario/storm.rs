@@ -88,13 +88,13 @@ fn returns(world: &mut World, began: Instant) -> Result<Histogram> {
 }
 
 /// A client that asks for one page of the site after the other.
-struct Bystander {
+pub(super) struct Bystander {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Result<Histogram>>,
 }
 
 impl Bystander {
-    fn start(server: SocketAddr) -> Result<Self> {
+    pub(super) fn start(server: SocketAddr) -> Result<Self> {
         let mut socket = TcpStream::connect(server)?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(PATIENCE))?;
@@ -112,7 +112,7 @@ impl Bystander {
         Ok(Self { stop, thread })
     }
 
-    fn stop(self) -> Result<Histogram> {
+    pub(super) fn stop(self) -> Result<Histogram> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().map_err(|_| anyhow!("the bystander has panicked"))?
     }
