@@ -10,8 +10,11 @@ use crate::Arguments;
 use crate::histogram::Histogram;
 use crate::world::{PATIENCE, World};
 
-/// How long the publisher goes on once the last client is gone, so that the server's own part is seen too.
-const AFTERWARDS: Duration = Duration::from_secs(2);
+/// How long everybody is there before they leave.
+const BEFORE: Duration = Duration::from_secs(2);
+/// How long the publisher goes on once the last client is gone, so that the server's own part is seen too; not
+/// longer, or what is measured would be the time in which nobody leaves.
+const AFTERWARDS: Duration = Duration::from_millis(300);
 /// How long it waits between an acknowledgement and the next event.
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -23,7 +26,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Value> {
     // Nobody listens on the channel that is published to.
     world.sent.push(0);
     world.hire(arguments.target()?, 1)?;
-    let alone = acknowledgements(&mut world, count, |began| began.elapsed() < AFTERWARDS)?;
+    let alone = acknowledgements(&mut world, count, |began| began.elapsed() < BEFORE)?;
 
     let measure = Measure::begin(&world.server)?;
     let sockets = world.crowd.take_sockets();
