@@ -131,7 +131,7 @@ fn a_client_does_not_say_through_whom_it_came() {
     let seen =
         exchange(&outboard, "GET / HTTP/1.1\r\nHost: a\r\nVia: 1.0 forged\r\nConnection: close\r\n\r\n");
 
-    assert!(seen.contains("Via: 1.1 outboard"), "{seen}");
+    assert!(!seen.contains("Via:"), "{seen}");
     assert!(!seen.contains("forged"), "{seen}");
 }
 

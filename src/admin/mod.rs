@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use crate::drain::Draining;
 use crate::listen::connection::Options;
 use crate::listen::{self, Listener};
+use crate::peer::Endpoint;
 
 pub use api::{Api, Door, Tcp};
 
@@ -72,8 +73,10 @@ impl Bound {
 pub async fn serve(bound: Bound, api: Arc<Api>, draining: Draining) {
     let Bound { listener, token } = bound;
     let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let own = listener.address;
     let answer = move |request, peer: crate::peer::Peer| {
-        let door = Door::Tcp(Tcp { local: peer.local, token: token.clone() });
+        let local = if let Endpoint::Tcp(local) = peer.local { local } else { own };
+        let door = Door::Tcp(Tcp { local, token: token.clone() });
         Arc::clone(&api).answer(request, door)
     };
     listener

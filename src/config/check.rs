@@ -87,7 +87,7 @@ fn unknown(layers: &Layers, path: &KeyPath, known: &[String]) -> Mistake {
 }
 
 /// The tables whose keys are looked through for one that stands in the wrong place.
-const HOMES: &[&str] = &["backend", "publish", "history", "stream", "limits", "log", "admin"];
+const HOMES: &[&str] = &["backend", "proxy", "publish", "history", "stream", "limits", "log", "admin"];
 
 /// The keys of a table of the file; of its top if `table` is empty.
 pub(super) fn keys_of(table: &str) -> Vec<String> {

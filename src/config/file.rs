@@ -11,7 +11,8 @@ use super::values::{
 };
 use super::{Format, Level};
 use crate::broker::{self, Keep, Rate};
-use crate::proxy::Address;
+use crate::peer::TrustedPeer;
+use crate::proxy::{Address, PassedName, Rules};
 use crate::replay::Replay;
 use crate::route::{Auth, Pattern, Template};
 use crate::subscribe::{self, Slow};
@@ -25,6 +26,7 @@ pub(super) const LATER: &[&str] = &["tls", "grip", "backend.urls", "event_route.
 pub(super) struct File {
     pub(super) listen: List<SocketAddr>,
     pub(super) backend: Backend,
+    pub(super) proxy: Proxy,
     pub(super) publish: Publish,
     pub(super) history: History,
     pub(super) stream: Stream,
@@ -40,6 +42,7 @@ impl Default for File {
         Self {
             listen: List(vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8000))]),
             backend: Backend::default(),
+            proxy: Proxy::default(),
             publish: Publish::default(),
             history: History::default(),
             stream: Stream::default(),
@@ -61,6 +64,7 @@ pub(super) struct Backend {
     pub(super) idle_timeout: As<Period>,
     pub(super) pool_idle: As<Period>,
     pub(super) max_connections: As<Count>,
+    pub(super) via: bool,
 }
 
 impl Default for Backend {
@@ -73,6 +77,28 @@ impl Default for Backend {
             // Many application servers close an idle connection after 5 s; be gone before them.
             pool_idle: seconds(4),
             max_connections: As(Count(512)),
+            via: false,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table, as in [proxy]")]
+pub(super) struct Proxy {
+    pub(super) trusted_proxies: List<TrustedPeer>,
+    pub(super) forwarded: bool,
+    pub(super) pass_headers: List<PassedName>,
+    pub(super) rewrite_locations: bool,
+}
+
+impl Default for Proxy {
+    fn default() -> Self {
+        let rules = Rules::default();
+        Self {
+            trusted_proxies: List(Vec::new()),
+            forwarded: rules.forwarded,
+            pass_headers: List(rules.pass_headers),
+            rewrite_locations: rules.rewrite_locations,
         }
     }
 }

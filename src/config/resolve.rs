@@ -34,7 +34,7 @@ impl File {
     ) -> Result<Config, Vec<Mistake>> {
         let mut mistakes = Vec::new();
         listen(&self.listen.0, &mut mistakes);
-        let backend = backend(&self.backend, &self.listen.0, &mut mistakes);
+        let backend = backend(&self.backend, self.proxy, &self.listen.0, &mut mistakes);
         let largest = self.publish.max_event_size.0.0;
         let publish = publish(self.publish, default_socket, &mut mistakes);
         let admin = self.admin.and_then(|admin| admin_listener(admin, &self.listen.0, &mut mistakes));
@@ -78,6 +78,7 @@ fn listen(addresses: &[SocketAddr], mistakes: &mut Vec<Mistake>) {
 
 fn backend(
     file: &file::Backend,
+    proxy: file::Proxy,
     listen: &[SocketAddr],
     mistakes: &mut Vec<Mistake>,
 ) -> Option<proxy::Settings> {
@@ -103,6 +104,13 @@ fn backend(
         idle_timeout: file.idle_timeout.0.0,
         pool_idle: file.pool_idle.0.0,
         max_connections: file.max_connections.0.0,
+        rules: proxy::Rules {
+            trusted: proxy.trusted_proxies.0.into_iter().collect(),
+            forwarded: proxy.forwarded,
+            via: file.via,
+            pass_headers: proxy.pass_headers.0,
+            rewrite_locations: proxy.rewrite_locations,
+        },
     })
 }
 

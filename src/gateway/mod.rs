@@ -130,7 +130,8 @@ impl Gateway {
     /// backend is doing for it.
     pub async fn answer(self: Arc<Self>, request: Request, peer: Peer) -> Handled {
         let Request { head, length, body } = request;
-        let asked = Asked { head: Arc::new(head), peer, id: RequestId::generate() };
+        let id = self.backend.name_request(&head, &peer);
+        let asked = Asked { head: Arc::new(head), peer, id };
         if let Err(refusal) = gate::check_host(&asked.head) {
             return Handled::Response(refuse::host(refusal, &asked));
         }

@@ -112,7 +112,7 @@ impl Listener {
                 Ok((stream, address)) => {
                     let local = stream.local_addr().unwrap_or(self.address);
                     set_up(&stream);
-                    return Some((stream, Peer { address, local }, permit));
+                    return Some((stream, Peer::plain(address.into(), local.into()), permit));
                 }
                 Err(error) => pause_after(&error, self.address).await,
             }

@@ -14,6 +14,8 @@ pub struct Answer {
     body: Body,
     /// Whether nothing about it is for us.
     plain: bool,
+    /// Whether the client is told through whom it came.
+    via: bool,
 }
 
 impl Answer {
@@ -27,6 +29,7 @@ impl Answer {
         let controls = head.lines().any(|line| headers::is_control(line.name));
         let hands_over = controls && head.lines().any(|line| headers::is_handoff(line.name));
         let plain = !stream && !controls;
+        let via = lease.inside.settings.rules.via;
         // Of a client that is handed over nothing more is read: the rest of its request never comes.
         let reusable = head.keeps_alive() && !(hands_over && upload.is_some());
         let upload = upload.filter(|_| !hands_over);
@@ -42,14 +45,14 @@ impl Answer {
             if reusable {
                 lease.end();
             }
-            return Self { head, body, plain };
+            return Self { head, body, plain, via };
         }
         // What the backend streams has no clock; what it hands over with a body does: it is to exit.
         let clock = !stream || hands_over;
         let idle = clock.then_some(lease.inside.settings.idle_timeout);
         let trailers = headers::announced_trailers(&head);
         let body = AnswerBody { lease: Some(lease), body, upload, reusable, endless: stream, idle, trailers };
-        Self { head, body: Body::stream(body), plain }
+        Self { head, body: Body::stream(body), plain, via }
     }
 
     /// The status.
@@ -64,7 +67,7 @@ impl Answer {
 
     /// The answer on its way to the client.
     pub fn into_reply(self) -> Reply {
-        let Self { head, body, .. } = self;
+        let Self { head, body, via, .. } = self;
         let mut reply = Reply::new(head.start.status, head.reason(), body);
         // It was found to be one or none when the body's length was.
         reply.state_length(head.stated_length().unwrap_or_default());
@@ -74,13 +77,15 @@ impl Answer {
         for name in headers::announced_trailers(&head) {
             reply.add("Trailer", name.as_str().as_bytes());
         }
-        reply.add("Via", headers::via(head.start.version).as_bytes());
+        if via {
+            reply.add("Via", headers::via(head.start.version).as_bytes());
+        }
         reply
     }
 
     /// The answer with its headers in a map. What is meant for one hop is not in it; `Outboard-*` is.
     pub fn into_response(self) -> Response<Body> {
-        let Self { head, body, .. } = self;
+        let Self { head, body, via, .. } = self;
         let mut response = Response::new(body);
         *response.status_mut() = head.start.status;
         let length = head.stated_length().unwrap_or_default();
@@ -96,7 +101,9 @@ impl Answer {
         for name in headers::announced_trailers(&head) {
             map.append(http::header::TRAILER, name.into());
         }
-        map.append(http::header::VIA, HeaderValue::from_static(headers::via(head.start.version)));
+        if via {
+            map.append(http::header::VIA, HeaderValue::from_static(headers::via(head.start.version)));
+        }
         response
     }
 }

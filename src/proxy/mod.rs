@@ -26,6 +26,7 @@ mod request_id;
 mod trailers;
 pub mod tunnel;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ use http::{Method, Response, StatusCode};
 use http_body_util::BodyExt as _;
 
 use self::exchange::{Answered, Message, exchange};
-use self::headers::Passed;
+use self::headers::{Notices, Passed};
 use self::pool::Pool;
 use self::tunnel::Upstream;
 use crate::body::Body;
@@ -43,6 +44,7 @@ use crate::peer::Peer;
 pub use address::{Address, InvalidAddress};
 pub use answer::Answer;
 pub use fault::Fault;
+pub use headers::{PassedName, Rules};
 pub use request_id::RequestId;
 
 /// What the proxy is told about the backend.
@@ -61,6 +63,8 @@ pub struct Settings {
     pub pool_idle: Duration,
     /// The most connections at a time; further requests wait.
     pub max_connections: usize,
+    /// What passes, and what the backend is told.
+    pub rules: Rules,
 }
 
 impl Settings {
@@ -73,6 +77,7 @@ impl Settings {
             idle_timeout: Duration::from_secs(60),
             pool_idle: Duration::from_secs(4),
             max_connections: 1024,
+            rules: Rules::default(),
         }
     }
 }
@@ -89,6 +94,7 @@ struct Inside {
     /// What stands in for the `Host` that a client did not send.
     own_host: String,
     pool: Arc<Pool>,
+    notices: Notices,
 }
 
 /// What came of a request that was sent on.
@@ -106,12 +112,23 @@ impl Backend {
         let pool = Pool::new(settings.max_connections, settings.pool_idle);
         let name = settings.address.to_string();
         let own_host = settings.address.host_header();
-        Self { inside: Arc::new(Inside { settings, name, own_host, pool }) }
+        Self { inside: Arc::new(Inside { settings, name, own_host, pool, notices: Notices::default() }) }
     }
 
     /// How operators know it, as in `http://127.0.0.1:8080`.
     pub fn name(&self) -> &str {
         &self.inside.name
+    }
+
+    /// The name of a request: the one that a trusted proxy has given it, or a new one.
+    pub fn name_request(&self, head: &RequestHead, peer: &Peer) -> RequestId {
+        RequestId::of(head, peer, &self.inside.settings.rules)
+    }
+
+    /// Who asks: the peer, or whom a trusted proxy speaks for. `None`: somebody on this machine, over a Unix
+    /// socket.
+    pub fn client_of(&self, head: &RequestHead, peer: &Peer) -> Option<IpAddr> {
+        headers::client(head, peer, &self.inside.settings.rules.trusted)
     }
 
     /// Sends a client's request on and returns the answer's head, with a body that follows. `length` is
@@ -127,8 +144,12 @@ impl Backend {
         peer: &Peer,
         id: RequestId,
     ) -> Result<Forwarded, Fault> {
-        let Passed { head: lines, websocket, trailers } =
-            headers::pass_request(head, length, peer, id, &self.inside.own_host);
+        let rules = &self.inside.settings.rules;
+        let Passed { head: lines, websocket, trailers, withheld } =
+            headers::pass_request(head, length, peer, id, &self.inside.own_host, rules);
+        if withheld.is_something() {
+            self.inside.notices.tell(withheld, head, peer, rules);
+        }
         let framing = match length {
             Length::Exactly(0) => Framing::None,
             Length::Exactly(length) => Framing::Exactly(length),
@@ -151,7 +172,7 @@ impl Backend {
     /// The lines of a request of our own on behalf of the client that sent `head`: its cookies, its
     /// `Authorization` and the like, and what the backend is told of the client; nothing about a body.
     pub fn on_behalf_of(&self, head: &RequestHead, peer: &Peer, id: RequestId) -> Lines {
-        headers::on_behalf_of(head, peer, id, &self.inside.own_host)
+        headers::on_behalf_of(head, peer, id, &self.inside.own_host, &self.inside.settings.rules)
     }
 
     /// Sends a request of our own (auth, recheck, gone), without a body. `target` is a path and query in
@@ -180,7 +201,7 @@ impl Backend {
     }
 
     fn switch(&self, answered: Answered, asked: bool) -> Result<Forwarded, Fault> {
-        let head = headers::switched(&answered.head).filter(|_| asked);
+        let head = headers::switched(&answered.head, &self.inside.settings.rules).filter(|_| asked);
         let head = head.ok_or_else(|| self.unasked_switch())?;
         Ok(Forwarded::Upgrade(head, answered.lease.into_upstream()))
     }

@@ -186,7 +186,7 @@ impl Proxy {
 
 /// What the gateway will do, as far as the proxy is concerned.
 async fn serve(stream: TcpStream, backend: Arc<Backend>, faults: mpsc::UnboundedSender<Fault>) {
-    let peer = Peer { address: stream.peer_addr().unwrap(), local: stream.local_addr().unwrap() };
+    let peer = Peer::plain(stream.peer_addr().unwrap().into(), stream.local_addr().unwrap().into());
     let (_drain, never) = drain::drain();
     let answer = |request| answer(request, &peer, &backend, &faults);
     connection::serve(Socket::Tcp(stream), Bytes::new(), Options::default(), never, answer).await;

@@ -71,6 +71,13 @@ pub fn shipped(file: &str, changes: &[(&str, &str)]) -> String {
     text
 }
 
+/// Writes a script that a server may run to a file in `folder`.
+pub fn write_script(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let path = write(folder, name, text);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
 /// Writes `text` to a file in `folder`.
 pub fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
     let path = folder.join(name);

@@ -4,13 +4,31 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::Written;
-use crate::proxy::Address;
+use crate::peer::TrustedPeer;
+use crate::proxy::{Address, PassedName};
 
 impl Written for SocketAddr {
     const EXPECTED: &'static str = "an address and a port such as \"0.0.0.0:8000\" or \"[::]:8000\"";
 
     fn from_text(text: &str) -> Result<Self, String> {
         text.parse().map_err(|_| format!("expected {}, not {text:?}", Self::EXPECTED))
+    }
+}
+
+impl Written for TrustedPeer {
+    const EXPECTED: &'static str =
+        "an address or a network such as \"127.0.0.1\" or \"10.0.0.0/8\", or \"unix\"";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| format!("expected {}, not {text:?}", Self::EXPECTED))
+    }
+}
+
+impl Written for PassedName {
+    const EXPECTED: &'static str = "the name of a header such as \"X_Api_Key\"";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        Self::parse(text)
     }
 }
 

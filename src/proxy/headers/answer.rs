@@ -3,7 +3,7 @@
 use http::HeaderName;
 use http::header::{self, HeaderMap, HeaderValue};
 
-use super::{is_among, is_control, is_for_one_hop, means_websocket, named_by_connection, via};
+use super::{Rules, is_among, is_control, is_for_one_hop, means_websocket, named_by_connection, via};
 use crate::http1::chunked::MAX_TRAILER_LINES;
 use crate::http1::gate::is_end_to_end;
 use crate::http1::{AnswerHead, Field, Header, Lines, elements, essence, strip_start};
@@ -33,7 +33,7 @@ pub(in crate::proxy) fn announced_trailers(head: &AnswerHead) -> Announced {
 
 /// The head of an answer that switches to WebSocket, as the client is told. `None`: it switches to
 /// something that nobody asked for.
-pub(in crate::proxy) fn switched(head: &AnswerHead) -> Option<Vec<u8>> {
+pub(in crate::proxy) fn switched(head: &AnswerHead, rules: &Rules) -> Option<Vec<u8>> {
     if !means_websocket(head) {
         return None;
     }
@@ -41,7 +41,9 @@ pub(in crate::proxy) fn switched(head: &AnswerHead) -> Option<Vec<u8>> {
     for line in passing(head).filter(|line| !is_control(line.name)) {
         lines.copy(line);
     }
-    lines.add("Via", via(head.start.version).as_bytes());
+    if rules.via {
+        lines.add("Via", via(head.start.version).as_bytes());
+    }
     lines.add("Connection", b"upgrade");
     lines.add("Upgrade", b"websocket");
     Some(lines.into_head())
@@ -137,15 +139,17 @@ mod tests {
 
     #[test]
     fn a_switch_to_what_was_asked_for_is_told_without_control_headers() {
-        let told =
-            switched(&head(&["Upgrade: WebSocket", "Connection: upgrade", "X-A: b", "Outboard-Channel: c"]));
+        let head_of_it =
+            head(&["Upgrade: WebSocket", "Connection: upgrade", "X-A: b", "Outboard-Channel: c"]);
+        let rules = Rules::default();
+        let told = switched(&head_of_it, &rules);
 
         let told = String::from_utf8(told.unwrap()).unwrap();
         assert_eq!(
             told,
-            "HTTP/1.1 101 Switching Protocols\r\nX-A: b\r\nVia: 1.1 outboard\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+            "HTTP/1.1 101 Switching Protocols\r\nX-A: b\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
         );
-        assert!(switched(&head(&["Upgrade: h2c", "Connection: upgrade"])).is_none());
+        assert!(switched(&head(&["Upgrade: h2c", "Connection: upgrade"]), &rules).is_none());
     }
 
     #[test]

@@ -1,13 +1,19 @@
 //! The rules for headers that pass through, in both directions.
 //!
 //! - `request` leaves out of a client's request what is meant for one hop, or is ours to say;
-//! - `told` says it (PROTOCOL 5);
+//! - `told` says it (PROTOCOL 5), with what a trusted proxy has `said`;
+//! - `names` knows the headers of proxies, and `rules` what the operator wants;
+//! - `notices` tells the operator what was left out;
 //! - `answer` does the same to a backend's answer.
 //!
 //! Both are one walk over the lines of a head as it came; no map is built of it.
 
 mod answer;
+mod names;
+mod notices;
 mod request;
+mod rules;
+mod said;
 mod told;
 
 use http::Version;
@@ -15,8 +21,11 @@ use smallvec::SmallVec;
 
 pub use answer::own_stream;
 pub(super) use answer::{announced_trailers, is_event_stream, passing, switched};
+pub(super) use notices::Notices;
 pub(super) use request::{Passed, on_behalf_of, pass_request};
 pub use request::{accepts, asks_for_events};
+pub use rules::{PassedName, Rules};
+pub(super) use said::client;
 
 use crate::http1::gate::is_end_to_end;
 use crate::http1::{Field, Head, begins, elements};

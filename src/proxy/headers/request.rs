@@ -2,11 +2,15 @@
 
 use http::{HeaderName, Method, Version};
 
-use super::told::{Host, add_ours};
+use super::names::Forwarding;
+use super::notices::Withheld;
+use super::rules::Rules;
+use super::said::Said;
+use super::told::{Host, Told, add_ours};
 use super::{is_among, is_control, is_for_one_hop, means_websocket, named_by_connection};
 use crate::http1::chunked::MAX_TRAILER_LINES;
 use crate::http1::gate::is_end_to_end;
-use crate::http1::{Field, Header, Length, Lines, RequestHead, begins, elements};
+use crate::http1::{Field, Header, Length, Lines, RequestHead, elements};
 use crate::peer::Peer;
 use crate::proxy::request_id::RequestId;
 use crate::proxy::trailers::Announced;
@@ -19,6 +23,8 @@ pub(in crate::proxy) struct Passed {
     pub(in crate::proxy) websocket: bool,
     /// The trailers that are announced and may follow.
     pub(in crate::proxy) trailers: Announced,
+    /// What did not pass, and may be worth a line in the log.
+    pub(in crate::proxy) withheld: Withheld,
 }
 
 /// Makes a client's request one of ours: the request line in origin form, as HTTP/1.1, without what
@@ -30,6 +36,7 @@ pub(in crate::proxy) fn pass_request(
     peer: &Peer,
     id: RequestId,
     own_host: &str,
+    rules: &Rules,
 ) -> Passed {
     let websocket = asks_for_websocket(head, length);
     let mut lines = Lines::after(request_line(head));
@@ -37,30 +44,38 @@ pub(in crate::proxy) fn pass_request(
     // The answer may become a stream of ours, and then nobody could decode the two in one.
     let plain = asks_for_events(head);
     let named = named_by_connection(head);
+    let said = Said::of(head, peer, &rules.trusted);
+    let mut withheld = Withheld::default();
     host.say_ahead(&mut lines);
     for line in head.lines() {
         match line.field {
             Field::Host if host.is_said => {}
             Field::AcceptEncoding if plain => {}
             Field::Expect => {}
-            _ if passes(line) && !is_among(&named, line.name) => lines.copy(line),
-            _ => {}
+            _ => match verdict(line, said.is_some(), rules) {
+                Verdict::Passes if is_among(&named, line.name) => {}
+                Verdict::Passes | Verdict::IsSaid => lines.copy(line),
+                Verdict::Ends => {}
+                Verdict::Speaks => withheld.speech = true,
+                Verdict::IsOdd => withheld.odd_name = true,
+            },
         }
     }
     let mut trailers = Announced::new();
     if length == Length::Chunked {
         lines.add("Transfer-Encoding", b"chunked");
-        trailers = announced_trailers(head);
+        trailers = announced_trailers(head, rules);
         for name in &trailers {
             lines.add("Trailer", name.as_str().as_bytes());
         }
     }
-    add_ours(&mut lines, host.name, peer, id, head.start.version);
+    let told = Told { peer, id, received: head.start.version, said: said.as_ref() };
+    add_ours(&mut lines, host.name, &told, rules);
     if websocket {
         lines.add("Connection", b"upgrade");
         lines.add("Upgrade", b"websocket");
     }
-    Passed { head: lines.into_head(), websocket, trailers }
+    Passed { head: lines.into_head(), websocket, trailers, withheld }
 }
 
 /// The lines of a request of our own on behalf of the client that sent `head`: its cookies, its
@@ -71,6 +86,7 @@ pub(in crate::proxy) fn on_behalf_of(
     peer: &Peer,
     id: RequestId,
     own_host: &str,
+    rules: &Rules,
 ) -> Lines {
     const NOT_OURS: [&[u8]; 10] = [
         b"content-encoding",
@@ -87,17 +103,24 @@ pub(in crate::proxy) fn on_behalf_of(
     let mut lines = Lines::with_capacity(head.size() + 256);
     let host = Host::of(head, own_host);
     let named = named_by_connection(head);
+    let said = Said::of(head, peer, &rules.trusted);
     host.say_ahead(&mut lines);
     for line in head.lines() {
         match line.field {
             Field::Host if host.is_said => {}
             Field::AcceptEncoding | Field::ContentLength | Field::ContentType | Field::Expect => {}
             Field::Other if is_among(&NOT_OURS, line.name) => {}
-            _ if passes(line) && !is_among(&named, line.name) => lines.copy(line),
-            _ => {}
+            _ => match verdict(line, said.is_some(), rules) {
+                Verdict::Passes if is_among(&named, line.name) => {}
+                // Which path was asked for at first is ours to say in such a request.
+                Verdict::IsSaid if Forwarding::of(line.name) == Some(Forwarding::OriginalUri) => {}
+                Verdict::Passes | Verdict::IsSaid => lines.copy(line),
+                Verdict::Ends | Verdict::Speaks | Verdict::IsOdd => {}
+            },
         }
     }
-    add_ours(&mut lines, host.name, peer, id, Version::HTTP_11);
+    let told = Told { peer, id, received: Version::HTTP_11, said: said.as_ref() };
+    add_ours(&mut lines, host.name, &told, rules);
     lines
 }
 
@@ -131,42 +154,46 @@ fn request_line(head: &RequestHead) -> Vec<u8> {
 }
 
 /// The trailers that are announced and may follow (RFC 9110 section 6.6.2).
-fn announced_trailers(head: &RequestHead) -> Announced {
+fn announced_trailers(head: &RequestHead, rules: &Rules) -> Announced {
     let names = head.values(Field::Trailer).flat_map(elements);
     let may_pass = |name: &&[u8]| {
         let line = Header { field: Field::of(name), name, value: b"" };
-        passes(line) && !is_end_to_end(name)
+        verdict(line, false, rules) == Verdict::Passes && !is_end_to_end(name)
     };
     let names = names.filter(may_pass).filter_map(|name| HeaderName::from_bytes(name).ok());
     names.take(MAX_TRAILER_LINES).collect()
 }
 
-/// Whether a client's line reaches the backend.
-///
-/// There are no trusted proxies yet. Once there are, what they say in `is_forwarding` stays.
-fn passes(line: Header<'_>) -> bool {
+/// What becomes of a client's line.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Verdict {
+    /// It reaches the backend.
+    Passes,
+    /// It does, for a trusted proxy says it.
+    IsSaid,
+    /// It is meant for one hop, or ours to say.
+    Ends,
+    /// It says for whom somebody speaks who is not trusted.
+    Speaks,
+    /// A CGI program could take it for another one.
+    IsOdd,
+}
+
+fn verdict(line: Header<'_>, is_trusted: bool, rules: &Rules) -> Verdict {
     let Header { field, name, .. } = line;
     if field != Field::Other {
-        return !is_for_one_hop(field, name);
+        return if is_for_one_hop(field, name) { Verdict::Ends } else { Verdict::Passes };
     }
-    let is_ours = match name.first().map(u8::to_ascii_lowercase) {
-        Some(b'f' | b'v' | b'x') => is_forwarding(name),
-        Some(b'p') => super::is_proxy(name),
-        _ => is_control(name),
-    };
-    !is_ours && is_plain(name)
-}
-
-/// What a proxy says about whom it speaks for; a client could say anything there.
-fn is_forwarding(name: &[u8]) -> bool {
-    const NAMES: [&[u8]; 5] = [b"forwarded", b"via", b"x-real-ip", b"x-request-id", b"x-original-uri"];
-    begins(name, b"x-forwarded") || is_among(&NAMES, name)
-}
-
-/// CGI turns both `-` and `_` into `_`, so a name with anything but letters, digits and hyphens could
-/// pass for another one behind us.
-fn is_plain(name: &[u8]) -> bool {
-    name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+    match Forwarding::of(name) {
+        // They are gathered, and said by us with what is to be appended.
+        Some(Forwarding::For | Forwarding::Forwarded | Forwarding::RequestId) if is_trusted => Verdict::Ends,
+        Some(_) if is_trusted => Verdict::IsSaid,
+        Some(speech) if speech.tells_of_a_proxy() => Verdict::Speaks,
+        Some(_) => Verdict::Ends,
+        None if super::is_proxy(name) || is_control(name) => Verdict::Ends,
+        None if !rules.lets_pass(name) => Verdict::IsOdd,
+        None => Verdict::Passes,
+    }
 }
 
 #[cfg(test)]
@@ -175,7 +202,20 @@ mod tests {
     use super::*;
 
     fn peer(address: &str) -> Peer {
-        Peer { address: address.parse().unwrap(), local: "127.0.0.1:80".parse().unwrap() }
+        Peer::plain(address.parse::<std::net::SocketAddr>().unwrap().into(), crate::peer::Endpoint::Unix)
+    }
+
+    fn trusting(list: &[&str]) -> Rules {
+        let trusted = list.iter().map(|text| text.parse::<crate::peer::TrustedPeer>().unwrap()).collect();
+        Rules { trusted, ..Rules::default() }
+    }
+
+    /// The lines that a peer's request has at the backend.
+    fn passed_by(peer: &Peer, given: &[&str], rules: &Rules) -> (Vec<String>, Withheld) {
+        let head = request("1.1", "/", given);
+        let id = RequestId::of(&head, peer, rules);
+        let Passed { head, withheld, .. } = pass_request(&head, Length::NONE, peer, id, "app", rules);
+        (sorted(&head), withheld)
     }
 
     /// The lines of a head in lower case but for their values, sorted, without the first.
@@ -193,23 +233,21 @@ mod tests {
 
     fn passed(target: &str, given: &[&str], length: Length) -> (String, Vec<String>, bool) {
         let head = request("1.1", target, given);
-        let Passed { head, websocket, .. } =
-            pass_request(&head, length, &peer("192.0.2.7:5000"), RequestId::generate(), "app:8080");
+        let Passed { head, websocket, .. } = pass_request(
+            &head,
+            length,
+            &peer("192.0.2.7:5000"),
+            RequestId::generate(),
+            "app:8080",
+            &Rules::default(),
+        );
         let first = head.split(|&byte| byte == b'\r').next().unwrap();
         (String::from_utf8(first.to_vec()).unwrap(), sorted(&head), websocket)
     }
 
     /// What reached the backend of `given`, without what we add.
     fn left(given: &[&str]) -> Vec<String> {
-        let ours = [
-            "x-forwarded-for",
-            "x-forwarded-proto",
-            "x-forwarded-host",
-            "x-request-id",
-            "forwarded",
-            "via",
-            "outboard",
-        ];
+        let ours = ["x-forwarded-for", "x-forwarded-proto", "x-request-id", "outboard"];
         let is_ours = |line: &String| ours.contains(&line.split(':').next().unwrap());
         passed("/", given, Length::NONE).1.into_iter().filter(|line| !is_ours(line)).collect()
     }
@@ -219,7 +257,8 @@ mod tests {
         let head = request("1.1", "/", &["Host: example.org:8080", "Via: 1.1 forged"]);
         let id = RequestId::generate();
 
-        let passed = pass_request(&head, Length::NONE, &peer("[2001:db8::1]:5000"), id, "app");
+        let rules = Rules { forwarded: true, via: true, ..Rules::default() };
+        let passed = pass_request(&head, Length::NONE, &peer("[2001:db8::1]:5000"), id, "app", &rules);
 
         assert_eq!(
             sorted(&passed.head),
@@ -293,6 +332,83 @@ mod tests {
     }
 
     #[test]
+    fn every_spelling_of_the_clients_address_ends_here_and_is_noticed() {
+        let peer = peer("192.0.2.7:5000");
+        for line in [
+            "X-Real-IP: 6.6.6.6",
+            "CF-Connecting-IP: 6.6.6.6",
+            "True-Client-IP: 6.6.6.6",
+            "X-Client-IP: 6.6.6.6",
+            "Front-End-Https: 6.6.6.6",
+            "X-Original-URL: 6.6.6.6",
+        ] {
+            let (lines, withheld) = passed_by(&peer, &["Host: a", line], &Rules::default());
+
+            assert!(!lines.iter().any(|line| line.contains("6.6.6.6")), "{lines:?}");
+            assert!(withheld.speech && !withheld.odd_name, "{line}");
+        }
+        let (_, withheld) =
+            passed_by(&peer, &["Host: a", "X-Request-Id: 1", "Via: 1.1 a"], &Rules::default());
+        assert!(!withheld.is_something());
+    }
+
+    #[test]
+    fn what_a_trusted_proxy_says_reaches_the_backend() {
+        let given = [
+            "Host: a",
+            "X-Forwarded-For: 192.0.2.7",
+            "X-Forwarded-Proto: https",
+            "X-Forwarded-Port: 443",
+            "X-Forwarded-Host: www.example.org",
+            "X-Real-IP: 192.0.2.7",
+            "X-Request-Id: its-own-1",
+            "traceparent: 00-1-2-01",
+            "Connection: X-Real-IP",
+            "Outboard-Channel: news",
+            "Proxy: http://evil",
+        ];
+
+        let (lines, withheld) = passed_by(&peer("10.0.0.1:5000"), &given, &trusting(&["10.0.0.0/8"]));
+
+        assert_eq!(
+            lines,
+            [
+                "host: a".to_owned(),
+                format!("outboard: {}", env!("CARGO_PKG_VERSION")),
+                "traceparent: 00-1-2-01".into(),
+                "x-forwarded-for: 192.0.2.7, 10.0.0.1".into(),
+                "x-forwarded-host: www.example.org".into(),
+                "x-forwarded-port: 443".into(),
+                "x-forwarded-proto: https".into(),
+                "x-real-ip: 192.0.2.7".into(),
+                "x-request-id: its-own-1".into(),
+            ]
+        );
+        assert!(!withheld.is_something());
+    }
+
+    #[test]
+    fn four_lines_are_ours_whatever_the_client_sends() {
+        let (lines, _) = passed_by(&peer("192.0.2.7:5000"), &["Host: a"], &Rules::default());
+
+        assert_eq!(lines.len(), 1 + 4, "{lines:?}");
+    }
+
+    #[test]
+    fn an_odd_name_passes_if_the_operator_says_so_and_is_noticed_otherwise() {
+        let rules = Rules {
+            pass_headers: vec![crate::proxy::PassedName::parse("X_Api_Key").unwrap()],
+            ..Rules::default()
+        };
+
+        let (lines, withheld) =
+            passed_by(&peer("192.0.2.7:1"), &["Host: a", "x_api_key: 1", "X.Other: 2"], &rules);
+
+        assert!(lines.contains(&"x_api_key: 1".into()) && !lines.iter().any(|line| line.contains("other")));
+        assert!(withheld.odd_name);
+    }
+
+    #[test]
     fn names_that_cgi_would_confuse_end_here() {
         let left = left(&[
             "Host: a",
@@ -328,9 +444,7 @@ mod tests {
         let (line, lines, _) = passed("http://user@example.org:81/a/../b?c", &["Host: other"], Length::NONE);
 
         assert_eq!(line, "GET /a/../b?c HTTP/1.1");
-        for line in ["host: example.org:81", "x-forwarded-host: example.org:81"] {
-            assert!(lines.iter().any(|other| other == line), "{line} in {lines:?}");
-        }
+        assert!(lines.iter().any(|line| line == "host: example.org:81"), "{lines:?}");
         assert!(!lines.iter().any(|line| line == "host: other"));
     }
 
@@ -386,18 +500,14 @@ mod tests {
             ],
         );
 
-        let ours = on_behalf_of(&given, &peer("192.0.2.7:5000"), RequestId::generate(), "app");
+        let ours =
+            on_behalf_of(&given, &peer("192.0.2.7:5000"), RequestId::generate(), "app", &Rules::default());
 
         let ours = sorted(ours.as_bytes());
         assert_eq!(
             ours[..4],
-            [
-                "accept-language: de",
-                "authorization: Bearer x",
-                "cookie: session=1",
-                "forwarded: for=192.0.2.7;host=a;proto=http"
-            ]
+            ["accept-language: de", "authorization: Bearer x", "cookie: session=1", "host: a"]
         );
-        assert_eq!(ours.len(), 11, "{ours:?}");
+        assert_eq!(ours.len(), 8, "{ours:?}");
     }
 }

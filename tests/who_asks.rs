@@ -1,0 +1,191 @@
+//! Who the client is, as the site behind sees it: nginx with TLS, or Apache, in front of `outboard` in front
+//! of Apache.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a fixture that breaks is a failed test")]
+
+mod support;
+
+use support::{Apache, Backend, Nginx, Outboard, Request, Site};
+
+const TRUSTED: &str = "[proxy]\ntrusted_proxies = [\"127.0.0.1\"]\n";
+
+/// Backends that answer with the head of the request.
+fn mirror() -> Backend {
+    Backend::start(|exchange| {
+        let seen = exchange.head.clone();
+        exchange.answer("200 OK", &["Content-Type: text/plain"], &seen);
+    })
+}
+
+/// The values of all lines of this name.
+fn values<'a>(head: &'a str, name: &str) -> Vec<&'a str> {
+    let line = |line: &'a str| line.split_once(": ").filter(|(n, _)| n.eq_ignore_ascii_case(name));
+    head.lines().filter_map(line).map(|(_, value)| value).collect()
+}
+
+/// A site as it stands behind a proxy that ends TLS: Apache knows the client by mod_remoteip, redirects
+/// everybody to https who is not there, and lets only some addresses into a folder.
+const SITE: &str = r#"
+LoadModule remoteip_module /usr/lib/apache2/modules/mod_remoteip.so
+LoadModule rewrite_module /usr/lib/apache2/modules/mod_rewrite.so
+LoadModule setenvif_module /usr/lib/apache2/modules/mod_setenvif.so
+LoadModule authz_host_module /usr/lib/apache2/modules/mod_authz_host.so
+RemoteIPHeader X-Forwarded-For
+RemoteIPInternalProxy 127.0.0.1
+SetEnvIf X-Forwarded-Proto ^https$ HTTPS=on
+RewriteEngine On
+RewriteCond %{HTTP:X-Forwarded-Proto} !=https
+RewriteRule ^ https://%{HTTP_HOST}%{REQUEST_URI} [L,R=301]
+<Location /inside.sh>
+    Require ip 192.0.2.0/24
+</Location>
+"#;
+
+const WHO: &str = "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\n\
+                   echo \"$REMOTE_ADDR HTTPS=$HTTPS $HTTP_X_FORWARDED_PROTO $HTTP_HOST\"\n";
+
+fn site_with_who(outboard: &support::outboard::Builder) -> Apache {
+    let apache = Apache::with_site_and(&outboard.socket(), SITE);
+    for name in ["who.sh", "inside.sh"] {
+        support::folder::write_script(&apache.www(), name, WHO);
+    }
+    apache
+}
+
+/// What `curl` gets through TLS from this address.
+fn curl(nginx: &Nginx, path: &str, from: &str) -> String {
+    let url = format!("https://{}{path}", nginx.address());
+    // The server in front believes its own front, so that a test has clients of many addresses.
+    let from = format!("X-Forwarded-For: {from}");
+    let curl = ["-sk", "-L", "--max-redirs", "5", "--max-time", "20", "-w", "%{http_code} %{num_redirects}"];
+    let out = std::process::Command::new("curl").args(curl).args(["-H", &from, &url]).output().unwrap();
+    String::from_utf8(out.stdout).unwrap()
+}
+
+#[test]
+fn behind_nginx_with_tls_the_site_sees_clients_and_https_as_without_outboard() {
+    let builder = Outboard::prepare().with_config(TRUSTED);
+    let apache = site_with_who(&builder);
+    let outboard = builder.in_front_of(&apache).start();
+    let nginx = Nginx::with_tls_in_front_of(&outboard.url());
+    let host = nginx.address();
+
+    let page = curl(&nginx, "/who.sh", "192.0.2.7");
+    let inside = curl(&nginx, "/inside.sh", "192.0.2.8");
+    let outside = curl(&nginx, "/inside.sh", "198.51.100.1");
+
+    assert_eq!(page, format!("192.0.2.7 HTTPS=on https {host}\n200 0"));
+    assert_eq!(inside, format!("192.0.2.8 HTTPS=on https {host}\n200 0"));
+    assert!(outside.ends_with("403 0"), "{outside}");
+}
+
+#[test]
+fn a_proxy_that_is_not_trusted_is_named_once_with_the_line_to_write() {
+    let backend = mirror();
+    let outboard = Outboard::behind(&backend).start();
+    let nginx = Nginx::in_front_of(&outboard);
+
+    let seen = Request::get("/").send(&nginx.address()).text();
+    Request::get("/").send(&nginx.address());
+
+    assert_eq!(values(&seen, "x-forwarded-for"), ["127.0.0.1"]);
+    assert_eq!(values(&seen, "x-forwarded-proto"), ["http"]);
+    assert_eq!(values(&seen, "x-forwarded-host"), [""; 0]);
+    let log = outboard.log();
+    assert_eq!(log.matches(r#"write trusted_proxies = ["127.0.0.1"] in [proxy]"#).count(), 1, "{log}");
+}
+
+#[test]
+fn what_the_shipped_nginx_says_reaches_the_site_once_it_is_trusted() {
+    let backend = mirror();
+    let outboard = Outboard::behind(&backend).with_config(TRUSTED).start();
+    let nginx = Nginx::in_front_of(&outboard);
+
+    let seen = Request::get("/").header("Host", "www.example.org").send(&nginx.address()).text();
+
+    assert_eq!(values(&seen, "x-forwarded-for"), ["127.0.0.1, 127.0.0.1"]);
+    assert_eq!(values(&seen, "x-forwarded-proto"), ["http"]);
+    assert_eq!(values(&seen, "x-forwarded-host"), ["www.example.org"]);
+    let id = values(&seen, "x-request-id");
+    assert!(id.len() == 1 && id[0].len() == 32, "nginx's own: {id:?}");
+    assert!(!outboard.log().contains("trusted_proxies"), "{}", outboard.log());
+}
+
+#[test]
+fn the_shipped_apache_says_how_the_client_came() {
+    let backend = mirror();
+    let outboard = Outboard::behind(&backend).with_config(TRUSTED).start();
+    let apache = Apache::in_front_of(&outboard);
+
+    let seen = Request::get("/").header("X-Forwarded-For", "6.6.6.6").send(&apache.address()).text();
+
+    assert_eq!(values(&seen, "x-forwarded-for"), ["6.6.6.6, 127.0.0.1, 127.0.0.1"]);
+    assert_eq!(values(&seen, "x-forwarded-proto"), ["http"]);
+}
+
+#[test]
+fn a_client_cannot_say_who_it_is_in_any_spelling() {
+    let backend = mirror();
+    let outboard = Outboard::behind(&backend).start();
+    let mut request = Request::get("/");
+    for name in [
+        "X-Forwarded-For",
+        "CF-Connecting-IP",
+        "True-Client-IP",
+        "X-Client-IP",
+        "X-Original-URL",
+        "Client-IP",
+    ] {
+        request = request.header(name, "6.6.6.6");
+    }
+
+    let seen = outboard.send(&request.header("Front-End-Https", "on")).text();
+
+    assert!(!seen.contains("6.6.6.6") && !seen.to_lowercase().contains("front-end"), "{seen}");
+}
+
+#[test]
+fn ninety_five_lines_of_a_client_reach_apache() {
+    let builder = Outboard::prepare();
+    let apache = Apache::with_site(&builder.socket());
+    let outboard = builder.in_front_of(&apache).start();
+    let request = (0..94)
+        .fold(Request::get("/hello.sh"), |request, number| request.header(&format!("X-Line-{number}"), "1"));
+
+    let (through, directly) = (outboard.send(&request), request.send(&apache.address()));
+
+    assert_eq!((through.status, directly.status), (200, 200), "{}", through.text());
+}
+
+#[test]
+fn a_header_that_is_not_passed_on_is_named_once_and_passes_when_the_operator_says_so() {
+    let backend = mirror();
+    let silent = Outboard::behind(&backend).start();
+    let told = Outboard::behind(&backend).with_config("[proxy]\npass_headers = [\"X_Api_Key\"]\n").start();
+    let request = Request::get("/").header("X_Api_Key", "1");
+
+    for _ in 0..2 {
+        assert_eq!(values(&silent.send(&request).text(), "x_api_key"), [""; 0]);
+    }
+    assert_eq!(values(&told.send(&request).text(), "x_api_key"), ["1"]);
+
+    let log = silent.log();
+    assert_eq!(log.matches(r#"write pass_headers = ["X_Api_Key"] in [proxy]"#).count(), 1, "{log}");
+    assert!(!told.log().contains("pass_headers"));
+}
+
+#[test]
+fn nginx_as_the_site_compresses_as_it_does_without_outboard() {
+    let lines = "gzip on; gzip_types text/plain; gzip_min_length 100; \
+                 server { listen 127.0.0.1:{port}; default_type text/plain; root {folder}; }";
+    let nginx = Nginx::start(lines);
+    let page = "hello\n".repeat(10_000);
+    support::folder::write(nginx.folder(), "page.txt", &page);
+    let outboard = Outboard::behind(&nginx).start();
+    let request = Request::get("/page.txt").header("Accept-Encoding", "gzip");
+
+    let (through, directly) = (outboard.send(&request), request.send(&nginx.address()));
+
+    assert_eq!(through.headers.get("content-encoding"), Some("gzip"));
+    assert_eq!(through.body.len(), directly.body.len());
+}
