@@ -35,6 +35,8 @@ pub(super) struct Record {
     pub(super) closed: bool,
     /// Whether the heap of oldest events knows this channel.
     pub(super) in_heap: bool,
+    /// Whether the store may have a row of it.
+    pub(super) has_row: bool,
     /// Whether it waits among the idle to be forgotten.
     pub(super) idle: bool,
     /// Before this no event is too old: most publishes need not look at the oldest one, which lies far off.
@@ -132,6 +134,7 @@ impl Record {
             last_born: Moment::LONG_AGO,
             closed: false,
             in_heap: false,
+            has_row: false,
             idle: false,
             fresh_until: Moment::NEVER,
             is_mixed: false,

@@ -13,6 +13,7 @@ use std::time::SystemTime;
 use smallvec::SmallVec;
 
 use self::forget::Remembered;
+use super::changes::Changes;
 use super::entry::Entry;
 use super::history::Record;
 use super::moment::Moment;
@@ -21,7 +22,6 @@ use super::party::Party;
 use super::publication::{Level, Publication, Receipt, Refused};
 use super::reader::Inbox;
 use super::recent::Recent;
-use super::restore::Changes;
 use super::selection::Selections;
 use super::settings::{Settings, Store};
 use crate::channel::Channel;
@@ -37,7 +37,7 @@ pub(super) struct Log {
     pub(super) settings: Settings,
     /// The number of the newest event; 0 before the first.
     pub(super) head: u64,
-    names: Names,
+    pub(super) names: Names,
     pub(super) records: Slots<Record>,
     /// Channels that may be forgotten, the longest idle first.
     idle: VecDeque<Key>,
@@ -153,7 +153,7 @@ impl Log {
     }
 
     /// Makes a draft part of the log. The receipt, and a bit for each reader that has something to do
-    /// now.
+    /// now. The bytes of all channels may then be too many: see [`Log::keep_to_total`].
     pub(super) fn commit(&mut self, draft: Draft, level: Level, now: Moment) -> (Receipt, u64) {
         let mut receipt = Receipt { id: None, receivers: 0, level, duplicate: false, disconnected: 0 };
         if draft.is_duplicate() {
@@ -169,7 +169,6 @@ impl Log {
             wake |= entry.readers;
             let handed = self.handed(&channels);
             self.append(&Arc::new(entry), handed, now);
-            self.keep_to_total();
         }
         for &key in &channels {
             if draft.close {
@@ -190,7 +189,14 @@ impl Log {
         if channels.iter().all(|&key| self.records.get(key).is_some()) {
             return channels;
         }
-        names.iter().map(|name| self.key_of(name)).collect()
+        let keys: SmallVec<[Key; 1]> = names.iter().map(|name| self.key_of(name)).collect();
+        for &key in &keys {
+            if let Some(record) = self.records.get_mut(key) {
+                // The step that has just been written may have made one.
+                record.has_row = true;
+            }
+        }
+        keys
     }
 
     /// The channels' keys; those that do not exist yet are made, all or none.
@@ -215,12 +221,13 @@ impl Log {
         }
         let terms = self.settings.of(channel);
         // Whatever was forgotten may have been of a channel of this name.
-        let key = self.records.insert(Record::new(channel.clone(), terms, self.forgotten));
+        let mut record = Record::new(channel.clone(), terms, self.forgotten);
+        record.has_row = self.changes.as_mut().is_some_and(|changes| changes.note_known(channel));
+        let is_dirty = record.has_row || self.forgotten > 0;
+        let key = self.records.insert(record);
         self.names.insert(channel.clone(), key);
-        if let Some(changes) = &mut self.changes
-            && self.forgotten > 0
-        {
-            changes.dirty.insert(key);
+        if is_dirty {
+            self.note_dirty(key);
         }
         key
     }
@@ -286,7 +293,7 @@ impl Log {
             if record.note_handed(entry.sequence, handed >> index & 1 == 1)
                 && let Some(changes) = &mut self.changes
             {
-                changes.dirty.insert(key);
+                changes.note_dirty(key);
             }
             self.total = self.total.saturating_add_signed(record.push(entry, now, &mut gone));
             if !record.in_heap

@@ -15,6 +15,7 @@
 
 mod away;
 mod bell;
+mod changes;
 mod entry;
 mod history;
 mod log;
@@ -38,9 +39,10 @@ mod tests;
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, LazyLock, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::task::{Context, Poll};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -59,6 +61,7 @@ use self::bell::{Bell, Noted, Round};
 use self::log::Log;
 use self::moment::Moment;
 use self::reader::Inbox;
+use self::store::Rows;
 use self::store::disk::Disk;
 use self::store::writer::{Job, Writer};
 use crate::channel::Channel;
@@ -84,6 +87,9 @@ const ROOM: u32 = 256 << 10;
 /// What one read of a publisher's bytes may ask for of it, in KiB: 32 KiB hold some 5,400 of the
 /// shortest frames, each of which counts for one.
 const ROOM_OF_A_READ: u32 = 6 << 10;
+
+/// How many portions of the channels are looked at every second: it comes round to 120,000 within a minute.
+const SWEPT_IN_PORTIONS: usize = 8;
 
 /// The log, and who is to be told when it changes.
 struct Shared {
@@ -239,12 +245,12 @@ impl Broker {
         let next = log.head + 1;
         let draft = log.prepare(publication, next, now, time)?;
         if let Some((writer, room)) = behind {
-            let mut rows = Vec::new();
-            log.rows_after(&draft, &mut rows);
+            let rows = log.rows_after(&draft, &Rows::new());
             // Sent while the log is locked, so that they are written in the order of the log.
             writer.send(Job::Keep(log.stored(&draft), rows, room));
         }
         let (receipt, readers) = log.commit(draft, Level::Accepted, now);
+        keep_to_total(&mut log);
         drop(log);
         self.shared.ring_soon(readers);
         Ok(receipt)
@@ -322,7 +328,14 @@ impl Broker {
 
     /// Lets time pass: what is too old leaves. To be called every second.
     pub fn sweep(&self) {
-        self.lock().sweep(Moment::now());
+        let now = Moment::now();
+        let mut log = self.lock();
+        log.forget_keys(now);
+        for _ in 0..SWEPT_IN_PORTIONS {
+            MutexGuard::bump(&mut log);
+            log.sweep(now);
+        }
+        keep_to_total(&mut log);
     }
 
     /// Makes somebody a reader, to be woken with `wake`.
@@ -353,11 +366,20 @@ fn room_for(publication: &Publication) -> u32 {
     u32::try_from(kib).unwrap_or(ROOM).min(ROOM)
 }
 
+/// Lets the oldest events of all go until their bytes are within the bound, in portions: whoever waits for
+/// the log gets it in between.
+fn keep_to_total(log: &mut MutexGuard<'_, Log>) {
+    while log.keep_to_total() {
+        MutexGuard::bump(log);
+    }
+}
+
 impl Shared {
     // A panic while the log is locked would be a fault of ours in the middle of a change; going on
-    // serves everyone else better than failing each request from then on.
+    // serves everyone else better than failing each request from then on. The lock is a fair one: whoever
+    // has long work does it in portions, and lets those in between who wait.
     fn lock(&self) -> MutexGuard<'_, Log> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+        self.log.lock()
     }
 
     fn bells(&self) -> RwLockReadGuard<'_, Vec<Bell>> {

@@ -1,7 +1,9 @@
 //! Who reads the log to deliver it: each fan-out thread is one reader, woken when there is
 //! something for its subscribers.
 
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
+
+use parking_lot::MutexGuard;
 
 use super::entry::Entry;
 use super::log::Log;

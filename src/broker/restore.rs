@@ -1,34 +1,20 @@
 //! The log and its store: what the store has to be told, and what it tells at the start.
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::changes::{Changes, Portion};
 use super::entry::Entry;
 use super::history::{First, Record};
 use super::log::{Draft, Log};
 use super::moment::Moment;
-use super::store::{Batch, Damaged, Row, StoredEvent, StoredKey};
+use super::store::{Batch, Damaged, Row, Rows, StoredEvent, StoredKey};
 use crate::channel::Channel;
 use crate::event::encode::Encoded;
 use crate::event::{EventId, Position};
 use crate::slots::Key;
-
-/// What has changed in the log since its store was last told.
-#[derive(Debug, Default)]
-pub(super) struct Changes {
-    /// Events that no channel holds any more, and the channels that did.
-    pub(super) dead: Vec<(u64, SmallVec<[Key; 1]>)>,
-    /// How many bytes these had.
-    pub(super) dead_bytes: usize,
-    /// Events whose `dedupe` keys are forgotten.
-    pub(super) dead_keys: Vec<u64>,
-    /// Channels of which more is known than their events tell.
-    pub(super) dirty: HashSet<Key>,
-    /// Channels that are known no more.
-    pub(super) forgotten: HashSet<Channel>,
-}
 
 impl Log {
     /// The event of a draft as it goes to the store.
@@ -43,98 +29,130 @@ impl Log {
         draft.entry.as_ref().map_or_else(|| self.position(0), |entry| self.id(entry))
     }
 
-    /// Adds the channels that a draft closes or opens.
-    pub(super) fn rows_after(&self, draft: &Draft, rows: &mut Vec<(Channel, Row)>) {
+    /// The channels that a draft closes or opens, if `before` is on disk by then.
+    pub(super) fn rows_after(&self, draft: &Draft, before: &Rows) -> Rows {
+        let mut rows = Rows::new();
         let changes_nothing = draft.entry.is_none() && !draft.close;
         if draft.is_duplicate() || changes_nothing {
-            return;
+            return rows;
         }
         for name in &draft.names {
             let Some(key) = self.key(name) else { continue };
             let Some(record) = self.records.get(key) else { continue };
-            let closed_before = rows.iter().rfind(|(other, _)| other == name).map(|(_, row)| row.closed);
-            // What the disk says of a channel that was forgotten is not true of it now; and of one that
-            // is new after that it has to know that something may have been.
-            let is_news = |changes: &Changes| {
-                changes.forgotten.contains(name)
-                    || (record.newest().is_none() && changes.dirty.contains(&key))
-            };
-            let is_back = self.changes.as_ref().is_some_and(is_news);
-            if draft.close || is_back || closed_before.unwrap_or(record.closed) {
-                let row = Row { closed: draft.close, trimmed: record.trimmed, seen: record.seen };
-                rows.push((name.clone(), row));
+            let closed_before = before.get(name).map_or(record.closed, |row| row.closed);
+            // The disk has to know of a channel that is new what may have been of that name before.
+            let is_dirty = |changes: &Changes| changes.is_dirty(key);
+            let is_back = record.newest().is_none() && self.changes.as_ref().is_some_and(is_dirty);
+            if draft.close || is_back || closed_before {
+                rows.insert(name.clone(), Row { closed: draft.close, ..Row::of(record) });
             }
         }
+        rows
     }
 
-    /// A channel's row that has waited: what has left its history since is on disk already, or is about to be.
-    pub(super) fn brought_up_to_date(&self, (name, mut row): (Channel, Row)) -> (Channel, Row) {
-        if let Some(record) = self.key(&name).and_then(|key| self.records.get(key)) {
-            row.raise(record);
+    /// Adds rows that have waited: what has left their histories since is on disk already, or is about to be.
+    pub(super) fn add_rows(&mut self, waited: Rows, rows: &mut Rows) {
+        for (name, mut row) in waited {
+            if let Some(record) = self.key(&name).and_then(|key| self.records.get_mut(key)) {
+                record.has_row = true;
+                row.raise(record);
+            } else if let Some(changes) = &mut self.changes {
+                changes.note_forgotten(name.clone());
+            }
+            rows.insert(name, row);
         }
-        (name, row)
     }
 
-    /// How many events and keys are dead and not yet taken off the disk.
-    pub(super) fn dead(&self) -> usize {
-        self.changes.as_ref().map_or(0, |changes| changes.dead.len() + changes.dead_keys.len())
+    /// Every event up to this one is on disk, or is written in this step.
+    pub(super) fn note_written(&mut self, sequence: u64) {
+        if let Some(changes) = &mut self.changes {
+            changes.note_written(sequence);
+        }
     }
 
-    /// How many bytes those events had.
+    /// What was to be written just now is not on disk, and never will be.
+    pub(super) fn note_not_written(&mut self) {
+        if let Some(changes) = &mut self.changes {
+            changes.note_not_written();
+        }
+    }
+
+    /// Whatever is not on disk of the events up to this one never will be.
+    pub(super) fn note_lost(&mut self, sequence: u64) {
+        if let Some(changes) = &mut self.changes {
+            changes.note_lost(sequence);
+        }
+    }
+
+    /// How much the store has yet to be told.
+    pub(super) fn untold(&self) -> usize {
+        self.changes.as_ref().map_or(0, Changes::len)
+    }
+
+    /// How many bytes the events had that are to be taken off the disk.
     pub(super) fn dead_bytes(&self) -> usize {
-        self.changes.as_ref().map_or(0, |changes| changes.dead_bytes)
+        self.changes.as_ref().map_or(0, Changes::dead_bytes)
     }
 
-    /// Moves what the store has to be told into a batch; `written` is the newest event that it has, or gets
-    /// with this batch.
-    pub(super) fn take_changes(&mut self, batch: &mut Batch, written: u64) {
-        let Some(changes) = &mut self.changes else { return };
-        let Changes { mut dead, dead_bytes: _, mut dead_keys, mut dirty, forgotten } =
-            std::mem::take(changes);
-        // What is still on its way to the disk can be taken off it only later.
-        changes.dead.extend(dead.extract_if(.., |(sequence, _)| *sequence > written));
-        changes.dead_keys.extend(dead_keys.extract_if(.., |sequence| *sequence > written));
-        batch.dead_keys = dead_keys;
-        for (sequence, channels) in dead {
-            batch.dead.push(sequence);
-            dirty.extend(channels);
-        }
-        dirty.extend(forgotten.iter().filter_map(|name| self.key(name)));
-        for key in dirty {
-            let Some(record) = self.records.get(key) else { continue };
-            match batch.rows.iter_mut().rfind(|(name, _)| *name == record.name) {
+    /// Moves what the store has to be told into a batch, about `most` of each kind; whether there is more.
+    pub(super) fn take_changes(&mut self, batch: &mut Batch, most: usize) -> bool {
+        let Some(changes) = &mut self.changes else { return false };
+        let Portion { channels, places, more } = changes.take(batch, most, self.forgotten);
+        let dirty = places.into_iter().filter_map(|place| self.records.key_at(place));
+        let keys: Vec<Key> = channels.into_iter().chain(dirty).collect();
+        for key in keys {
+            let Some(record) = self.records.get_mut(key) else { continue };
+            record.has_row = true;
+            // It may be there again since the portion before.
+            batch.forgotten_channels.remove(&record.name);
+            match batch.rows.entry(record.name.clone()) {
                 // Whether it is closed is said by a publication of this batch, but that was written down
                 // before its event was in the history, and perhaps gone from it.
-                Some((_, row)) => row.raise(record),
-                None => {
-                    let row = Row { closed: record.closed, trimmed: record.trimmed, seen: record.seen };
-                    batch.rows.push((record.name.clone(), row));
-                }
+                Occupied(mut row) => row.get_mut().raise(record),
+                Vacant(row) => drop(row.insert(Row::of(record))),
             }
         }
-        // A channel of the same name that is there again is not forgotten.
-        batch.forgotten_channels = forgotten.into_iter().filter(|name| self.key(name).is_none()).collect();
-        batch.forgotten = self.forgotten;
+        more
     }
 
-    /// Takes back what the store could not be told. Its events were never acknowledged.
+    /// Takes back a batch that the store could not be told, but for its rows. Its events were never
+    /// acknowledged.
     pub(super) fn put_back(&mut self, batch: Batch) {
-        let dirty: Vec<_> = batch.rows.iter().filter_map(|(name, _)| self.key(name)).collect();
+        let Batch { dead, dead_keys, forgotten_channels, .. } = batch;
         let Some(changes) = &mut self.changes else { return };
-        changes.dead.extend(batch.dead.into_iter().map(|sequence| (sequence, SmallVec::new())));
-        // How many bytes they had is not known any more: they are taken off at the next occasion.
-        changes.dead_bytes = usize::MAX;
-        changes.dead_keys.extend(batch.dead_keys);
-        changes.dirty.extend(dirty);
-        changes.forgotten.extend(batch.forgotten_channels);
+        changes.put_back(dead, dead_keys);
+        for name in forgotten_channels {
+            match self.names.get(&name) {
+                // It is there again.
+                Some(key) => changes.note_dirty(key),
+                None => changes.note_forgotten(name),
+            }
+        }
+    }
+
+    /// The rows of these channels are to be written.
+    pub(super) fn note_dirty_names<'a>(&mut self, names: impl Iterator<Item = &'a Channel>) {
+        let keys: Vec<Key> = names.filter_map(|name| self.key(name)).collect();
+        keys.into_iter().for_each(|key| self.note_dirty(key));
+    }
+
+    /// More is known of this channel than its events tell.
+    pub(super) fn note_dirty(&mut self, key: Key) {
+        if let Some(changes) = &mut self.changes {
+            changes.note_dirty(key);
+        }
     }
 
     /// Makes the channels that the store knows more of than their events tell.
     pub(super) fn restore_channels(&mut self, rows: &[(Channel, Row)], forgotten: u64) {
         self.forgotten = forgotten;
+        if let Some(changes) = &mut self.changes {
+            changes.note_told_forgotten(forgotten);
+        }
         for (channel, row) in rows {
             let key = self.key_of(channel);
             if let Some(record) = self.records.get_mut(key) {
+                record.has_row = true;
                 record.trimmed = row.trimmed;
                 record.seen = row.seen;
             }
@@ -201,7 +219,7 @@ impl Log {
         self.head = self.head.max(head);
         self.recent.clear();
         // Not earlier: what another event replaces must not push out what stays.
-        self.keep_to_total();
+        while self.keep_to_total() {}
         for (channel, row) in rows {
             if let Some(record) = self.key(channel).and_then(|key| self.records.get_mut(key)) {
                 record.closed = row.closed;
@@ -215,6 +233,10 @@ impl Log {
 }
 
 impl Row {
+    fn of(record: &Record) -> Self {
+        Self { closed: record.closed, trimmed: record.trimmed, seen: record.seen }
+    }
+
     /// Takes on what has been handed out, and has left the history, since the row was made.
     fn raise(&mut self, record: &Record) {
         self.trimmed = self.trimmed.max(record.trimmed);

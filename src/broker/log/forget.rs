@@ -11,6 +11,7 @@ use super::Log;
 use crate::broker::entry::Entry;
 use crate::broker::history::{First, Record};
 use crate::broker::moment::Moment;
+use crate::broker::store::DeadEvent;
 use crate::channel::Channel;
 use crate::slots::Key;
 
@@ -21,8 +22,10 @@ const MOST_IDLE: usize = 10_000;
 const MOST_REMEMBERED: usize = 1 << 20;
 /// How many of these are looked at while publishers wait.
 const REMEMBERED_AT_ONCE: usize = 1024;
-/// How many channels one sweep looks at.
-const SWEPT_AT_ONCE: usize = 2000;
+/// How many events are let go to keep to a bound while everybody else waits.
+const TRIMMED_AT_ONCE: usize = 512;
+/// How many channels are looked at while everybody else waits.
+const SWEPT_AT_ONCE: usize = 250;
 
 /// An event with a `dedupe` key, without its bytes: the key outlives them.
 #[derive(Debug)]
@@ -44,8 +47,8 @@ impl Log {
             }
             self.lingering += entry.dedupe.as_ref().map_or(0, |key| bytes_of_key(key, &entry.channels));
             if let Some(changes) = &mut self.changes {
-                changes.dead.push((entry.sequence, entry.channels.clone()));
-                changes.dead_bytes = changes.dead_bytes.saturating_add(entry.encoded.len());
+                let (sequence, channels) = (entry.sequence, entry.channels.clone());
+                changes.note_dead(DeadEvent { sequence, channels, bytes: entry.encoded.len() });
             }
         }
         self.gone = gone;
@@ -78,31 +81,34 @@ impl Log {
         self.remember(first.sequence, channels, dedupe, Moment::now());
     }
 
-    /// Lets the oldest events of all go until their bytes are within the bound that is configured.
-    pub(in crate::broker) fn keep_to_total(&mut self) {
-        let mut gone = std::mem::take(&mut self.gone);
-        self.trim_total(self.settings.total_bytes, &mut gone);
-        self.note_gone(gone);
+    /// Lets the oldest events of all go until their bytes are within the bound that is configured, but not
+    /// too many in one go; whether there are more.
+    pub(in crate::broker) fn keep_to_total(&mut self) -> bool {
+        self.trim_total(self.settings.total_bytes)
     }
 
-    /// Lets the oldest events of all go, a quarter of all bytes; how many went.
-    pub(in crate::broker) fn shed(&mut self) -> usize {
-        let before = self.total;
-        let mut gone = std::mem::take(&mut self.gone);
-        self.trim_total(before - before / 4, &mut gone);
-        self.note_gone(gone);
-        before - self.total
+    /// How many bytes all histories have together.
+    pub(in crate::broker) fn total(&self) -> usize {
+        self.total
     }
 
-    /// Lets the oldest events of all go until their bytes are within a bound.
-    pub(super) fn trim_total(&mut self, bound: usize, gone: &mut Vec<Arc<Entry>>) {
-        while self.total > bound {
-            let Some(Reverse((sequence, _, key))) = self.oldest.pop() else { return };
+    /// Lets the oldest events of all go until their bytes are within a bound, but not too many in one go;
+    /// whether there are more.
+    pub(in crate::broker) fn trim_total(&mut self, bound: usize) -> bool {
+        if self.total <= bound {
+            return false;
+        }
+        let mut gone = std::mem::take(&mut self.gone);
+        for _ in 0..TRIMMED_AT_ONCE {
+            if self.total <= bound {
+                break;
+            }
+            let Some(Reverse((sequence, _, key))) = self.oldest.pop() else { break };
             let Some(record) = self.records.get_mut(key) else { continue };
             record.in_heap = false;
             let Some(oldest) = record.oldest().map(|entry| entry.sequence) else { continue };
             if oldest == sequence {
-                self.total -= record.drop_oldest(gone);
+                self.total -= record.drop_oldest(&mut gone);
             }
             if let Some(place) = record.oldest_place(key) {
                 record.in_heap = true;
@@ -110,6 +116,8 @@ impl Log {
             }
             self.note_idle(key);
         }
+        self.note_gone(gone);
+        self.total > bound && !self.oldest.is_empty()
     }
 
     /// Brings a channel's past up to date with the clock.
@@ -152,8 +160,10 @@ impl Log {
             self.forgotten = self.forgotten.max(record.trimmed);
             if let Some(record) = self.records.remove(key) {
                 self.names.remove(&record.name);
-                if let Some(changes) = &mut self.changes {
-                    changes.forgotten.insert(record.name);
+                if let Some(changes) = &mut self.changes
+                    && record.has_row
+                {
+                    changes.note_forgotten(record.name);
                 }
             }
             self.compact_heap();
@@ -170,7 +180,7 @@ impl Log {
     }
 
     /// Forgets `dedupe` keys whose window is over and whose events are gone.
-    pub(super) fn forget_keys(&mut self, now: Moment) {
+    pub(in crate::broker) fn forget_keys(&mut self, now: Moment) {
         for _ in 0..self.remembered.len().min(REMEMBERED_AT_ONCE) {
             let many = self.remembered.len() > MOST_REMEMBERED || self.lingering > self.settings.key_bytes();
             if !many && self.remembered.front().is_none_or(|event| event.due > now) {
@@ -190,15 +200,13 @@ impl Log {
             }
             self.lingering = self.lingering.saturating_sub(bytes_of_key(&event.dedupe, &event.channels));
             if let Some(changes) = &mut self.changes {
-                changes.dead_keys.push(event.sequence);
+                changes.note_dead_key(event.sequence);
             }
         }
     }
 
-    /// Lets time pass for some of the channels. Called every second, it comes round to each of
-    /// [`SWEPT_AT_ONCE`] times 60 channels within a minute.
+    /// Lets time pass for some of the channels, and the next time for the next.
     pub(in crate::broker) fn sweep(&mut self, now: Moment) {
-        self.forget_keys(now);
         let (keys, next) = self.records.walk(self.swept, SWEPT_AT_ONCE);
         self.swept = next;
         for key in keys {

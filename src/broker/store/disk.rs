@@ -225,7 +225,7 @@ impl Disk {
                 }
             }
             for dead in &batch.dead {
-                events.remove(dead)?;
+                events.remove(dead.sequence)?;
             }
             for dead in &batch.dead_keys {
                 keys.remove(dead)?;
@@ -242,8 +242,8 @@ impl Disk {
             let mut meta = step.open_table(META)?;
             meta.insert("head", &batch.head.to_le_bytes()[..])?;
             meta.insert(STEP, &(self.step + 1).to_le_bytes()[..])?;
-            if !batch.forgotten_channels.is_empty() {
-                meta.insert("forgotten", &batch.forgotten.to_le_bytes()[..])?;
+            if let Some(forgotten) = batch.forgotten {
+                meta.insert("forgotten", &forgotten.to_le_bytes()[..])?;
             }
         }
         step.commit()?;

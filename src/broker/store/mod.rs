@@ -19,7 +19,12 @@ mod record;
 mod tests;
 pub(super) mod writer;
 
+use std::collections::{BTreeSet, HashMap};
+
+use smallvec::SmallVec;
+
 use crate::channel::Channel;
+use crate::slots::Key;
 
 pub use fault::OpenError;
 pub(super) use record::{Damaged, StoredEvent, StoredKey};
@@ -34,21 +39,34 @@ pub(super) struct Row {
     pub(super) seen: u64,
 }
 
+/// The channels that are different after a step.
+pub(super) type Rows = HashMap<Channel, Row>;
+
+/// An event that no channel holds any more.
+#[derive(Debug)]
+pub(super) struct DeadEvent {
+    pub(super) sequence: u64,
+    /// The channels that held it; each has a row that says so, in the step that takes it off the disk.
+    pub(super) channels: SmallVec<[Key; 1]>,
+    /// How many bytes it had.
+    pub(super) bytes: usize,
+}
+
 /// What changes on disk in one step.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     /// Events to be kept, and their keys.
     pub(super) events: Vec<StoredEvent>,
     /// Events that no channel holds any more.
-    pub(super) dead: Vec<u64>,
+    pub(super) dead: Vec<DeadEvent>,
     /// Events whose `dedupe` keys are forgotten.
     pub(super) dead_keys: Vec<u64>,
     /// Channels that are different now.
-    pub(super) rows: Vec<(Channel, Row)>,
+    pub(super) rows: Rows,
     /// Channels that are forgotten.
-    pub(super) forgotten_channels: Vec<Channel>,
-    /// The newest event that left a channel which was then forgotten.
-    pub(super) forgotten: u64,
+    pub(super) forgotten_channels: BTreeSet<Channel>,
+    /// The newest event that left a channel which was then forgotten, if it is another than before.
+    pub(super) forgotten: Option<u64>,
     /// The log's head after this.
     pub(super) head: u64,
 }
@@ -60,5 +78,6 @@ impl Batch {
             && self.dead_keys.is_empty()
             && self.rows.is_empty()
             && self.forgotten_channels.is_empty()
+            && self.forgotten.is_none()
     }
 }

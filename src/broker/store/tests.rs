@@ -182,6 +182,30 @@ fn dead_events_leave_the_disk_and_the_file_stays_small() {
     assert_eq!(open(&settings).channel(&channels(&["a"])[0]).unwrap().events, 10);
 }
 
+/// With a search in a list for each of them this takes minutes.
+#[test]
+fn a_hundred_thousand_names_that_clients_came_with_are_told_to_the_disk_in_portions() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path());
+    let broker = open(&settings);
+    publish(&broker, news(&["a"], "so that there is something to be seen")).unwrap();
+    let since = Since { last_event_id: None, replay: Replay::Unseen };
+    let begun = Instant::now();
+
+    for client in 0..3125 {
+        let names: Vec<_> =
+            (0..32).map(|n| Channel::parse(&format!("name-{}", client * 32 + n)).unwrap()).collect();
+        drop(broker.subscribe(&names, since, None, 0).unwrap());
+    }
+    for _ in 0..64 {
+        let names: Vec<_> = (0..64).map(|n| Channel::parse(&format!("closed-{n}")).unwrap()).collect();
+        publish(&broker, Publication { channels: names, close: true, ..Publication::default() }).unwrap();
+    }
+    drop(broker);
+
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+}
+
 #[test]
 fn keyed_events_leave_the_disk_as_others_do_and_their_keys_stay() {
     let folder = tempfile::tempdir().unwrap();

@@ -8,15 +8,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use parking_lot::MutexGuard;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::disk::Disk;
 use super::fault::Fault;
-use super::{Batch, Row, StoredEvent};
-use crate::broker::Shared;
-use crate::broker::log::Draft;
+use super::{Batch, Rows, StoredEvent};
+use crate::broker::log::{Draft, Log};
 use crate::broker::moment::{self, Moment};
 use crate::broker::publication::{Level, Publication, Receipt, Refused};
+use crate::broker::{Shared, keep_to_total};
 use crate::channel::Channel;
 use crate::event::EventId;
 
@@ -28,7 +29,7 @@ pub(in crate::broker) enum Job {
     /// To be acknowledged, and seen, once it is on disk.
     Publish(Publication, oneshot::Sender<Outcome>, OwnedSemaphorePermit),
     /// Acknowledged and seen already.
-    Keep(Option<StoredEvent>, Vec<(Channel, Row)>, OwnedSemaphorePermit),
+    Keep(Option<StoredEvent>, Rows, OwnedSemaphorePermit),
     /// The last one: write what is left and close the file.
     Close,
 }
@@ -42,8 +43,12 @@ const MOST_BYTES: usize = 8 << 20;
 const GATHER: Duration = Duration::from_micros(200);
 /// How often what has left the log is deleted from disk while nothing is published.
 const TIDY: Duration = Duration::from_secs(1);
-/// So many deletions are worth a step of their own, or a part in any.
-const MANY_DEAD: usize = 1024;
+/// So much that the disk has not been told is worth a part in any step.
+const MANY: usize = 1024;
+/// How much is done in one go while everybody else waits for the log.
+const PORTION: usize = 256;
+/// How many portions of what the disk has not been told a step takes, beside its publications.
+const PORTIONS: usize = 8;
 /// How long a store that failed is left alone.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -61,7 +66,8 @@ impl Writer {
         let writable = Arc::new(AtomicBool::new(true));
         // A small file has no room for a large step.
         let most_bytes = MOST_BYTES.min(shared.lock().settings.total_bytes / 4);
-        let written = shared.lock().head;
+        let head = shared.lock().head;
+        shared.lock().note_written(head);
         let thread = Thread {
             disk,
             shared,
@@ -71,7 +77,7 @@ impl Writer {
             is_crowded: false,
             hurries: false,
             last: 0,
-            written,
+            more: false,
             most_bytes,
             lossy: false,
         };
@@ -122,8 +128,8 @@ struct Thread {
     hurries: bool,
     /// How many publications the last step had.
     last: usize,
-    /// The newest event that is on disk, or in this step: later ones may have left the log already.
-    written: u64,
+    /// Whether there is more to tell the disk than was told it in the last step.
+    more: bool,
     /// The most bytes in one step.
     most_bytes: usize,
     /// Whether something that was acknowledged as accepted did not get to the disk.
@@ -135,6 +141,8 @@ struct Thread {
 struct Step {
     jobs: Vec<Job>,
     bytes: usize,
+    /// The publications and their channels.
+    work: usize,
     closes: bool,
 }
 
@@ -144,6 +152,9 @@ impl Thread {
             let step = self.gather();
             let closes = step.closes;
             self.write(step);
+            while closes && self.more && self.failed.is_none() {
+                self.write(Step::default());
+            }
             if closes {
                 // With a loss the file stays marked as open, so that the next start begins a new epoch.
                 if !self.lossy
@@ -159,7 +170,8 @@ impl Thread {
     /// Waits for something to do, then takes what there is.
     fn gather(&mut self) -> Step {
         let mut step = Step::default();
-        match self.waiting.recv_timeout(TIDY) {
+        let pause = if self.more && self.failed.is_none() { Duration::ZERO } else { TIDY };
+        match self.waiting.recv_timeout(pause) {
             Ok(job) => step.add(job),
             Err(RecvTimeoutError::Timeout) => return step,
             Err(RecvTimeoutError::Disconnected) => step.closes = true,
@@ -182,18 +194,17 @@ impl Thread {
 
     fn write(&mut self, step: Step) {
         if let Err(refused) = self.open_again() {
-            self.lossy |= step.jobs.iter().any(|job| matches!(job, Job::Keep(..)));
-            return refuse(step.jobs, &refused);
+            return self.refuse(step.jobs, &refused);
         }
         let (mut batch, drafts) = self.prepare(step.jobs);
-        self.written = batch.events.last().map_or(self.written, |event| event.sequence);
-        self.tidy(&mut batch, drafts.is_empty());
+        self.tidy(&mut batch, drafts.is_empty(), step.work);
         if !batch.is_empty()
             && let Err(fault) = self.disk.write(&batch)
         {
             let refused = self.fail(&fault);
             self.lossy |= drafts.is_empty() && !batch.events.is_empty();
-            self.shared.lock().put_back(batch);
+            self.shared.lock().note_not_written();
+            self.put_back(batch);
             drafts.into_iter().for_each(|(_, answer)| drop(answer.send(Err(refused.clone()))));
             return;
         }
@@ -210,11 +221,13 @@ impl Thread {
         let mut next = log.head + 1;
         let mut ends_some = false;
         batch.head = log.head;
+        let mut portion = Portion::default();
         for job in jobs {
+            portion.add(job.work(), &mut log);
             match job {
                 Job::Keep(event, rows, _room) => {
                     batch.events.extend(event);
-                    batch.rows.extend(rows.into_iter().map(|row| log.brought_up_to_date(row)));
+                    log.add_rows(rows, &mut batch.rows);
                 }
                 Job::Close => {}
                 Job::Publish(publication, answer, _room) => {
@@ -242,7 +255,8 @@ impl Thread {
                                 batch.events.push(event);
                                 next += 1;
                             }
-                            log.rows_after(&draft, &mut batch.rows);
+                            let rows = log.rows_after(&draft, &batch.rows);
+                            log.add_rows(rows, &mut batch.rows);
                             ends_some |= draft.close || !draft.disconnect.is_empty();
                             drafts.push((draft, answer));
                         }
@@ -253,11 +267,54 @@ impl Thread {
         (batch, drafts)
     }
 
-    /// Adds what has left the log, if it is much or if there is nothing else to do.
-    fn tidy(&self, batch: &mut Batch, idle: bool) {
+    /// Adds what else has changed in the log, if it is much or if there is nothing else to do: more than the
+    /// publications of one step can cause, so that it does not pile up, and not so much that publishers
+    /// wait for it.
+    fn tidy(&mut self, batch: &mut Batch, idle: bool, work: usize) {
+        self.more = false;
         let mut log = self.shared.lock();
-        if idle || log.dead() >= MANY_DEAD || log.dead_bytes() >= self.most_bytes {
-            log.take_changes(batch, self.written);
+        if let Some(last) = batch.events.last() {
+            log.note_written(last.sequence);
+        }
+        if !idle && log.untold() < MANY && log.dead_bytes() < self.most_bytes {
+            return;
+        }
+        for _ in 0..PORTIONS + 2 * work / PORTION {
+            self.more = log.take_changes(batch, PORTION);
+            if !self.more {
+                return;
+            }
+            MutexGuard::bump(&mut log);
+        }
+    }
+
+    /// Takes back a batch that could not be written.
+    fn put_back(&self, mut batch: Batch) {
+        let mut rows = std::mem::take(&mut batch.rows).into_iter();
+        let mut log = self.shared.lock();
+        log.put_back(batch);
+        while rows.len() > 0 {
+            let names: Vec<Channel> = rows.by_ref().take(PORTION).map(|(name, _)| name).collect();
+            log.note_dirty_names(names.iter());
+            MutexGuard::bump(&mut log);
+        }
+    }
+
+    /// Turns down what was to be written.
+    fn refuse(&mut self, jobs: Vec<Job>, refused: &Refused) {
+        for job in jobs {
+            match job {
+                Job::Publish(_, answer, _) => drop(answer.send(Err(refused.clone()))),
+                Job::Keep(event, rows, _) => {
+                    self.lossy = true;
+                    let mut log = self.shared.lock();
+                    if let Some(event) = event {
+                        log.note_lost(event.sequence);
+                    }
+                    log.note_dirty_names(rows.keys());
+                }
+                Job::Close => {}
+            }
         }
     }
 
@@ -270,8 +327,11 @@ impl Thread {
         let mut wake = 0;
         let mut receipts = Vec::with_capacity(drafts.len());
         let mut log = self.shared.lock();
+        let mut portion = Portion::default();
         for (draft, answer) in drafts {
+            portion.add(1 + draft.names.len(), &mut log);
             let (receipt, readers) = log.commit(draft, Level::Stored, now);
+            keep_to_total(&mut log);
             wake |= readers;
             receipts.push((receipt, answer));
         }
@@ -312,11 +372,18 @@ impl Thread {
         }
         let mut log = self.shared.lock();
         let mut batch = Batch { head: log.head, ..Batch::default() };
-        let shed = log.shed();
-        log.take_changes(&mut batch, self.written);
+        let before = log.total();
+        while log.trim_total(before - before / 4) {
+            MutexGuard::bump(&mut log);
+        }
+        let shed = before - log.total();
+        for _ in 0..=log.untold() / PORTION {
+            log.take_changes(&mut batch, PORTION);
+            MutexGuard::bump(&mut log);
+        }
         drop(log);
         if let Err(fault) = self.disk.make_room(&batch) {
-            self.shared.lock().put_back(batch);
+            self.put_back(batch);
             return Err(fault);
         }
         self.is_crowded = false;
@@ -347,8 +414,37 @@ impl Thread {
     }
 }
 
+/// Counts what is done in one go.
+#[derive(Default)]
+struct Portion(usize);
+
+impl Portion {
+    /// Before something is done that is so much: lets those in who wait for the log, if it is time.
+    fn add(&mut self, work: usize, log: &mut MutexGuard<'_, Log>) {
+        self.0 += work;
+        if self.0 > PORTION {
+            self.0 = work;
+            MutexGuard::bump(log);
+        }
+    }
+}
+
+impl Job {
+    /// Its publication and the channels of that.
+    fn work(&self) -> usize {
+        match self {
+            Self::Publish(publication, ..) => 1 + publication.channels.len(),
+            Self::Keep(event, rows, _) => {
+                1 + event.as_ref().map_or(0, |event| event.channels.len()) + rows.len()
+            }
+            Self::Close => 1,
+        }
+    }
+}
+
 impl Step {
     fn add(&mut self, job: Job) {
+        self.work += job.work();
         match &job {
             Job::Publish(publication, ..) => self.bytes += publication.size(),
             Job::Keep(event, ..) => self.bytes += event.as_ref().map_or(0, |event| event.block.len()),
@@ -359,13 +455,5 @@ impl Step {
 
     fn is_full(&self, most_bytes: usize) -> bool {
         self.closes || self.jobs.len() >= MOST || self.bytes >= most_bytes
-    }
-}
-
-fn refuse(jobs: Vec<Job>, refused: &Refused) {
-    for job in jobs {
-        if let Job::Publish(_, answer, _) = job {
-            let _ = answer.send(Err(refused.clone()));
-        }
     }
 }

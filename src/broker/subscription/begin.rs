@@ -110,7 +110,7 @@ impl Log {
             if from <= record.seen && record.seen < head {
                 record.seen = head;
                 if let Some(changes) = &mut self.changes {
-                    changes.dirty.insert(key);
+                    changes.note_dirty(key);
                 }
             }
         }
