@@ -34,6 +34,8 @@ pub struct Handoff {
     pub subject: Option<Subject>,
     /// How often to ask again.
     pub recheck: Option<Duration>,
+    /// The path that is asked for then, in place of what the client asked for.
+    pub recheck_path: Option<String>,
     /// The path that wants to hear that the client has left.
     pub gone: Option<String>,
     /// The reconnect hint.
@@ -154,7 +156,12 @@ fn set(handoff: &mut Handoff, field: Field, text: &str) -> Result<(), String> {
             handoff.subject = Some(Subject::parse(text).map_err(|error| format!("is wrong: {error}"))?);
         }
         Field::Recheck => {
-            handoff.recheck = Some(Duration::from_secs(number(text, 1, MAX_SECONDS, "seconds")?))
+            let (seconds, path_text) = match text.split_once(char::is_whitespace) {
+                Some((seconds, path)) => (seconds, Some(path.trim_start())),
+                None => (text, None),
+            };
+            handoff.recheck = Some(Duration::from_secs(number(seconds, 1, MAX_SECONDS, "seconds")?));
+            handoff.recheck_path = path_text.map(path).transpose()?;
         }
         Field::Gone => handoff.gone = Some(path(text)?),
         Field::Retry => {
@@ -243,7 +250,7 @@ mod tests {
             ("Outboard-Channel", "job-42, user-7"),
             ("Outboard-Replay", "live"),
             ("Outboard-Subject", "Jürgen"),
-            ("Outboard-Recheck", "60"),
+            ("Outboard-Recheck", "60 /may-stay.cgi?who=7"),
             ("Outboard-Gone", "/left.cgi?who=7"),
             ("Outboard-Retry", "0"),
             ("Outboard-Keep-Alive", " 86400 "),
@@ -256,6 +263,7 @@ mod tests {
                 replay: Some(Replay::Live),
                 subject: Subject::parse("Jürgen").ok(),
                 recheck: Some(Duration::from_secs(60)),
+                recheck_path: Some("/may-stay.cgi?who=7".into()),
                 gone: Some("/left.cgi?who=7".into()),
                 retry: Some(Duration::ZERO),
                 keep_alive: Some(Duration::from_secs(86_400)),
@@ -312,6 +320,9 @@ mod tests {
             ("Outboard-Subject", "", "is wrong: a subject is"),
             ("Outboard-Recheck", "0", "is not a whole number of seconds from 1 to 86400"),
             ("Outboard-Recheck", "+5", "is not a whole number of seconds"),
+            ("Outboard-Recheck", "5s /a", "is not a whole number of seconds"),
+            ("Outboard-Recheck", "5 a", "is not a path on this backend"),
+            ("Outboard-Recheck", "5 /a b", "is not a path on this backend"),
             ("Outboard-Keep-Alive", "86401", "is not a whole number of seconds"),
             ("Outboard-Keep-Alive", "15s", "is not a whole number of seconds"),
             ("Outboard-Retry", "86400001", "is not a whole number of milliseconds from 0"),

@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use crate::broker::{self, Broker};
 use crate::config::Config;
 use crate::drain::{Drain, Draining, drain};
-use crate::gateway::{self, Gateway};
+use crate::gateway::{self, Desk, Gateway};
 use crate::listen::{self, Listener, connection};
 use crate::metrics::Metrics;
 use crate::proxy::Backend;
@@ -33,6 +33,8 @@ use signals::{Asked, Signals};
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 /// How long the streams may take to end after that.
 const STREAMS_LIMIT: Duration = Duration::from_secs(5);
+/// How long it may take after that to tell the backend of all who are gone.
+const NOTICES_LIMIT: Duration = Duration::from_secs(10);
 
 /// Why outboard did not start.
 #[derive(Debug, thiserror::Error)]
@@ -139,6 +141,8 @@ impl Bound {
 struct Shared {
     broker: Arc<Broker>,
     streams: Streams,
+    /// What is said to the site about the clients that they hold.
+    desk: Arc<Desk>,
     backend: Arc<ArcSwap<Backend>>,
     tunnels: Arc<Semaphore>,
     metrics: Arc<Metrics>,
@@ -150,10 +154,17 @@ impl Shared {
         let metrics = Arc::new(Metrics::default());
         let broker = Broker::open(&config.history)?;
         let threads = available_parallelism().map_or(1, usize::from).min(broker::MOST_READERS);
-        let streams = Streams::start(Arc::clone(&broker), config.stream, Arc::clone(&metrics), threads)?;
         let backend = Arc::new(ArcSwap::from_pointee(Backend::new(config.backend.clone())));
+        let desk = Arc::new(Desk::new(Arc::clone(&backend), draining.clone()));
+        let streams = Streams::start(
+            Arc::clone(&broker),
+            Arc::clone(&desk) as _,
+            config.stream,
+            Arc::clone(&metrics),
+            threads,
+        )?;
         let tunnels = Arc::new(Semaphore::new(gateway::MOST_TUNNELS));
-        Ok(Self { broker, streams, backend, tunnels, metrics, draining })
+        Ok(Self { broker, streams, desk, backend, tunnels, metrics, draining })
     }
 
     /// What clients are answered by, with the routes of `config`.
@@ -213,7 +224,7 @@ impl Running {
         if tokio::time::timeout(DRAIN_LIMIT, quiet).await.is_err() {
             tracing::warn!(limit = ?DRAIN_LIMIT, "some requests did not finish in time and are cut off");
         }
-        let Shared { streams, broker, .. } = self.shared;
+        let Shared { streams, broker, desk, .. } = self.shared;
         streams.drain();
         let gone = async {
             while streams.count() > 0 {
@@ -222,6 +233,10 @@ impl Running {
         };
         if tokio::time::timeout(STREAMS_LIMIT, gone).await.is_err() {
             tracing::warn!(streams = streams.count(), "some streams did not end in time and are cut off");
+        }
+        let untold = desk.told(NOTICES_LIMIT).await;
+        if untold > 0 {
+            tracing::error!(clients = untold, "the backend could not be told that these clients are gone");
         }
         self.clock.abort();
         let _ = tokio::task::spawn_blocking(move || broker.close()).await;

@@ -165,6 +165,7 @@ pub(super) struct Stream {
     pub(super) stall: As<Period>,
     pub(super) send_buffer: As<Size>,
     pub(super) max_subscribers: As<Count>,
+    pub(super) recheck_grace: As<Period>,
 }
 
 impl Default for Stream {
@@ -177,6 +178,7 @@ impl Default for Stream {
             stall: As(Period(settings.stall)),
             send_buffer: As(Size(settings.send_buffer)),
             max_subscribers: As(Count(settings.max_subscribers)),
+            recheck_grace: As(Period(settings.recheck_grace)),
         }
     }
 }

@@ -280,6 +280,7 @@ fn stream(file: &file::Stream, mistakes: &mut Vec<Mistake>) -> subscribe::Settin
         stall: file.stall.0.0,
         send_buffer: file.send_buffer.0.0,
         max_subscribers: file.max_subscribers.0.0,
+        recheck_grace: file.recheck_grace.0.0,
     }
 }
 

@@ -1,40 +1,29 @@
 //! Requests of our own to the backend, on behalf of a client: may it listen, may it still, it is gone.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
-use http::{Method, Response, StatusCode};
+use http::{Method, Response, StatusCode, header};
 use http_body_util::BodyExt;
 
-use super::Asked;
+use super::is_passing;
 use crate::body::Body;
 use crate::channel::Channel;
-use crate::handoff::{self, Handoff};
+use crate::handoff;
 use crate::http1::Lines;
-use crate::proxy::{Backend, Fault};
+use crate::proxy::{Asked, Backend, Fault, Permit};
+use crate::subscribe::{End, Promises, Question, Recheck};
 
 /// The channels that a question is about.
 const CHANNEL: &str = "Outboard-Channel";
 /// The subject that a client was accepted for.
-pub(super) const SUBJECT: &str = "Outboard-Subject";
+const SUBJECT: &str = "Outboard-Subject";
 /// Why a stream ended.
-pub(super) const REASON: &str = "Outboard-Reason";
+const REASON: &str = "Outboard-Reason";
 /// The path and query that the client asked for.
 const ORIGINAL_URI: &str = "X-Original-URI";
 
-/// What the backend is asked before a client is held, and again at each `Outboard-Recheck`.
-pub(super) enum Question {
-    /// The client's own request, which the backend answers with a handoff.
-    Request,
-    /// The `auth` of an event route.
-    Auth {
-        /// The path and query that are asked for.
-        path: String,
-        /// The channels that the route means by the client's request.
-        channels: Vec<Channel>,
-    },
-}
-
-/// Why a client may not go on listening.
+/// Why it is not certain that a client may go on listening.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Revoked {
     #[error(transparent)]
@@ -45,33 +34,50 @@ pub(super) enum Revoked {
     Invalid(#[from] handoff::InvalidHandoff),
     #[error("the backend's answer does not name the same channels and subject as before")]
     Changed,
+    #[error("the backend broke off in the middle of its answer")]
+    Cut,
 }
 
-impl Question {
-    /// Asks on behalf of the client.
-    ///
-    /// # Errors
-    /// When nobody answers.
-    pub(super) async fn ask(&self, backend: &Backend, asked: &Asked) -> Result<Response<Body>, Fault> {
+impl Revoked {
+    /// Whether the backend has not said no, but nothing.
+    pub(super) fn is_no_answer(&self) -> bool {
         match self {
-            Self::Request => {
-                let lines = backend.on_behalf_of(&asked.head, &asked.peer, asked.id);
-                ask(backend, Method::GET, &asked.head.target().to_string(), &lines).await
+            Self::Fault(Fault::NoPath { .. }) => false,
+            Self::Fault(_) | Self::Cut => true,
+            Self::Status(status) => is_passing(*status),
+            Self::Invalid(_) | Self::Changed => false,
+        }
+    }
+}
+
+/// Puts a question on behalf of the client.
+///
+/// # Errors
+/// When nobody answers.
+pub(super) async fn put(
+    question: &Question,
+    backend: &Backend,
+    permit: Permit,
+    asked: &Asked,
+) -> Result<Response<Body>, Fault> {
+    match question {
+        Question::Request => {
+            let lines = backend.on_behalf_of(asked);
+            ask(backend, permit, Method::GET, &asked.head.target().to_string(), &lines).await
+        }
+        Question::Path { path, channels } => {
+            let mut lines = lines(backend, asked);
+            if !channels.is_empty() {
+                name_channels(&mut lines, channels);
             }
-            Self::Auth { path, channels } => {
-                let mut lines = lines(backend, asked);
-                if !channels.is_empty() {
-                    name_channels(&mut lines, channels);
-                }
-                ask(backend, Method::GET, path, &lines).await
-            }
+            ask(backend, permit, Method::GET, path, &lines).await
         }
     }
 }
 
 /// The lines of a request for a path of our own choice, with the client's cookies and the like.
-pub(super) fn lines(backend: &Backend, asked: &Asked) -> Lines {
-    let mut lines = backend.on_behalf_of(&asked.head, &asked.peer, asked.id);
+fn lines(backend: &Backend, asked: &Asked) -> Lines {
+    let mut lines = backend.on_behalf_of(asked);
     lines.add(ORIGINAL_URI, asked.head.target().to_string().as_bytes());
     lines
 }
@@ -82,6 +88,7 @@ pub(super) fn lines(backend: &Backend, asked: &Asked) -> Lines {
 /// When nobody answers.
 pub(super) async fn ask(
     backend: &Backend,
+    permit: Permit,
     method: Method,
     target: &str,
     lines: &Lines,
@@ -90,51 +97,84 @@ pub(super) async fn ask(
     if !is_path {
         return Err(Fault::NoPath { target: target.escape_debug().to_string() });
     }
-    backend.ask(method, target, lines).await
+    backend.ask(permit, method, target, lines).await
 }
 
-/// Asks whether a client may still listen; only an answer that says the same as the first lets it.
+/// Asks whether a client may still listen; only an answer that says the same as the first lets it. The
+/// cookies that the answer sets are for nobody; the names of such.
 ///
 /// # Errors
 /// With anything else, be it that nobody answers.
 pub(super) async fn confirm(
     backend: &Backend,
-    question: &Question,
-    asked: &Asked,
-    first: &Handoff,
-) -> Result<(), Revoked> {
-    let mut answer = question.ask(backend, asked).await?;
+    permit: Permit,
+    promises: &Promises,
+    recheck: &Recheck,
+) -> Result<Option<String>, Revoked> {
+    let mut answer = put(&recheck.question, backend, permit, &promises.asked).await?;
     let said = handoff::take(answer.headers_mut());
     let status = answer.status();
-    // A stream's body has no end: what comes after the head is of no interest here.
-    drop(answer);
+    let cookies = names_of_cookies(&answer);
+    match &recheck.question {
+        // A stream's body need not end: what comes after the head is of no interest here.
+        Question::Request => drop(answer),
+        Question::Path { .. } if discard(answer.into_body()).await => {}
+        Question::Path { .. } => return Err(Revoked::Cut),
+    }
     if !status.is_success() {
         return Err(Revoked::Status(status));
     }
     let now = said?.unwrap_or_default();
-    let is_same = now.channels == first.channels && now.subject == first.subject;
-    if is_same { Ok(()) } else { Err(Revoked::Changed) }
+    let set = |channels: &[Channel]| channels.iter().cloned().collect::<HashSet<_>>();
+    let is_same = set(&now.channels) == set(&recheck.channels) && now.subject == recheck.subject;
+    if is_same { Ok(cookies) } else { Err(Revoked::Changed) }
+}
+
+/// The names of the cookies that an answer sets, if it sets any.
+fn names_of_cookies(answer: &Response<Body>) -> Option<String> {
+    let name = |value: &http::HeaderValue| {
+        let name = value.as_bytes().split(|&byte| byte == b'=').next().unwrap_or_default();
+        String::from_utf8_lossy(name).trim().chars().take(80).flat_map(char::escape_debug).collect::<String>()
+    };
+    let names: Vec<_> = answer.headers().get_all(header::SET_COOKIE).iter().map(name).collect();
+    (!names.is_empty()).then(|| names.join(", "))
+}
+
+/// The lines of the notice that a client is gone.
+pub(super) fn gone_lines(backend: &Backend, promises: &Promises, end: End) -> Lines {
+    let mut lines = lines(backend, &promises.asked);
+    // Some servers answer 411 to a POST that does not say how long it is (RFC 9110 section 8.6).
+    lines.add("Content-Length", b"0");
+    name_channels(&mut lines, &promises.channels);
+    if let Some(subject) = &promises.subject {
+        lines.add(SUBJECT, subject.as_str().as_bytes());
+    }
+    lines.add(REASON, end.as_str().as_bytes());
+    lines
 }
 
 /// Tells which channels it is about, as a backend would name them.
-pub(super) fn name_channels(lines: &mut Lines, channels: &[Channel]) {
+fn name_channels(lines: &mut Lines, channels: &[Channel]) {
     let names: Vec<_> = channels.iter().map(Channel::as_str).collect();
     lines.add(CHANNEL, names.join(", ").as_bytes());
 }
 
-/// Reads a short body to its end, so that its connection can be used again.
-pub(super) async fn discard(mut body: Body) {
+/// Reads a short body to its end, so that its connection can be used again; whether it came to one as its
+/// head had said.
+pub(super) async fn discard(mut body: Body) -> bool {
     const MOST: usize = 64 << 10;
     const PATIENCE: Duration = Duration::from_secs(1);
     let read_to_end = async {
         let mut read = 0;
-        while let Some(Ok(frame)) = body.frame().await {
+        while let Some(frame) = body.frame().await {
+            let Ok(frame) = frame else { return false };
             read += frame.data_ref().map_or(0, bytes::Bytes::len);
             if read > MOST {
-                return;
+                break;
             }
         }
+        true
     };
     // A longer one costs its connection, and that is all.
-    let _ = tokio::time::timeout(PATIENCE, read_to_end).await;
+    tokio::time::timeout(PATIENCE, read_to_end).await.unwrap_or(true)
 }

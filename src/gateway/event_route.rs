@@ -2,12 +2,12 @@
 
 use http::{Method, Response, StatusCode, header};
 
-use super::ask::{self, Question};
-use super::{Asked, Gateway, Handled, is_passing, refuse};
+use super::{Asked, Gateway, Handled, ask, is_passing, refuse};
 use crate::body::Body;
 use crate::handoff::{self, Handoff};
+use crate::proxy::Room;
 use crate::route::{Match, Variables};
-use crate::subscribe::Ask;
+use crate::subscribe::{Ask, Question};
 
 impl Gateway {
     /// Opens the stream that a request for an event route means, if the client may listen.
@@ -29,7 +29,7 @@ impl Gateway {
         let (question, handoff) = match auth {
             None => (Question::Request, Handoff::default()),
             Some(path) => {
-                let question = Question::Auth { path, channels: channels.clone() };
+                let question = Question::Path { path, channels: channels.clone() };
                 match self.may_listen(&question, asked).await {
                     Ok(handoff) => (question, handoff),
                     Err(refusal) => return Handled::Response(*refusal),
@@ -48,13 +48,17 @@ impl Gateway {
         hold.keep_alive = route.keep_alive;
         hold.retry = route.retry;
         hold.subject = subject;
-        self.hold(hold, handoff, asked.clone(), question)
+        self.hold(hold, handoff, asked, question)
     }
 
     /// Asks the backend whether this client may listen. A failure to answer is never a yes, and for an
     /// event-stream client never a no for good.
     async fn may_listen(&self, question: &Question, asked: &Asked) -> Result<Handoff, Box<Response<Body>>> {
-        let mut answer = question.ask(&self.backend, asked).await.map_err(|fault| {
+        let asking = async {
+            let permit = self.backend.permit(Room::Auth).await?;
+            ask::put(question, &self.backend, permit, asked).await
+        };
+        let mut answer = asking.await.map_err(|fault| {
             let response = self.fault(&fault, asked);
             Box::new(if fault.is_client() { response } else { self.streams.come_back() })
         })?;

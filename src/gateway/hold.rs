@@ -1,44 +1,39 @@
 //! Holding a client that a backend handed over.
 
-use std::sync::Arc;
-use std::time::Duration;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, Response};
 
-use http::header;
-use http::{HeaderValue, Method, Response};
-use tokio::sync::Mutex;
-
-use super::ask::{self, Question};
-use super::{Asked, Gateway, Handled};
+use super::{Asked, Gateway, Handled, cookies};
 use crate::body::Body;
 use crate::handoff::Handoff;
-use crate::http1::Lines;
-use crate::proxy::Backend;
-use crate::subscribe::{Ask, End, Initial, MayStay, OnEnd, Recheck, head, last_event_id};
-
-/// How long we wait before telling a backend again that a client is gone: it may just restart.
-const TELL_AGAIN: [Duration; 4] =
-    [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(15), Duration::from_secs(60)];
+use crate::subscribe::{Ask, Initial, Promises, Question, Recheck, head, last_event_id};
 
 impl Gateway {
     /// Takes a client over as the backend's answer asks for it.
-    pub(super) fn hand_over(&self, answer: Response<Body>, handoff: Handoff, asked: Asked) -> Handled {
+    pub(super) fn hand_over(&self, answer: Response<Body>, handoff: Handoff, asked: &Asked) -> Handled {
         if handoff.channels.is_empty() {
             let reason = "it has `Outboard-*` headers but no `Outboard-Channel`, which names the channels";
-            return Handled::Response(self.bad_handoff(reason, &asked));
+            return Handled::Response(self.bad_handoff(reason, asked));
+        }
+        let is_repeatable = matches!(*asked.method(), Method::GET | Method::HEAD);
+        if handoff.recheck.is_some() && handoff.recheck_path.is_none() && !is_repeatable {
+            let reason = format!(
+                "it answers a {}, which is not sent again: `Outboard-Recheck` needs a path that is asked for \
+                 with GET, as in `Outboard-Recheck: 60 /may-stay.cgi`",
+                asked.method()
+            );
+            return Handled::Response(self.bad_handoff(&reason, asked));
         }
         let (parts, body) = answer.into_parts();
         let mut hold = Ask::new(handoff.channels.clone(), asked.head.start.version);
-        hold.initial = initial(&parts.headers, body, &asked);
+        hold.initial = initial(&parts.headers, body, asked);
         hold.headers = parts.headers;
         self.hold(hold, handoff, asked, Question::Request)
     }
 
     /// Fills in what the backend said in answer to `question` and what the client said, and opens the
     /// stream.
-    pub(super) fn hold(&self, mut hold: Ask, handoff: Handoff, asked: Asked, question: Question) -> Handled {
-        if self.draining.has_begun() {
-            return Handled::Response(self.streams.come_back());
-        }
+    pub(super) fn hold(&self, mut hold: Ask, handoff: Handoff, asked: &Asked, question: Question) -> Handled {
         if *asked.method() == Method::HEAD {
             return Handled::Response(head_only(&hold));
         }
@@ -47,88 +42,36 @@ impl Gateway {
         hold.retry = handoff.retry.or(hold.retry);
         hold.keep_alive = handoff.keep_alive.or(hold.keep_alive);
         hold.subject = handoff.subject.clone().or(hold.subject);
-        hold.on_end = handoff.gone.clone().map(|path| self.tell_gone(path, &hold, &asked));
-        hold.recheck = handoff.recheck.map(|every| self.recheck(every, question, handoff, asked));
+        hold.promises = promises(&hold, handoff, asked, question);
+        if self.draining.has_begun() {
+            return Handled::Response(self.streams.turn_away(hold));
+        }
         self.streams.open(hold).widen()
     }
-
-    fn recheck(&self, every: Duration, question: Question, first: Handoff, asked: Asked) -> Recheck {
-        let backend = Arc::clone(&self.backend);
-        let client = Arc::new(Rechecked { backend, question, first, asked, under_way: Mutex::const_new(()) });
-        let ask = move || -> MayStay {
-            let client = Arc::clone(&client);
-            Box::pin(async move { client.may_stay().await })
-        };
-        Recheck { every, ask: Box::new(ask) }
-    }
-
-    /// Tells the backend once that the client is gone; tries again while nobody answers.
-    fn tell_gone(&self, path: String, hold: &Ask, asked: &Asked) -> OnEnd {
-        let (backend, asked) = (Arc::clone(&self.backend), asked.clone());
-        let (channels, subject) = (hold.channels.clone(), hold.subject.clone());
-        let runtime = tokio::runtime::Handle::current();
-        OnEnd::new(move |end: End| {
-            runtime.spawn(async move {
-                let mut lines = ask::lines(&backend, &asked);
-                // Some servers answer 411 to a POST that does not say how long it is (RFC 9110 section 8.6).
-                lines.add("Content-Length", b"0");
-                ask::name_channels(&mut lines, &channels);
-                if let Some(subject) = &subject {
-                    lines.add(ask::SUBJECT, subject.as_str().as_bytes());
-                }
-                lines.add(ask::REASON, end.as_str().as_bytes());
-                post_until_answered(&backend, &path, &lines).await;
-            });
-        })
-    }
 }
 
-async fn post_until_answered(backend: &Backend, path: &str, lines: &Lines) {
-    let mut pauses = TELL_AGAIN.into_iter();
-    loop {
-        let fault = match ask::ask(backend, Method::POST, path, lines).await {
-            Ok(answer) => return ask::discard(answer.into_body()).await,
-            Err(fault) => fault,
-        };
-        let Some(pause) = pauses.next() else {
-            tracing::error!(%fault, %path, "the backend was not told that a client is gone");
-            return;
-        };
-        tracing::warn!(%fault, %path, "cannot tell the backend that a client is gone; it is told again");
-        tokio::time::sleep(pause).await;
+/// What was promised about a client, if anything was.
+fn promises(hold: &Ask, handoff: Handoff, asked: &Asked, question: Question) -> Option<Promises> {
+    let Handoff { channels, subject, recheck, recheck_path, gone, .. } = handoff;
+    if recheck.is_none() && gone.is_none() {
+        return None;
     }
-}
-
-/// A held client about which the backend is asked again and again.
-struct Rechecked {
-    backend: Arc<Backend>,
-    question: Question,
-    /// What the backend said at first.
-    first: Handoff,
-    asked: Asked,
-    /// Locked while the backend has not answered.
-    under_way: Mutex<()>,
-}
-
-impl Rechecked {
-    /// Asks the same question; only the same answer lets the client stay.
-    async fn may_stay(&self) -> bool {
-        // A backend that is slower than `Outboard-Recheck` must not have its questions pile up: the one
-        // under way decides.
-        let Ok(_under_way) = self.under_way.try_lock() else { return true };
-        match ask::confirm(&self.backend, &self.question, &self.asked, &self.first).await {
-            Ok(()) => true,
-            Err(reason) => {
-                let path = self.asked.path();
-                tracing::info!(%reason, path, "a stream is not allowed any more");
-                false
-            }
-        }
-    }
+    let question = match recheck_path {
+        Some(path) => Question::Path { path, channels: hold.channels.clone() },
+        None => question,
+    };
+    let set = hold.headers.get_all(header::SET_COOKIE).iter().map(HeaderValue::as_bytes);
+    Some(Promises {
+        asked: cookies::changed(asked, set),
+        channels: hold.channels.clone(),
+        subject: hold.subject.clone(),
+        recheck: recheck.map(|every| Recheck { every, question, channels, subject }),
+        gone,
+    })
 }
 
 /// The answer's body, if it can stand in a stream.
-fn initial(headers: &header::HeaderMap, body: Body, asked: &Asked) -> Option<Initial> {
+fn initial(headers: &HeaderMap, body: Body, asked: &Asked) -> Option<Initial> {
     let coding = headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes);
     if let Some(coding) = coding.filter(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
         tracing::warn!(

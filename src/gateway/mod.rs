@@ -5,8 +5,11 @@
 //! that becomes a subscription too.
 
 mod ask;
+mod cookies;
+mod desk;
 mod event_route;
 mod hold;
+mod once;
 mod refuse;
 
 use std::sync::Arc;
@@ -18,15 +21,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::body::Body;
 use crate::drain::Draining;
 use crate::handoff;
-use crate::http1::{Length, RequestHead, gate};
+use crate::http1::{Length, gate};
 use crate::listen::Request;
 use crate::listen::connection::{self, TakesOver};
 use crate::metrics::Metrics;
 use crate::peer::Peer;
-use crate::proxy::{self, Backend, Fault, Forwarded, RequestId, headers, tunnel};
+use crate::proxy::{self, Asked, Backend, Fault, Forwarded, RequestId, headers, tunnel};
 use crate::route::Routes;
 use crate::socket::Socket;
 use crate::subscribe::{Stay, Streams};
+
+pub use desk::Desk;
 
 /// The most tunnels at a time.
 pub const MOST_TUNNELS: usize = 4096;
@@ -97,32 +102,14 @@ impl TakesOver for Tunnel {
     }
 }
 
-/// What has to be known of a request when it has been sent on, and who asks.
-#[derive(Clone)]
-struct Asked {
-    head: Arc<RequestHead>,
-    peer: Peer,
-    id: RequestId,
+/// Whether it is an `EventSource`, or says that it is like one.
+fn wants_events(asked: &Asked) -> bool {
+    headers::asks_for_events(&asked.head)
 }
 
-impl Asked {
-    fn method(&self) -> &Method {
-        &self.head.start.method
-    }
-
-    fn path(&self) -> &str {
-        self.head.path()
-    }
-
-    /// Whether it is an `EventSource`, or says that it is like one.
-    fn wants_events(&self) -> bool {
-        headers::asks_for_events(&self.head)
-    }
-
-    /// Whether it is a browser that wants a page.
-    fn wants_a_page(&self) -> bool {
-        headers::accepts(&self.head, "text/html") && !self.wants_events()
-    }
+/// Whether it is a browser that wants a page.
+fn wants_a_page(asked: &Asked) -> bool {
+    headers::accepts(&asked.head, "text/html") && !wants_events(asked)
 }
 
 impl Gateway {
@@ -140,7 +127,7 @@ impl Gateway {
         }
         match self.routes.find(asked.path()) {
             // A page may live at the same place as its events.
-            Some(found) if !asked.wants_a_page() => Box::pin(self.event_route(found, &asked)).await,
+            Some(found) if !wants_a_page(&asked) => Box::pin(self.event_route(found, &asked)).await,
             _ => self.pass(length, body, asked).await,
         }
     }
@@ -167,13 +154,13 @@ impl Gateway {
     }
 
     fn pass_back(&self, answer: proxy::Answer, asked: Asked) -> Handled {
-        let is_failure = is_passing(answer.status()) && asked.wants_events();
+        let is_failure = is_passing(answer.status()) && wants_events(&asked);
         if answer.is_plain() && !is_failure {
             return Handled::Reply(answer.into_reply());
         }
         let mut answer = answer.into_response();
         match handoff::take(answer.headers_mut()) {
-            Ok(Some(handoff)) if answer.status().is_success() => self.hand_over(answer, handoff, asked),
+            Ok(Some(handoff)) if answer.status().is_success() => self.hand_over(answer, handoff, &asked),
             Ok(_) if is_failure => {
                 tracing::warn!(
                     backend = self.backend.name(), status = answer.status().as_u16(), path = asked.path(),
@@ -201,7 +188,7 @@ impl Gateway {
             backend = self.backend.name(), cause = %fault, method = %asked.method(), path = asked.path(),
             request_id = %asked.id, "the backend did not answer"
         );
-        if asked.wants_events() { self.streams.come_back() } else { refuse::fault(fault, asked) }
+        if wants_events(asked) { self.streams.come_back() } else { refuse::fault(fault, asked) }
     }
 
     /// Tells the operator what is wrong with an answer's `Outboard-*` headers. For a client that wants
@@ -212,7 +199,7 @@ impl Gateway {
             backend = self.backend.name(), %reason, path = asked.path(), request_id = %asked.id,
             "the backend's answer cannot be used for a handoff"
         );
-        if asked.wants_events() { self.streams.come_back() } else { refuse::bad_answer(asked) }
+        if wants_events(asked) { self.streams.come_back() } else { refuse::bad_answer(asked) }
     }
 }
 

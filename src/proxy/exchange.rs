@@ -56,8 +56,11 @@ pub(super) struct Message {
 /// Sends a request and waits for the answer's head. It is sent a second time, over a new connection, if
 /// the first one had rested and turned out to be dead before the backend said anything, and if nobody
 /// could be harmed by that: either no byte of the request was sent, or it is one that may be repeated.
-pub(super) async fn exchange(inside: &Arc<Inside>, mut message: Message) -> Result<Answered, Fault> {
-    let permit = permit(inside).await?;
+pub(super) async fn exchange(
+    inside: &Arc<Inside>,
+    mut message: Message,
+    permit: Permit,
+) -> Result<Answered, Fault> {
     let repeatable = message.is_bodyless && message.method.is_idempotent();
     let now = Instant::now();
     if let Some(mut link) = inside.pool.take(now, !repeatable) {
@@ -92,15 +95,6 @@ enum Failed {
     Dead(Fault),
     /// Another attempt would not be better, or could do harm.
     Final(Fault),
-}
-
-async fn permit(inside: &Inside) -> Result<Permit, Fault> {
-    let patience = inside.settings.connect_timeout;
-    inside.pool.permit(patience).await.map_err(|_| Fault::Busy {
-        backend: inside.name.clone(),
-        limit: inside.settings.max_connections,
-        waited: patience,
-    })
 }
 
 /// Sends the request over this link, beginning `now`.

@@ -15,6 +15,7 @@
 mod address;
 mod answer;
 mod answer_body;
+mod asked;
 mod connect;
 mod exchange;
 mod fault;
@@ -43,8 +44,10 @@ use crate::peer::Peer;
 
 pub use address::{Address, InvalidAddress};
 pub use answer::Answer;
+pub use asked::Asked;
 pub use fault::Fault;
 pub use headers::{PassedName, Rules};
+pub use pool::{Permit, Room};
 pub use request_id::RequestId;
 
 /// What the proxy is told about the backend.
@@ -61,13 +64,19 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// How long an unused connection is kept; below the backend's own limit. Zero keeps none.
     pub pool_idle: Duration,
-    /// The most connections at a time; further requests wait.
+    /// The most connections at a time for what clients ask for; further requests wait. Questions and
+    /// notices about clients have some of their own besides.
     pub max_connections: usize,
     /// What passes, and what the backend is told.
     pub rules: Rules,
 }
 
 impl Settings {
+    /// The most connections at a time, whatever they are for.
+    pub fn all_connections(&self) -> usize {
+        pool::most_connections(self.max_connections)
+    }
+
     /// The settings that suit most backends at this address.
     pub fn of(address: Address) -> Self {
         Self {
@@ -162,17 +171,35 @@ impl Backend {
         let writer = Writer::new(lines, body, framing);
         let is_bodyless = framing == Framing::None;
         let message = Message { method: head.start.method.clone(), writer, is_bodyless };
-        let answered = exchange(&self.inside, message).await?;
+        let permit = self.permit(Room::Pages).await?;
+        let answered = exchange(&self.inside, message, permit).await?;
         if answered.head.start.status == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(answered, websocket);
         }
         Ok(Forwarded::Answer(answered.into_answer()))
     }
 
-    /// The lines of a request of our own on behalf of the client that sent `head`: its cookies, its
-    /// `Authorization` and the like, and what the backend is told of the client; nothing about a body.
-    pub fn on_behalf_of(&self, head: &RequestHead, peer: &Peer, id: RequestId) -> Lines {
-        headers::on_behalf_of(head, peer, id, &self.inside.own_host, &self.inside.settings.rules)
+    /// The lines of a request of our own on behalf of a client: its cookies, its `Authorization` and the
+    /// like, and what the backend is told of the client; nothing about a body.
+    pub fn on_behalf_of(&self, asked: &Asked) -> Lines {
+        let Inside { own_host, settings, .. } = &*self.inside;
+        headers::on_behalf_of(&asked.head, &asked.peer, asked.id, own_host, &settings.rules)
+    }
+
+    /// The right to one connection, for which a request waits as long as for a connection to open.
+    ///
+    /// # Errors
+    /// When none has become free until then.
+    pub async fn permit(&self, room: Room) -> Result<Permit, Fault> {
+        let Inside { settings, name, pool, .. } = &*self.inside;
+        let (patience, limit) = (settings.connect_timeout, room.size(settings.max_connections));
+        let busy = |_| Fault::Busy { backend: name.clone(), limit, waited: patience };
+        pool.permit(room, patience).await.map_err(busy)
+    }
+
+    /// The right to one connection, for which a request of our own waits as long as it takes.
+    pub async fn permit_in_the_end(&self, room: Room) -> Permit {
+        self.inside.pool.permit_in_the_end(room, self.inside.settings.connect_timeout).await
     }
 
     /// Sends a request of our own (auth, recheck, gone), without a body. `target` is a path and query in
@@ -180,11 +207,17 @@ impl Backend {
     ///
     /// # Errors
     /// [`Fault`], when there is no answer.
-    pub async fn ask(&self, method: Method, target: &str, lines: &Lines) -> Result<Response<Body>, Fault> {
+    pub async fn ask(
+        &self,
+        permit: Permit,
+        method: Method,
+        target: &str,
+        lines: &Lines,
+    ) -> Result<Response<Body>, Fault> {
         let mut head = Lines::after(format!("{method} {target} HTTP/1.1\r\n").into_bytes());
         head.append(lines);
         let writer = Writer::new(head.into_head(), Body::empty(), Framing::None);
-        let answered = exchange(&self.inside, Message { method, writer, is_bodyless: true }).await?;
+        let answered = exchange(&self.inside, Message { method, writer, is_bodyless: true }, permit).await?;
         if answered.head.start.status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(self.unasked_switch());
         }

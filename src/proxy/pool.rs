@@ -3,7 +3,12 @@
 //! The link that was used last is used first, so that as few as possible are kept. A resting link is
 //! watched by nobody; whether it still lives is found out when it is wanted, and it is closed when
 //! it has rested long enough.
+//!
+//! Pages, questions and notices have rooms of their own, so that none of them stands in the way of another:
+//! ten thousand clients about whom the backend is asked again leave room for a page, and a slow page leaves
+//! room for the question whether somebody may listen. The links themselves are shared.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,12 +17,57 @@ use tokio::time::Instant;
 
 use super::link::Link;
 
+/// What a connection is used for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Room {
+    /// What clients ask for.
+    Pages,
+    /// Whether somebody may listen.
+    Auth,
+    /// Whether somebody who listens still may.
+    Recheck,
+    /// That somebody is gone.
+    Gone,
+}
+
+impl Room {
+    const ALL: [Self; 4] = [Self::Pages, Self::Auth, Self::Recheck, Self::Gone];
+
+    /// How many connections may be in use at a time; `most` is what is configured for pages.
+    pub(super) fn size(self, most: usize) -> usize {
+        match self {
+            Self::Pages => most,
+            Self::Auth | Self::Recheck => (most / 8).clamp(4, 32),
+            Self::Gone => (most / 16).clamp(2, 16),
+        }
+    }
+
+    /// As operators know it.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Pages => "pages",
+            Self::Auth => "auth",
+            Self::Recheck => "rechecks",
+            Self::Gone => "gone notices",
+        }
+    }
+}
+
+/// The most connections at a time, in all rooms.
+pub(super) fn most_connections(pages: usize) -> usize {
+    Room::ALL.iter().map(|room| room.size(pages)).sum()
+}
+
 /// Connections that rest, and permits for those that work.
 pub(super) struct Pool {
     resting: Mutex<Resting>,
-    permits: Semaphore,
+    /// In the order of [`Room::ALL`].
+    rooms: [Semaphore; Room::ALL.len()],
     /// How long a link may rest.
     keep: Duration,
+    made: Instant,
+    /// When it was last said that somebody waits for a connection, in seconds since the pool was made.
+    said: AtomicU64,
 }
 
 #[derive(Default)]
@@ -29,28 +79,68 @@ struct Resting {
 }
 
 /// The right to use one connection; it goes back when dropped.
-pub(super) struct Permit(Arc<Pool>);
+pub struct Permit(Arc<Pool>, Room);
 
 /// All permits are taken.
 pub(super) struct Full;
 
 impl Pool {
-    pub(super) fn new(permits: usize, keep: Duration) -> Arc<Self> {
-        let permits = Semaphore::new(permits.min(Semaphore::MAX_PERMITS));
-        Arc::new(Self { resting: Mutex::default(), permits, keep })
+    pub(super) fn new(pages: usize, keep: Duration) -> Arc<Self> {
+        let rooms = Room::ALL.map(|room| Semaphore::new(room.size(pages).min(Semaphore::MAX_PERMITS)));
+        Arc::new(Self {
+            resting: Mutex::default(),
+            rooms,
+            keep,
+            made: Instant::now(),
+            said: AtomicU64::new(0),
+        })
     }
 
     /// Waits for a permit, at most so long.
-    pub(super) async fn permit(self: &Arc<Self>, patience: Duration) -> Result<Permit, Full> {
-        let permit = match self.permits.try_acquire() {
+    pub(super) async fn permit(self: &Arc<Self>, room: Room, patience: Duration) -> Result<Permit, Full> {
+        let permits = &self.rooms[room as usize];
+        let permit = match permits.try_acquire() {
             Ok(permit) => permit,
-            Err(_) => match tokio::time::timeout(patience, self.permits.acquire()).await {
+            Err(_) => match tokio::time::timeout(patience, permits.acquire()).await {
                 Ok(Ok(permit)) => permit,
                 _ => return Err(Full),
             },
         };
         permit.forget();
-        Ok(Permit(self.clone()))
+        Ok(Permit(self.clone(), room))
+    }
+
+    /// Waits for a permit, however long it takes, and says so when it takes longer than `patience`.
+    pub(super) async fn permit_in_the_end(self: &Arc<Self>, room: Room, patience: Duration) -> Permit {
+        let mut waiting = std::pin::pin!(self.rooms[room as usize].acquire());
+        let permit = match tokio::time::timeout(patience, &mut waiting).await {
+            Ok(permit) => permit,
+            Err(_elapsed) => {
+                self.say_full(room, patience);
+                waiting.await
+            }
+        };
+        match permit {
+            Ok(permit) => permit.forget(),
+            // Nobody closes a room.
+            Err(_closed) => std::future::pending().await,
+        }
+        Permit(self.clone(), room)
+    }
+
+    /// Tells the operator that somebody waits; once a minute, for thousands may wait at the same time.
+    fn say_full(&self, room: Room, waited: Duration) {
+        const PAUSE: u64 = 60;
+        let (now, said) = (self.made.elapsed().as_secs() + PAUSE, self.said.load(Ordering::Relaxed));
+        let is_due = now >= said + PAUSE;
+        if is_due && self.said.compare_exchange(said, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            tracing::warn!(
+                room = room.as_str(),
+                ?waited,
+                "the backend answers too slowly: questions and notices about clients wait for a connection. \
+                 Nobody's stream ends for that"
+            );
+        }
     }
 
     /// A link that rested and still lives `now`. `thorough`: see [`Link::is_quiet`].
@@ -107,6 +197,6 @@ async fn sweep(pool: std::sync::Weak<Pool>, keep: Duration) {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.permits.add_permits(1);
+        self.0.rooms[self.1 as usize].add_permits(1);
     }
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::end::End;
 use super::handle::Ticket;
+use super::promises::{MayStay, Then};
 use super::subscriber::{Slot, State, Written};
 use super::wheel::{TICK, Tick};
 use super::worker::Worker;
@@ -42,12 +43,12 @@ impl Worker {
         let now = self.now;
         let Settings { stall, slow, .. } = self.settings;
         let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
-        if let Some((recheck, due)) = subscriber.extras.as_mut().and_then(|extras| extras.recheck.as_mut())
-            && *due <= now
+        if let Some(bound) = subscriber.extras.as_mut().and_then(|extras| extras.bond.as_mut())
+            && bound.recheck <= now
         {
-            *due = now.after(recheck.every);
-            let ticket = Ticket { reader: self.reader, slot };
-            (self.ask_again)(recheck, ticket);
+            // One question at a time: a site that is slower than its recheck must not have them pile up.
+            bound.recheck = Tick::NEVER;
+            self.ask_again.ask(&bound.bond, Ticket { reader: self.reader, slot });
         }
         let paced = subscriber.pace().is_some_and(|pace| pace.due() <= now);
         match subscriber.state {
@@ -75,6 +76,20 @@ impl Worker {
         }
     }
 
+    /// The site was asked again about a client, and this is what came of it.
+    pub(super) fn hear(&mut self, slot: Slot, may_stay: MayStay) {
+        let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
+        let Some(bound) = subscriber.extras.as_mut().and_then(|extras| extras.bond.as_mut()) else { return };
+        let Some(recheck) = bound.bond.recheck() else { return };
+        match bound.patience.take(may_stay, recheck.every, self.settings.recheck_grace) {
+            Then::Ask(pause) => {
+                bound.recheck = self.now.after(pause);
+                self.arm(slot);
+            }
+            Then::End(end) => self.end(slot, end),
+        }
+    }
+
     /// Sets the wheel to the soonest thing that can come due for this subscriber.
     pub(super) fn arm(&mut self, slot: Slot) {
         let Settings { stall, slow, .. } = self.settings;
@@ -87,7 +102,8 @@ impl Worker {
             State::Live | State::Behind => subscriber.last_write.after(subscriber.keep_alive),
         };
         let extras = subscriber.extras.as_ref();
-        let recheck = extras.and_then(|extras| extras.recheck.as_ref()).map_or(Tick::NEVER, |(_, due)| *due);
+        let bound = extras.and_then(|extras| extras.bond.as_ref());
+        let recheck = bound.map_or(Tick::NEVER, |bound| bound.recheck);
         let pace = subscriber.pace().map_or(Tick::NEVER, |pace| pace.due());
         let due = write.min(recheck).min(pace);
         if due < subscriber.timer {

@@ -17,6 +17,8 @@ pub enum End {
     Disconnected,
     /// The backend, asked again, did not hand it over again.
     Revoked,
+    /// The backend was asked again and did not answer for longer than `recheck_grace`.
+    Unconfirmed,
     /// outboard is going down.
     Drained,
 }
@@ -32,6 +34,7 @@ impl End {
             Self::Stalled => "stalled",
             Self::Disconnected => "disconnected",
             Self::Revoked => "revoked",
+            Self::Unconfirmed => "unconfirmed",
             Self::Drained => "drained",
         }
     }

@@ -3,21 +3,61 @@
 use std::sync::{Arc, mpsc};
 
 use mio::Waker;
+use tokio::runtime;
+use tokio::sync::mpsc::UnboundedSender;
 
-use super::Recheck;
-use super::end::End;
+use super::promises::{Bond, MayStay};
 use super::subscriber::{Slot, Subscriber};
 use crate::broker::{ReaderId, Wake};
 
-/// Puts a question about a client to the backend, and ends the client's stream if the answer is no.
-pub(super) type AskAgain = Box<dyn Fn(&Recheck, Ticket) + Send>;
+/// How a fan-out thread has the site asked again: on tokio's threads, so that it does not wait itself.
+#[derive(Clone)]
+pub(super) struct AskAgain {
+    runtime: runtime::Handle,
+    /// Where the answers go.
+    heard: UnboundedSender<(Ticket, MayStay)>,
+}
+
+impl AskAgain {
+    /// To be called in a tokio runtime.
+    pub(super) fn new(heard: UnboundedSender<(Ticket, MayStay)>) -> Self {
+        Self { runtime: runtime::Handle::current(), heard }
+    }
+
+    /// Puts the question about a client to the site. There is always an answer.
+    pub(super) fn ask(&self, bond: &Bond, ticket: Ticket) {
+        let (answering, heard) = (bond.ask(), self.heard.clone());
+        let mut question = Question { heard, ticket, answer: MayStay::NotAsked };
+        self.runtime.spawn(async move { question.hear(answering.await) });
+    }
+}
+
+/// A question about a client; whatever becomes of the task that asks it, somebody hears of it.
+struct Question {
+    heard: UnboundedSender<(Ticket, MayStay)>,
+    ticket: Ticket,
+    answer: MayStay,
+}
+
+impl Question {
+    fn hear(&mut self, answer: MayStay) {
+        self.answer = answer;
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        // Nobody is left to hear it when all threads have ended.
+        let _ = self.heard.send((self.ticket, self.answer));
+    }
+}
 
 /// What a fan-out thread is asked to do.
 pub(super) enum Command {
     /// Hold this client from now on.
     Adopt(Box<Subscriber>),
-    /// End this client's stream, if it is still the one meant.
-    End(Ticket, End),
+    /// Take what the site says about this client, if it is still the one meant.
+    Hear(Ticket, MayStay),
     /// End all streams, and then the thread.
     Drain,
 }

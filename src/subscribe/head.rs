@@ -116,10 +116,17 @@ fn set_headers(headers: &mut HeaderMap) {
 /// Half to one and a half times as long, so that clients that were cut together do not come back
 /// together.
 pub(super) fn jittered(duration: Duration) -> Duration {
+    duration.mul_f64(0.5 + random())
+}
+
+/// A number from 0 to 1.
+pub(super) fn random() -> f64 {
     let mut random = [0; 2];
     // Without randomness it is just not spread.
-    let _ = getrandom::fill(&mut random);
-    duration / 2 + duration.mul_f64(f64::from(u16::from_ne_bytes(random)) / f64::from(u16::MAX))
+    if getrandom::fill(&mut random).is_err() {
+        return 0.5;
+    }
+    f64::from(u16::from_ne_bytes(random)) / f64::from(u16::MAX)
 }
 
 /// The opening of a stream, ready to be written.

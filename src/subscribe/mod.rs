@@ -16,7 +16,9 @@ mod last_event_id;
 mod newcomer;
 mod pace;
 mod piece;
+mod promises;
 mod rest;
+mod stay;
 mod subscriber;
 mod waiting;
 mod wheel;
@@ -32,17 +34,20 @@ use http::{Response, StatusCode};
 use http_body::Body as _;
 use tokio::sync::{Semaphore, mpsc};
 
-pub use self::ask::{Ask, Initial, MayStay, OnEnd, Recheck};
+pub use self::ask::{Ask, Initial};
 pub use self::end::End;
 use self::handle::{AskAgain, Command, Handle, Ticket};
 pub use self::last_event_id::{PARAMETERS as LAST_EVENT_ID_PARAMETERS, last_event_id};
 use self::newcomer::{Newcomer, Seat};
+use self::promises::Bond;
+pub use self::promises::{Answering, MayStay, Promises, Question, Recheck, Site};
+pub use self::stay::Stay;
 use self::subscriber::Held;
 use self::worker::Worker;
 use crate::body::Body;
 use crate::broker::{Broker, Gap, Refused, Since, Subscribed, Subscription, Waiting};
 use crate::drain::{Drain, Draining, drain};
-use crate::listen::connection::{Handled, TakesOver};
+use crate::listen::connection::Handled;
 use crate::metrics::Metrics;
 use crate::socket::Socket;
 
@@ -71,6 +76,8 @@ pub struct Settings {
     pub send_buffer: usize,
     /// The most streams at a time.
     pub max_subscribers: usize,
+    /// How long the site may leave the question unanswered whether a client may still listen.
+    pub recheck_grace: Duration,
 }
 
 impl Default for Settings {
@@ -82,6 +89,7 @@ impl Default for Settings {
             stall: Duration::from_secs(30),
             send_buffer: 16 << 10,
             max_subscribers: 20_000,
+            recheck_grace: Duration::from_secs(120),
         }
     }
 }
@@ -92,6 +100,7 @@ pub struct Streams(Arc<Inner>);
 
 struct Inner {
     broker: Arc<Broker>,
+    site: Arc<dyn Site>,
     settings: Settings,
     metrics: Arc<Metrics>,
     workers: Arc<[Handle]>,
@@ -113,56 +122,38 @@ enum Place {
     Ahead(Waiting),
 }
 
-/// A client that is counted as a subscriber, and whose socket is still to come.
-pub struct Stay {
-    streams: Streams,
-    place: Place,
-    newcomer: Newcomer,
-    opening: Bytes,
-    initial: Option<Initial>,
-}
-
-impl TakesOver for Stay {
-    fn take_over(self, socket: Socket, _read_ahead: Bytes) {
-        let Self { streams, place, newcomer, opening, initial } = self;
-        match place {
-            Place::InLog(subscription, _) => streams.begin(socket, subscription, newcomer, opening, initial),
-            Place::Ahead(waiting) => streams.hold_back(socket, waiting, newcomer, opening, initial),
-        }
-    }
-}
-
 /// More than there can be clients.
 const ALL_BEGINNING: u32 = u32::MAX >> 3;
 
 impl Streams {
-    /// Starts the fan-out threads. To be called in a tokio runtime: it is where rechecks run.
+    /// Starts the fan-out threads. To be called in a tokio runtime: it is where `site` is asked about clients.
     ///
     /// # Errors
     /// When the system gives no more threads or file handles.
     pub fn start(
         broker: Arc<Broker>,
+        site: Arc<dyn Site>,
         settings: Settings,
         metrics: Arc<Metrics>,
         threads: usize,
     ) -> io::Result<Self> {
-        let (revoke, revoked) = mpsc::unbounded_channel();
-        let runtime = tokio::runtime::Handle::current();
+        let (hear, heard) = mpsc::unbounded_channel();
+        let ask_again = AskAgain::new(hear);
         let mut workers = Vec::new();
         for number in 0..threads.max(1) {
-            let ask_again = ask_again(runtime.clone(), revoke.clone());
             let (worker, handle) =
-                Worker::new(Arc::clone(&broker), settings, Arc::clone(&metrics), ask_again)?;
+                Worker::new(Arc::clone(&broker), settings, Arc::clone(&metrics), ask_again.clone())?;
             std::thread::Builder::new().name(format!("fan-out-{number}")).spawn(move || worker.run())?;
             workers.push(handle);
         }
         let workers: Arc<[Handle]> = workers.into();
         // Weak: the threads end with the last of those who can ask them for something.
-        runtime.spawn(end_revoked(revoked, Arc::downgrade(&workers)));
+        tokio::spawn(bring(heard, Arc::downgrade(&workers)));
         let (turn, seats) = (AtomicUsize::new(0), Arc::default());
         let (drain, draining) = drain();
         let beginning = Arc::new(Semaphore::new(ALL_BEGINNING as usize));
-        let inner = Inner { broker, settings, metrics, workers, turn, seats, drain, draining, beginning };
+        let inner =
+            Inner { broker, site, settings, metrics, workers, turn, seats, drain, draining, beginning };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -188,12 +179,21 @@ impl Streams {
         head::come_back(self.0.settings.retry)
     }
 
+    /// The answer for a client that is not to be held, though it was handed over: it has left before it came.
+    pub fn turn_away(&self, ask: Ask) -> Response<Body> {
+        if let Some(promises) = ask.promises {
+            Bond::new(Arc::clone(&self.0.site), promises).end(End::Drained);
+        }
+        self.come_back()
+    }
+
     /// Decides how `ask` is answered, and counts the client as a subscriber from now on: with a
-    /// [`Stay`] that becomes its stream (a silent one, as long as there is no log); with `204` when all its
+    /// stream (a silent one, as long as there is no log); with `204` when all its
     /// channels are closed and it has seen all of them; or, when there is no room, with a `200` that asks
     /// it to come back.
-    pub fn open(&self, ask: Ask) -> Handled<Stay> {
+    pub fn open(&self, mut ask: Ask) -> Handled<Stay> {
         let inner = &self.0;
+        let bond = ask.promises.take().map(|promises| Bond::new(Arc::clone(&inner.site), promises));
         let Some(seat) = Seat::take(&inner.seats, inner.settings.max_subscribers) else {
             tracing::warn!(
                 max_subscribers = inner.settings.max_subscribers,
@@ -205,8 +205,8 @@ impl Streams {
         let place = match self.place(&ask, worker) {
             Ok(Some(place)) => place,
             Ok(None) => {
-                if let Some(on_end) = ask.on_end {
-                    on_end.tell(End::Closed);
+                if let Some(bond) = bond {
+                    bond.end(End::Closed);
                 }
                 return Handled::Response(no_content());
             }
@@ -217,19 +217,22 @@ impl Streams {
         };
         inner.metrics.subscribed.add_one();
 
-        let retry = ask.retry.unwrap_or_else(|| head::jittered(inner.settings.retry));
-        let gap = if let Place::InLog(_, gap) = &place { gap.as_ref() } else { None };
-        let opening = head::opening(ask.version, &ask.headers, retry, gap);
         let newcomer = Newcomer {
             worker,
             chunked: head::has_chunks(ask.version),
             keep_alive: ask.keep_alive.unwrap_or(inner.settings.keep_alive),
-            recheck: ask.recheck,
-            on_end: ask.on_end,
+            bond,
             seat,
         };
-        let initial = ask.initial.filter(|initial| !initial.0.is_end_stream());
-        Handled::Taken(Box::new(Stay { streams: self.clone(), place, newcomer, opening, initial }))
+        Handled::Taken(Box::new(Stay {
+            streams: self.clone(),
+            place,
+            newcomer,
+            version: ask.version,
+            headers: ask.headers,
+            retry: head::jittered(ask.retry.unwrap_or(inner.settings.retry)),
+            initial: ask.initial.filter(|initial| !initial.0.is_end_stream()),
+        }))
     }
 
     /// Where a client begins; `None` when all its channels are closed and it has seen all of them.
@@ -246,30 +249,6 @@ impl Streams {
         })
     }
 
-    fn begin(
-        self,
-        mut socket: Socket,
-        subscription: Subscription,
-        newcomer: Newcomer,
-        opening: Bytes,
-        initial: Option<Initial>,
-    ) {
-        let Some(Initial(body)) = initial else {
-            return self.adopt(newcomer, socket, subscription, opening);
-        };
-        let manner = newcomer.manner(self.0.settings.stall);
-        // None is left once the drain is under way; then there is nothing to wait for either.
-        let beginning = Arc::clone(&self.0.beginning).try_acquire_owned();
-        tokio::spawn(async move {
-            let draining = self.0.draining.clone();
-            match initial::write(&mut socket, opening, body, manner, draining).await {
-                Ok(unsent) => self.adopt(newcomer, socket, subscription, unsent),
-                Err(error) => tracing::debug!(%error, "the client left during its initial events"),
-            }
-            drop(beginning);
-        });
-    }
-
     /// Gives a client into the care of its thread, which writes `unsent` first.
     fn adopt(&self, newcomer: Newcomer, socket: Socket, subscription: Subscription, unsent: Bytes) {
         let worker = &self.0.workers[newcomer.worker];
@@ -282,24 +261,12 @@ impl Streams {
     }
 }
 
-/// How a fan-out thread has the backend asked again: on tokio's threads, so that it does not wait itself.
-fn ask_again(runtime: tokio::runtime::Handle, revoke: mpsc::UnboundedSender<Ticket>) -> AskAgain {
-    Box::new(move |recheck, ticket| {
-        let (may_stay, revoke) = ((recheck.ask)(), revoke.clone());
-        runtime.spawn(async move {
-            if !may_stay.await {
-                let _ = revoke.send(ticket);
-            }
-        });
-    })
-}
-
-/// Ends the streams of clients about which the backend, asked again, has said no.
-async fn end_revoked(mut revoked: mpsc::UnboundedReceiver<Ticket>, workers: Weak<[Handle]>) {
-    while let Some(ticket) = revoked.recv().await {
+/// Brings what the site has said about clients to the threads that hold them.
+async fn bring(mut heard: mpsc::UnboundedReceiver<(Ticket, MayStay)>, workers: Weak<[Handle]>) {
+    while let Some((ticket, may_stay)) = heard.recv().await {
         let Some(workers) = workers.upgrade() else { return };
         if let Some(worker) = workers.iter().find(|worker| worker.reader == ticket.reader) {
-            worker.ask(Command::End(ticket, End::Revoked));
+            worker.ask(Command::Hear(ticket, may_stay));
         }
     }
 }

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::ask::{OnEnd, Recheck};
 use super::initial::Manner;
 use super::pace::Pace;
+use super::promises::Bond;
 use super::subscriber::{Extras, Held, Subscriber};
-use super::wheel::Tick;
 use crate::broker::Subscription;
 
 /// A client on its way to a fan-out thread.
@@ -21,8 +20,7 @@ pub(super) struct Newcomer {
     pub(super) chunked: bool,
     /// Silence after which it gets a comment.
     pub(super) keep_alive: Duration,
-    pub(super) recheck: Option<Recheck>,
-    pub(super) on_end: Option<OnEnd>,
+    pub(super) bond: Option<Bond>,
     pub(super) seat: Seat,
 }
 
@@ -39,13 +37,9 @@ impl Newcomer {
         subscription: Subscription,
         unsent: Bytes,
     ) -> Box<Subscriber> {
-        let Self { chunked, keep_alive, recheck, on_end, seat, worker: _ } = self;
-        let extras = Extras {
-            recheck: recheck.map(|recheck| (recheck, Tick::NEVER)),
-            on_end,
-            ends_at: None,
-            pace: Pace::of(&subscription.selection),
-        };
+        let Self { chunked, keep_alive, bond, seat, worker: _ } = self;
+        let extras =
+            Extras { bond: bond.map(Into::into), ends_at: None, pace: Pace::of(&subscription.selection) };
         Box::new(Subscriber::new(socket, subscription, chunked, unsent, keep_alive, extras, seat))
     }
 }

@@ -10,11 +10,12 @@ use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use smallvec::SmallVec;
 
+use super::Seat;
 use super::end::End;
 use super::groups::GroupId;
 use super::pace::Pace;
+use super::promises::{Bond, Patience};
 use super::wheel::Tick;
-use super::{OnEnd, Recheck, Seat};
 use crate::broker::{Entry, Subscription};
 use crate::event::encode::{LAST_CHUNK, heartbeat};
 use crate::slots::Key;
@@ -101,10 +102,8 @@ pub(super) struct Subscriber {
 /// What only some clients have.
 #[derive(Debug, Default)]
 pub(super) struct Extras {
-    /// The question to ask the backend again, and when.
-    pub(super) recheck: Option<(Recheck, Tick)>,
-    /// Who wants to hear that it is gone.
-    pub(super) on_end: Option<OnEnd>,
+    /// What was promised about it.
+    pub(super) bond: Option<Bound>,
     /// The place at which its stream ends, since its channel was closed or its subject disconnected there.
     pub(super) ends_at: Option<u64>,
     /// What `max_rate` holds back.
@@ -113,7 +112,22 @@ pub(super) struct Extras {
 
 impl Extras {
     fn is_empty(&self) -> bool {
-        self.recheck.is_none() && self.on_end.is_none() && self.pace.is_none()
+        self.bond.is_none() && self.pace.is_none()
+    }
+}
+
+/// What was promised about a client, and when it is to be seen to.
+#[derive(Debug)]
+pub(super) struct Bound {
+    pub(super) bond: Bond,
+    /// When the site is to be asked again; never while it is being asked.
+    pub(super) recheck: Tick,
+    pub(super) patience: Patience,
+}
+
+impl From<Bond> for Bound {
+    fn from(bond: Bond) -> Self {
+        Self { bond, recheck: Tick::NEVER, patience: Patience::default() }
     }
 }
 
@@ -301,8 +315,8 @@ impl Subscriber {
         }
         // Whoever is told that the client has left finds it no longer counted.
         drop(self.subscription);
-        if let Some(on_end) = self.extras.and_then(|extras| extras.on_end) {
-            on_end.tell(end);
+        if let Some(bound) = self.extras.and_then(|extras| extras.bond) {
+            bound.bond.end(end);
         }
     }
 }

@@ -4,76 +4,75 @@
 //! as the disk is ill. Where a client was in the log is looked up when the log is there, and what it is
 //! told first is told then.
 
-use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
 
 use super::end::End;
-use super::{Initial, MayStay, Newcomer, Recheck, Streams, head, initial};
+use super::promises::{Answering, Bond, Patience, Then, spread};
+use super::{Initial, Newcomer, Streams, head, initial};
 use crate::body::Body;
 use crate::broker::{Refused, Subscribed, Waiting};
 use crate::event::encode;
 use crate::socket::Socket;
 
 impl Streams {
-    /// Begins the stream of a client that waits for the log.
-    pub(super) fn hold_back(
+    /// Holds a client that waits for the log.
+    pub(super) async fn hold_back(
         self,
-        mut socket: Socket,
         waiting: Waiting,
         newcomer: Newcomer,
         opening: Bytes,
         initial: Option<Initial>,
+        mut socket: Socket,
     ) {
-        tokio::spawn(async move {
-            let stall = self.0.settings.stall;
-            let body = initial.map_or_else(Body::empty, |Initial(body)| body);
-            let manner = newcomer.manner(stall);
-            let draining = self.0.draining.clone();
-            let begun = async {
-                let mut unsent = initial::write(&mut socket, opening, body, manner, draining).await?;
-                initial::write_in_time(&mut socket, &mut unsent, stall).await
-            };
-            match begun.await {
-                Ok(()) => self.wait(waiting, newcomer, socket).await,
-                Err(error) => tracing::debug!(%error, "the client left before there was a log"),
-            }
-        });
+        let stall = self.0.settings.stall;
+        let body = initial.map_or_else(Body::empty, |Initial(body)| body);
+        let manner = newcomer.manner(stall);
+        let draining = self.0.draining.clone();
+        let begun = async {
+            let mut unsent = initial::write(&mut socket, opening, body, manner, draining).await?;
+            initial::write_in_time(&mut socket, &mut unsent, stall).await
+        };
+        match begun.await {
+            Ok(()) => self.wait(waiting, newcomer, socket).await,
+            Err(error) => tracing::debug!(%error, "the client left before there was a log"),
+        }
     }
 
     /// Keeps a silent stream until the log is there, the client has left, or it is time to end.
     async fn wait(&self, mut waiting: Waiting, newcomer: Newcomer, mut socket: Socket) {
         let stall = self.0.settings.stall;
         let mut heartbeats = every(newcomer.keep_alive);
-        let mut rechecks = newcomer.recheck.as_ref().map(Rechecks::new);
+        let grace = self.0.settings.recheck_grace;
+        let mut rechecks = newcomer.bond.as_ref().and_then(|bond| Rechecks::new(bond, grace));
         let draining = self.0.draining.clone();
         let mut scrap = [0; 256];
         let end = loop {
             tokio::select! {
-                subscribed = &mut waiting => return self.let_in(subscribed, newcomer, socket).await,
+                subscribed = &mut waiting => break Err(subscribed),
                 read = socket.read(&mut scrap) => match read {
-                    Ok(0) => break End::ClientLeft,
+                    Ok(0) => break Ok(End::ClientLeft),
                     Ok(_) => {}
-                    Err(_) => break End::ConnectionLost,
+                    Err(_) => break Ok(End::ConnectionLost),
                 },
                 _ = heartbeats.tick() => {
                     let mut comment = encode::heartbeat(newcomer.chunked);
                     if initial::write_in_time(&mut socket, &mut comment, stall).await.is_err() {
-                        break End::ConnectionLost;
+                        break Ok(End::ConnectionLost);
                     }
                 }
-                may_stay = may_stay(&mut rechecks, newcomer.recheck.as_ref()) => {
-                    if !may_stay {
-                        break End::Revoked;
-                    }
-                }
-                () = draining.begun() => break End::Drained,
+                end = refused(&mut rechecks) => break Ok(end),
+                () = draining.begun() => break Ok(End::Drained),
             }
         };
-        newcomer.end(socket, end, stall).await;
+        drop(rechecks);
+        match end {
+            Ok(end) => newcomer.end(socket, end, stall).await,
+            Err(subscribed) => self.let_in(subscribed, newcomer, socket).await,
+        }
     }
 
     /// The log is there, and this is what it says to the client.
@@ -103,35 +102,52 @@ impl Newcomer {
             let _ = initial::write_in_time(&mut socket, &mut last, stall).await;
             let _ = socket.shutdown().await;
         }
-        if let Some(on_end) = self.on_end {
-            on_end.tell(end);
+        if let Some(bond) = self.bond {
+            bond.end(end);
         }
     }
 }
 
-/// When the backend is to be asked again, and the question that is under way.
-struct Rechecks {
-    times: Interval,
-    asked: Option<MayStay>,
+/// When the site is to be asked again about a client, and the question that is under way.
+struct Rechecks<'a> {
+    bond: &'a Bond,
+    every: Duration,
+    grace: Duration,
+    due: Instant,
+    asked: Option<Answering>,
+    patience: Patience,
 }
 
-impl Rechecks {
-    fn new(recheck: &Recheck) -> Self {
-        Self { times: every(recheck.every), asked: None }
+impl<'a> Rechecks<'a> {
+    fn new(bond: &'a Bond, grace: Duration) -> Option<Self> {
+        let every = bond.recheck()?.every;
+        let due = Instant::now() + spread(every);
+        Some(Self { bond, every, grace, due, asked: None, patience: Patience::default() })
+    }
+
+    /// Asks again and again until the stream is to end. It goes on where it was when it is dropped and
+    /// called again.
+    async fn refused(&mut self) -> End {
+        loop {
+            if self.asked.is_none() {
+                sleep_until(self.due).await;
+            }
+            let answer = self.asked.get_or_insert_with(|| self.bond.ask()).await;
+            self.asked = None;
+            match self.patience.take(answer, self.every, self.grace) {
+                Then::Ask(pause) => self.due = Instant::now() + pause,
+                Then::End(end) => return end,
+            }
+        }
     }
 }
 
-/// The answer to the next question whether the client may still wait.
-async fn may_stay(rechecks: &mut Option<Rechecks>, recheck: Option<&Recheck>) -> bool {
-    let (Some(rechecks), Some(recheck)) = (rechecks, recheck) else { return std::future::pending().await };
-    if rechecks.asked.is_none() {
-        rechecks.times.tick().await;
-        rechecks.asked = Some((recheck.ask)());
+/// Why the site lets a client wait no longer; it may never come to that.
+async fn refused(rechecks: &mut Option<Rechecks<'_>>) -> End {
+    match rechecks {
+        Some(rechecks) => rechecks.refused().await,
+        None => std::future::pending().await,
     }
-    let Some(asked) = &mut rechecks.asked else { return true };
-    let may_stay = Pin::new(asked).await;
-    rechecks.asked = None;
-    may_stay
 }
 
 fn every(period: Duration) -> Interval {
@@ -142,31 +158,46 @@ fn every(period: Duration) -> Interval {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use tokio::sync::{mpsc, oneshot};
 
     use super::*;
+    use crate::subscribe::promises::{MayStay, Promises, Site, tests::promises};
+
+    /// A site whose answers come from a test.
+    struct Scripted(mpsc::UnboundedSender<oneshot::Sender<MayStay>>);
+
+    impl Site for Scripted {
+        fn may_stay(&self, _: Arc<Promises>) -> Answering {
+            let (answer, answered) = oneshot::channel();
+            self.0.send(answer).unwrap();
+            Box::pin(async move { answered.await.unwrap() })
+        }
+
+        fn gone(&self, _: Arc<Promises>, _: End) {}
+    }
 
     #[tokio::test]
     async fn the_backend_is_asked_again_while_a_client_waits_and_once_at_a_time() {
         let (asks, mut asked) = mpsc::unbounded_channel();
-        let ask = Box::new(move || -> MayStay {
-            let (answer, answered) = oneshot::channel();
-            asks.send(answer).unwrap();
-            Box::pin(async move { answered.await.unwrap() })
-        });
-        let recheck = Recheck { every: Duration::from_millis(1), ask };
-        let mut rechecks = Some(Rechecks::new(&recheck));
+        let bond = Bond::new(Arc::new(Scripted(asks)), promises(Duration::from_millis(1)));
+        let mut rechecks = Rechecks::new(&bond, Duration::MAX).unwrap();
 
-        for says in [true, false] {
+        for says in [MayStay::Yes, MayStay::NotAsked, MayStay::Yes] {
             // The wait for an answer is given up when something else is to be done, and taken up again.
             let answer = tokio::select! {
-                _ = may_stay(&mut rechecks, Some(&recheck)) => panic!("nobody has answered"),
+                end = rechecks.refused() => panic!("nobody has answered, and it is {end:?}"),
                 answer = asked.recv() => answer.unwrap(),
             };
             answer.send(says).unwrap();
-
-            assert_eq!(may_stay(&mut rechecks, Some(&recheck)).await, says);
-            assert!(asked.try_recv().is_err(), "it was asked once");
         }
+        let refuse = async {
+            asked.recv().await.unwrap().send(MayStay::No).unwrap();
+        };
+        let (end, ()) = tokio::join!(rechecks.refused(), refuse);
+
+        assert_eq!(end, End::Revoked);
+        assert!(asked.try_recv().is_err(), "it was asked once");
     }
 }

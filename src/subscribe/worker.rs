@@ -16,6 +16,7 @@ use super::Settings;
 use super::end::End;
 use super::groups::Groups;
 use super::handle::{Alarm, AskAgain, Command, Handle};
+use super::promises::spread;
 use super::rest::Rest;
 use super::subscriber::{Slot, State, Subscriber, Written};
 use super::wheel::{Tick, Wheel};
@@ -117,7 +118,7 @@ impl Worker {
         loop {
             match self.commands.try_recv() {
                 Ok(Command::Adopt(subscriber)) => self.adopt(*subscriber),
-                Ok(Command::End(ticket, end)) => self.end(ticket.slot, end),
+                Ok(Command::Hear(ticket, may_stay)) => self.hear(ticket.slot, may_stay),
                 // Whoever could ask for anything is gone: that is a drain too.
                 Ok(Command::Drain) | Err(TryRecvError::Disconnected) => return true,
                 Err(TryRecvError::Empty) => return false,
@@ -133,8 +134,10 @@ impl Worker {
         if subscriber.register(self.poll.registry(), Token(slot.index())).is_err() {
             return self.end(slot, End::ConnectionLost);
         }
-        if let Some((recheck, due)) = subscriber.extras.as_mut().and_then(|extras| extras.recheck.as_mut()) {
-            *due = self.now.after(recheck.every);
+        if let Some(bound) = subscriber.extras.as_mut().and_then(|extras| extras.bond.as_mut())
+            && let Some(recheck) = bound.bond.recheck()
+        {
+            bound.recheck = self.now.after(spread(recheck.every));
         }
         // It may have been disconnected on its way here.
         if subscriber.subscription.disconnected_at().is_some() {

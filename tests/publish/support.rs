@@ -13,6 +13,7 @@ use outboard::broker::{self, Broker, Limits};
 use outboard::channel::Channel;
 use outboard::drain::{Drain, Draining, drain};
 use outboard::event::Event;
+use outboard::gateway::Desk;
 use outboard::metrics::Metrics;
 use outboard::proxy::{self, Backend};
 use outboard::publish::{self, Settings};
@@ -60,18 +61,13 @@ pub(crate) fn serve_before(
 
     let broker = Broker::new(log);
     let metrics = Arc::new(Metrics::default());
-    let streams =
-        Streams::start(Arc::clone(&broker), subscribe::Settings::default(), Arc::clone(&metrics), 1);
-    let api = Arc::new(Api {
-        broker,
-        streams: streams.unwrap(),
-        backend: Arc::new(arc_swap::ArcSwap::from_pointee(Backend::new(proxy::Settings::of(
-            backend.parse().unwrap(),
-        )))),
-        metrics,
-        max_event_size: settings.max_event_size,
-    });
     let (drain, draining) = drain();
+    let backend = Backend::new(proxy::Settings::of(backend.parse().unwrap()));
+    let backend = Arc::new(arc_swap::ArcSwap::from_pointee(backend));
+    let desk = Arc::new(Desk::new(Arc::clone(&backend), draining.clone()));
+    let defaults = subscribe::Settings::default();
+    let streams = Streams::start(Arc::clone(&broker), desk, defaults, Arc::clone(&metrics), 1).unwrap();
+    let api = Arc::new(Api { broker, streams, backend, metrics, max_event_size: settings.max_event_size });
     let served = publish::serve(bound, Arc::clone(&api), draining.clone());
     let task = tokio::spawn(async move { served.await.unwrap() });
     Served { path, api, draining, drain, task, _folder: folder }

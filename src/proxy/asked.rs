@@ -1,0 +1,32 @@
+//! A client's request, as far as it has to be known when it has been sent on.
+
+use std::sync::Arc;
+
+use http::Method;
+
+use super::RequestId;
+use crate::http1::RequestHead;
+use crate::peer::Peer;
+
+/// What was asked, and who asks: all that is needed to ask the backend on the client's behalf.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The request's head.
+    pub head: Arc<RequestHead>,
+    /// Who sent it.
+    pub peer: Peer,
+    /// What the backend knows it by.
+    pub id: RequestId,
+}
+
+impl Asked {
+    /// Its method.
+    pub fn method(&self) -> &Method {
+        &self.head.start.method
+    }
+
+    /// Its path, as it was written.
+    pub fn path(&self) -> &str {
+        self.head.path()
+    }
+}

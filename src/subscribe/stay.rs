@@ -1,0 +1,68 @@
+//! A client that is held from now on, whatever way its bytes take.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Version};
+
+use super::newcomer::Newcomer;
+use super::{Initial, Place, Streams, head, initial};
+use crate::broker::Subscription;
+use crate::listen::connection::TakesOver;
+use crate::socket::Socket;
+
+/// A client that is held from now on: where it is in the log, what it is told first, and what was promised
+/// about it. It counts as a subscriber; dropped, it has left.
+pub struct Stay {
+    pub(super) streams: Streams,
+    pub(super) place: Place,
+    pub(super) newcomer: Newcomer,
+    pub(super) version: Version,
+    /// More headers for the response, from a backend.
+    pub(super) headers: HeaderMap,
+    pub(super) retry: Duration,
+    pub(super) initial: Option<Initial>,
+}
+
+impl TakesOver for Stay {
+    /// The socket leaves the tokio runtime for a fan-out thread.
+    fn take_over(self, socket: Socket, _read_ahead: Bytes) {
+        let Self { streams, place, newcomer, version, headers, retry, initial } = self;
+        let gap = if let Place::InLog(_, gap) = &place { gap.as_ref() } else { None };
+        let opening = head::opening(version, &headers, retry, gap);
+        match (place, initial) {
+            (Place::Ahead(waiting), initial) => {
+                tokio::spawn(streams.hold_back(waiting, newcomer, opening, initial, socket));
+            }
+            (Place::InLog(subscription, _), None) => streams.adopt(newcomer, socket, subscription, opening),
+            (Place::InLog(subscription, _), Some(initial)) => {
+                // None is left once the drain is under way; then there is nothing to wait for either.
+                let beginning = Arc::clone(&streams.0.beginning).try_acquire_owned();
+                tokio::spawn(async move {
+                    streams.begin(newcomer, socket, subscription, opening, initial).await;
+                    drop(beginning);
+                });
+            }
+        }
+    }
+}
+
+impl Streams {
+    /// Writes what a backend sends along with a handoff, and then holds the client.
+    async fn begin(
+        self,
+        newcomer: Newcomer,
+        mut socket: Socket,
+        subscription: Subscription,
+        opening: Bytes,
+        Initial(body): Initial,
+    ) {
+        let manner = newcomer.manner(self.0.settings.stall);
+        let draining = self.0.draining.clone();
+        match initial::write(&mut socket, opening, body, manner, draining).await {
+            Ok(unsent) => self.adopt(newcomer, socket, subscription, unsent),
+            Err(error) => tracing::debug!(%error, "the client left during its initial events"),
+        }
+    }
+}
