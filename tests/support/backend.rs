@@ -33,6 +33,10 @@ impl Exchange {
         self.head.split(' ').nth(1).unwrap_or_default()
     }
 
+    pub fn method(&self) -> &str {
+        self.head.split(' ').next().unwrap_or_default()
+    }
+
     /// A header's value.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.head
