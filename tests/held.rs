@@ -141,7 +141,7 @@ fn a_recheck_may_ask_for_a_path_of_its_own_with_the_cookies_that_the_client_has_
         ),
     });
     let outboard = Outboard::behind(&backend).start();
-    let request = Request::new("POST", "/any?x=1", "1.1")
+    let request = Request::new("POST", "/any?x=1", "HTTP/1.1")
         .body("body")
         .header("Cookie", "session=1; theme=dark; gone=1");
 
