@@ -26,7 +26,7 @@ use crate::listen::Request;
 use crate::listen::connection::{self, TakesOver};
 use crate::metrics::Metrics;
 use crate::peer::Peer;
-use crate::proxy::{self, Asked, Backend, Fault, Forwarded, RequestId, headers, tunnel};
+use crate::proxy::{self, Asked, Backend, Fault, Forwarded, headers, tunnel};
 use crate::route::Routes;
 use crate::socket::Socket;
 use crate::subscribe::{Stay, Streams};
