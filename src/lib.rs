@@ -19,6 +19,7 @@ pub mod event;
 pub mod gateway;
 pub mod handoff;
 pub mod http1;
+pub mod journal;
 pub mod listen;
 pub mod metrics;
 pub mod peer;

@@ -36,6 +36,16 @@ impl Socket {
         !matches!(peeked, Err(cause) if cause.kind() == io::ErrorKind::WouldBlock)
     }
 
+    /// Where the other end is, for people.
+    pub fn client(&self) -> String {
+        match self {
+            Self::Tcp(stream) => {
+                stream.peer_addr().map_or_else(|_| "gone".into(), |peer| peer.ip().to_string())
+            }
+            Self::Unix(_) => "unix".into(),
+        }
+    }
+
     /// Closes it such that the peer cannot take what it has got for all there was: with a reset.
     pub fn reset(self) {
         // If it cannot be done, the peer is gone already.

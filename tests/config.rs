@@ -409,6 +409,43 @@ fn no_value_of_any_key_goes_wrong_without_a_report() {
     }
 }
 
+#[test]
+fn no_report_prints_a_secret() {
+    for text in [
+        "[admin]\nlisten = \"127.0.0.1:1\"\ntoken = \"p4ssw0rd\" typo\n",
+        "[admin]\nlisten = \"127.0.0.1:1\"\ntoken = \"p4ssw0rd\n",
+        "[admin]\nlisten = \"127.0.0.1:1\"\ntoken = p4ssw0rd\n",
+        "[admin]\nlisten = \"127.0.0.1:1\"\ntoken \"p4ssw0rd\"\n",
+        "[admin]\nlisten = \"127.0.0.1:1\"\ntokn = \"p4ssw0rd\"\n",
+        "[admin]\nlisten = \"127.0.0.1:1\"\ntoken = 44550066\n",
+        "[admin]\nlisten = \"127.0.0.1:1\"\ntoken = \"p4ss w0rd\"\n",
+        "[admin]\ntoken = \"p4ssw0rd\"\nlisten = \"0.0.0.0:1\"\n",
+        "[admin]\nlisten = [1]\ntoken = \"\"\"\np4ssw0rd\"\"\"\n",
+        "admin = { listen = \"nowhere\", token = \"p4ssw0rd\" }\n",
+        "[publish.tcp]\ntoken = \"p4ssw0rd\"\n",
+        "[backend]\nurl = \"http://me:p4ssw0rd@127.0.0.1:1\"\n",
+        "[backend]\nurl = \"ftp://me:p4ssw0rd@127.0.0.1:1\"\n",
+        "[backend]\nurl = \"http://me:p4ssw0rd@127.0.0.1:1/path\"\n",
+        "[backend]\nurl = http://me:p4ssw0rd@127.0.0.1:1\n",
+        "[backend]\nurls = [\"http://me:p4ssw0rd@127.0.0.1:1\"]\n",
+    ] {
+        let file = Setup::file(text).variable("OUTBOARD__BACKEND__MAX_CONNECTIONS", "0");
+        let report = file.report();
+        for part in ["p4ss", "w0rd", "44550066"] {
+            assert!(!report.contains(part), "{text}\n{report}");
+        }
+    }
+    for (name, value) in [
+        ("OUTBOARD__ADMIN__TOKEN", "p4ss w0rd"),
+        ("OUTBOARD__ADMIN__TOKN", "p4ssw0rd"),
+        ("OUTBOARD__BACKEND__URL", "http://me:p4ssw0rd@127.0.0.1:1/x"),
+        ("OUTBOARD__BACKEND__CONNECT_TIMEOUT", "http://me:p4ssw0rd@127.0.0.1:1/x"),
+    ] {
+        let report = Setup::no_file().variable(name, value).report();
+        assert!(!report.contains("w0rd"), "{name}\n{report}");
+    }
+}
+
 /// `config/mistakes.txt` holds cases, each what is written below `[backend]` and its `url` in lines 1
 /// and 2, then `----`, then the report; `====` stands between cases.
 #[test]

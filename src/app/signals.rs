@@ -4,38 +4,55 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What a signal asks for.
+use crate::journal;
+
+/// What a signal asks for that cannot be done here.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Asked {
-    /// TERM or INT.
+    /// TERM, INT or QUIT.
     End,
     /// HUP.
     Reload,
 }
 
-/// TERM, INT and HUP.
+/// TERM, INT, QUIT, HUP, USR1 and USR2.
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    quit: Signal,
     hang_up: Signal,
+    first_user: Signal,
+    second_user: Signal,
 }
 
 impl Signals {
-    /// Takes the signals over from the system's defaults.
+    /// Takes the signals over from the system's defaults, most of which would end the process.
     pub(super) fn listen() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
             hang_up: signal(SignalKind::hangup())?,
+            first_user: signal(SignalKind::user_defined1())?,
+            second_user: signal(SignalKind::user_defined2())?,
         })
     }
 
-    /// The next one.
+    /// The next one that asks for something. The log files are opened anew meanwhile if that is asked for.
     pub(super) async fn next(&mut self) -> Asked {
-        tokio::select! {
-            _ = self.terminate.recv() => Asked::End,
-            _ = self.interrupt.recv() => Asked::End,
-            _ = self.hang_up.recv() => Asked::Reload,
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return Asked::End,
+                _ = self.interrupt.recv() => return Asked::End,
+                _ = self.quit.recv() => return Asked::End,
+                _ = self.hang_up.recv() => return Asked::Reload,
+                _ = self.first_user.recv() => journal::reopen(),
+                _ = self.second_user.recv() => {
+                    tracing::warn!(
+                        "USR2 asks for an upgrade in place, which this version cannot do yet; it goes on as before"
+                    );
+                }
+            }
         }
     }
 

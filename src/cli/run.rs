@@ -1,28 +1,36 @@
 //! `outboard run` and `outboard demo`: what stays.
 
 use std::num::NonZero;
+use std::path::Path;
 use std::process::ExitCode;
 use std::thread::available_parallelism;
 
 use anyhow::Context;
 use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::arguments::{Demo, Run};
 use super::open_files;
 use crate::config::{Config, Format, Log, Sources};
+use crate::journal::{self, Journal, Target};
 
 pub(super) fn run(options: &Run) -> anyhow::Result<ExitCode> {
     let config = load(options)?;
-    start_logging(config.log);
+    start_logging(&config.log)?;
     open_files::raise(config.limits.max_connections);
-    runtime()?.block_on(crate::app::run(config, || sources(options).load()))?;
+    let ran = runtime()?.block_on(crate::app::run(config, || sources(options).load()));
+    journal::finish();
+    ran?;
     Ok(ExitCode::SUCCESS)
 }
 
 pub(super) fn demo(options: &Demo) -> anyhow::Result<ExitCode> {
-    start_logging(Log::default());
-    runtime()?.block_on(crate::demo::run(crate::demo::Options { listen: options.listen }))?;
+    start_logging(&Log::default())?;
+    let ran = runtime()?.block_on(crate::demo::run(crate::demo::Options { listen: options.listen }));
+    journal::finish();
+    ran?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -48,16 +56,32 @@ fn runtime_for(cores: usize) -> anyhow::Result<Runtime> {
     runtime.enable_all().build().context("cannot start the runtime")
 }
 
-/// Sends log lines to standard error. `RUST_LOG` beats the configuration: it can name modules.
-fn start_logging(log: Log) {
+/// Sends log lines to where they belong. `RUST_LOG` beats the configuration: it can name modules.
+fn start_logging(log: &Log) -> anyhow::Result<()> {
+    let journal = start_journal(log.file.as_deref())?;
     let configured = || EnvFilter::new(log.level.as_str());
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| configured());
-    let lines =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let lines = tracing_subscriber::fmt::layer().with_writer(journal.clone()).with_target(false);
+    let all = tracing_subscriber::registry().with(filter).with(journal.bounds());
     match log.format {
-        Format::Text => lines.with_ansi(super::paint_errors()).init(),
-        Format::Json => lines.json().flatten_event(true).init(),
+        Format::Text => all.with(lines.with_ansi(log.file.is_none() && super::paint_errors())).init(),
+        Format::Json => all.with(lines.json().flatten_event(true)).init(),
     }
+    Ok(())
+}
+
+fn start_journal(file: Option<&Path>) -> anyhow::Result<Journal> {
+    let target = file.map_or(Target::StandardError, |path| Target::File(path.into()));
+    let journal = Journal::start(target).map_err(|error| match file {
+        None => anyhow::anyhow!("cannot start the log: {error}"),
+        Some(path) => anyhow::anyhow!(
+            "cannot open the log file {}: {error}; its folder must be there, and this user must be able to write \
+             to it ([log] file)",
+            path.display()
+        ),
+    })?;
+    journal.install();
+    Ok(journal)
 }
 
 #[cfg(test)]

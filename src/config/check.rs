@@ -5,6 +5,7 @@ use toml::{Table, Value};
 use super::file::{File, LATER};
 use super::layers::{Layers, Origin, variable_name};
 use super::mistake::{KeyPath, Mistake};
+use super::secret;
 use super::values::TABLES;
 
 /// More mistakes than this are not looked for.
@@ -53,6 +54,9 @@ fn explain(layers: &Layers, path: &KeyPath, message: &str) -> Mistake {
             "sequence" => "a list",
             found => found,
         };
+        let is_secret = path.split_last_key().is_some_and(|(_, key)| secret::is_secret(key));
+        // serde names the value behind its kind.
+        let found = if is_secret { found.split('`').next().unwrap_or_default().trim_end() } else { found };
         let mistake = Mistake::value(path.clone(), format!("`{path}`: expected {expected}, not {found}"));
         return match expected == TABLES {
             true => mistake.help(format!("each of them begins with [[{path}]], in double brackets")),

@@ -205,11 +205,12 @@ impl Default for Limits {
 pub(super) struct Log {
     pub(super) level: As<Level>,
     pub(super) format: As<Format>,
+    pub(super) file: Option<As<PathBuf>>,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { level: As(Level::default()), format: As(Format::default()) }
+        Self { level: As(Level::default()), format: As(Format::default()), file: None }
     }
 }
 

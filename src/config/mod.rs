@@ -11,6 +11,7 @@ mod layers;
 mod mistake;
 mod report;
 mod resolve;
+mod secret;
 mod socket;
 mod values;
 
@@ -69,12 +70,14 @@ impl Default for Limits {
 }
 
 /// What is logged, and how (`[log]`).
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Log {
     /// What is worth a line.
     pub level: Level,
     /// How a line looks.
     pub format: Format,
+    /// The file it is written to; without one, standard error.
+    pub file: Option<PathBuf>,
 }
 
 /// The least important lines that are still written.

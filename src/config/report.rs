@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::layers::{Layers, Origin, Source};
 use super::mistake::{KeyPath, Mistake, Step};
+use super::secret;
 
 /// Why a configuration is refused: every mistake that was found, with its place.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ impl Report {
             .into_iter()
             .map(|mistake| Finding {
                 place: place(tree.as_ref().map(Spanned::get_ref), layers, &mistake),
-                message: mistake.message,
+                message: secret::harmless(&mistake.message),
                 help: mistake.help,
             })
             .collect();
@@ -46,14 +47,18 @@ impl Report {
             Place::File(span) => span.start,
             Place::Override(_) | Place::Nowhere => usize::MAX,
         });
+        let covered =
+            source.as_ref().map(|source| secret::covered(&source.text, tree.as_ref().map(Spanned::get_ref)));
         drop(tree);
+        let source = source.zip(covered).map(|(source, text)| Source { text, ..source });
         Self { source, findings }
     }
 
     /// A file that is not TOML.
     pub(super) fn syntax(source: Source, error: &toml::de::Error) -> Self {
         let place = error.span().map_or(Place::Nowhere, Place::File);
-        let message = format!("this is not TOML: {}", error.message());
+        let message = secret::harmless(&format!("this is not TOML: {}", error.message()));
+        let source = Source { text: secret::covered(&source.text, None), ..source };
         Self { source: Some(source), findings: vec![Finding { message, help: None, place }] }
     }
 

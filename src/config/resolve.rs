@@ -54,7 +54,11 @@ impl File {
                     max_connections: self.limits.max_connections.0.0,
                     header_timeout: self.limits.header_timeout.0.0,
                 },
-                log: Log { level: self.log.level.0, format: self.log.format.0 },
+                log: Log {
+                    level: self.log.level.0,
+                    format: self.log.format.0,
+                    file: self.log.file.map(|As(file)| file),
+                },
             }),
             _ => Err(mistakes),
         }

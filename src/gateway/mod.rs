@@ -185,8 +185,8 @@ impl Gateway {
         }
         self.metrics.backend_faults.add_one();
         tracing::error!(
-            backend = self.backend.name(), cause = %fault, method = %asked.method(), path = asked.path(),
-            request_id = %asked.id, "the backend did not answer"
+            backend = self.backend.name(), cause = %fault, client = %asked.peer.address.ip(),
+            method = %asked.method(), path = asked.path(), request_id = %asked.id, "the backend did not answer"
         );
         if wants_events(asked) { self.streams.come_back() } else { refuse::fault(fault, asked) }
     }

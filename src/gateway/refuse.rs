@@ -14,6 +14,7 @@ const TRY_AGAIN: &str = "Please try again in a moment.";
 
 /// A request that is for no host, or for several.
 pub(super) fn host(refusal: Refusal, asked: &Asked) -> Response<Body> {
+    tell_of(refusal.status(), &refusal, asked);
     let mut response =
         page_for(refusal.status(), "The request cannot be understood", &format!("{refusal}."), asked);
     // As after any other request that could be understood in two ways, nothing more is read.
@@ -24,6 +25,7 @@ pub(super) fn host(refusal: Refusal, asked: &Asked) -> Response<Body> {
 /// A method that has no business here (RFC 9110 sections 9.3.6 and 9.3.8).
 pub(super) fn method(asked: &Asked) -> Response<Body> {
     let text = "CONNECT and TRACE are not served here.";
+    tell_of(StatusCode::METHOD_NOT_ALLOWED, &"CONNECT and TRACE are not served", asked);
     let mut response = page_for(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", text, asked);
     let allowed = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
     response.headers_mut().insert(header::ALLOW, allowed);
@@ -33,6 +35,7 @@ pub(super) fn method(asked: &Asked) -> Response<Body> {
 /// Anything but reading, on an event route.
 pub(super) fn only_get(asked: &Asked) -> Response<Body> {
     let text = "An event stream is opened with GET.";
+    tell_of(StatusCode::METHOD_NOT_ALLOWED, &"an event stream is opened with GET", asked);
     let mut response = page_for(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", text, asked);
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
     response
@@ -40,6 +43,7 @@ pub(super) fn only_get(asked: &Asked) -> Response<Body> {
 
 /// A request that an event route can make nothing of.
 pub(super) fn unfit(reason: &str, asked: &Asked) -> Response<Body> {
+    tell_of(StatusCode::BAD_REQUEST, &reason, asked);
     page_for(StatusCode::BAD_REQUEST, "This stream cannot be opened", &format!("{reason}."), asked)
 }
 
@@ -77,6 +81,14 @@ pub(super) fn bad_answer(asked: &Asked) -> Response<Body> {
         "Its operator finds the reason in the log.",
         asked,
     )
+}
+
+/// Tells the operator who was refused what, and why.
+fn tell_of(status: StatusCode, refusal: &dyn std::fmt::Display, asked: &Asked) {
+    tracing::info!(
+        client = %asked.peer.address.ip(), method = %asked.method(), path = asked.path(),
+        status = status.as_u16(), %refusal, request_id = %asked.id, "refused a request"
+    );
 }
 
 fn page_for(status: StatusCode, title: &str, text: &str, asked: &Asked) -> Response<Body> {

@@ -139,9 +139,14 @@ impl RequestHead {
     /// # Errors
     /// When they are none of a request.
     pub fn parse(bytes: Bytes) -> Result<Self, Refusal> {
+        let (start, index) = Self::split(&bytes)?;
+        Ok(Self { start, bytes, index })
+    }
+
+    fn split(bytes: &Bytes) -> Result<(RequestLine, Index), Refusal> {
         let mut room = [const { MaybeUninit::uninit() }; MAX_LINES];
         let mut request = httparse::Request::new(&mut []);
-        let parsed = request.parse_with_uninit_headers(&bytes, &mut room).map_err(Refusal::of)?;
+        let parsed = request.parse_with_uninit_headers(bytes, &mut room).map_err(Refusal::of)?;
         let (Some(method), Some(target), Some(version)) = (request.method, request.path, request.version)
         else {
             return Err(Refusal::Head);
@@ -152,10 +157,18 @@ impl RequestHead {
         let start = RequestLine {
             method: Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::Head)?,
             version: version_of(version),
-            target: place(&bytes, target.as_bytes()),
+            target: place(bytes, target.as_bytes()),
         };
-        let index = Index::of(&bytes, request.headers);
-        Ok(Self { start, bytes, index })
+        let index = Index::of(bytes, request.headers);
+        Ok((start, index))
+    }
+
+    /// The same, with the first line for whoever is to know what it was.
+    pub(super) fn parse_or_quote(bytes: Bytes) -> Result<Self, (Refusal, Box<str>)> {
+        match Self::split(&bytes) {
+            Ok((start, index)) => Ok(Self { start, bytes, index }),
+            Err(refusal) => Err((refusal, first_line(&bytes))),
+        }
     }
 
     /// The target as the client wrote it: visible ASCII, or the gate refuses it.
@@ -252,6 +265,15 @@ pub(super) fn version_of(minor: u8) -> Version {
 pub(super) fn place(bytes: &[u8], part: &[u8]) -> Range<u32> {
     let start = part.as_ptr() as usize - bytes.as_ptr() as usize;
     start as u32..(start + part.len()) as u32
+}
+
+/// The first line of what came, without what could harm a log or a terminal, and no longer than a person reads.
+pub(super) fn first_line(bytes: &[u8]) -> Box<str> {
+    const MOST: usize = 120;
+    let end = memchr::memchr2(b'\r', b'\n', bytes).unwrap_or(bytes.len());
+    let line = &bytes[..end.min(MOST)];
+    let dots = if end > MOST { "..." } else { "" };
+    format!("{}{dots}", line.escape_ascii()).into()
 }
 
 #[cfg(test)]

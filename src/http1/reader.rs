@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use super::chunked::{BadChunk, Decoder};
 use super::gate::Refusal;
+use super::head::first_line;
 use super::{AnswerHead, KEPT, Length, RequestHead};
 use crate::socket::Socket;
 
@@ -35,6 +36,8 @@ pub struct Reader {
     line: usize,
     /// How far it was looked at.
     searched: usize,
+    /// The first line of a head that was refused and is gone from here.
+    refused: Option<Box<str>>,
 }
 
 /// Why a message could not be read.
@@ -54,7 +57,7 @@ pub enum ReadError {
 impl Reader {
     /// Begins with what somebody has read already.
     pub fn new(read_ahead: Bytes) -> Self {
-        Self { input: read_ahead.into(), line: 0, searched: 0 }
+        Self { input: read_ahead.into(), line: 0, searched: 0, refused: None }
     }
 
     /// Whether everything that has come was used.
@@ -96,13 +99,24 @@ impl Reader {
     /// When it is none, or too large.
     pub fn request(&mut self) -> Result<Option<RequestHead>, Refusal> {
         match self.take_head(true)? {
-            Some(bytes) => RequestHead::parse(bytes).map(Some),
+            Some(bytes) => match RequestHead::parse_or_quote(bytes) {
+                Ok(head) => Ok(Some(head)),
+                Err((refusal, line)) => {
+                    self.refused = Some(line);
+                    Err(refusal)
+                }
+            },
             // Such as TLS: whoever speaks it waits for an answer before there is a line's end.
             None if self.input.first().is_some_and(|byte| !byte.is_ascii_graphic() && *byte != b'\r') => {
                 Err(Refusal::Head)
             }
             None => Ok(None),
         }
+    }
+
+    /// The first line of what was refused, for people.
+    pub fn refused_line(&mut self) -> Box<str> {
+        self.refused.take().unwrap_or_else(|| first_line(&self.input))
     }
 
     /// The head of the next answer, once it is whole.

@@ -159,7 +159,6 @@ impl<D: Future> Connection<'_, D> {
         match future::poll_fn(|cx| self.poll_next(cx)).await? {
             Ok(request) => Some(request),
             Err(refusal) => {
-                tracing::debug!(%refusal, "a request is not taken");
                 self.write(refused(refusal).into(), Terms::UNKNOWN).await;
                 None
             }

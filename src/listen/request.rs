@@ -90,10 +90,19 @@ impl Wire {
         loop {
             match self.reader.request() {
                 Ok(Some(head)) => {
-                    return Poll::Ready(Some(gate::check(&head).map(|length| (head, length))));
+                    let checked = gate::check(&head);
+                    if let Err(refusal) = checked {
+                        let target = head.full_target().escape_ascii();
+                        self.tell_of(refusal, &format!("{} {target}", head.start.method));
+                    }
+                    return Poll::Ready(Some(checked.map(|length| (head, length))));
                 }
                 Ok(None) => {}
-                Err(refusal) => return Poll::Ready(Some(Err(refusal))),
+                Err(refusal) => {
+                    let line = self.reader.refused_line();
+                    self.tell_of(refusal, &line);
+                    return Poll::Ready(Some(Err(refusal)));
+                }
             }
             let Some(socket) = self.socket.as_mut().filter(|_| !self.ended) else { return Poll::Ready(None) };
             match ready!(self.reader.poll_fill(cx, socket)) {
@@ -101,6 +110,12 @@ impl Wire {
                 Ok(0) | Err(_) => return Poll::Ready(None),
             }
         }
+    }
+
+    /// Tells the operator who was refused what, and why.
+    fn tell_of(&self, refusal: Refusal, request: &str) {
+        let client = self.socket.as_ref().map(Socket::client).unwrap_or_default();
+        tracing::info!(client, request, status = refusal.status().as_u16(), %refusal, "refused a request");
     }
 
     /// The request with this head.

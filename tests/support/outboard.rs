@@ -55,7 +55,28 @@ impl Builder {
         Outboard { process, address, builder: self }
     }
 
+    /// Starts it when it writes its log to this file, and says nothing.
+    pub fn start_quietly(self, log: &Path) -> Outboard {
+        let process = self.spawn("127.0.0.1:0");
+        let deadline = std::time::Instant::now() + DEADLINE;
+        loop {
+            let said = std::fs::read_to_string(log).unwrap_or_default();
+            if said.contains("taking events") {
+                let address = said.lines().find_map(listening).unwrap();
+                return Outboard { process, address, builder: self };
+            }
+            assert!(std::time::Instant::now() < deadline, "it never listens: {said}");
+            std::thread::yield_now();
+        }
+    }
+
     fn run(&self, listen: &str) -> (Process, String) {
+        let process = self.spawn(listen);
+        let address = process.wait_for("where it listens", listening);
+        (process, address)
+    }
+
+    fn spawn(&self, listen: &str) -> Process {
         let toml = format!(
             "listen = [\"{listen}\"]\n\n[backend]\nurl = \"{}\"\n\n[publish]\nsocket = {:?}\nmode = \"0666\"\n\n{}",
             self.backend,
@@ -66,9 +87,7 @@ impl Builder {
         let mut command = Command::new(env!("CARGO_BIN_EXE_outboard"));
         command.arg("run").arg("--config").arg(file);
         command.env_remove("RUST_LOG").envs(self.variables.clone());
-        let process = Process::start("outboard", &mut command);
-        let address = process.wait_for("where it listens", listening);
-        (process, address)
+        Process::start("outboard", &mut command)
     }
 }
 
@@ -200,6 +219,11 @@ impl Outboard {
     /// Asks it to end, and waits until it has.
     pub fn stop(&mut self) -> ExitStatus {
         self.process.signal(Signal::TERM);
+        self.process.wait()
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn stopped(&mut self) -> ExitStatus {
         self.process.wait()
     }
 
