@@ -73,7 +73,7 @@ impl Gateway {
             };
         }
         tracing::info!(
-            client = %asked.peer.address.ip(), status = status.as_u16(), path = asked.path(), request_id = %asked.id,
+            client = %asked.peer.address, status = status.as_u16(), path = asked.path(), request_id = %asked.id,
             "the backend does not let a client listen"
         );
         if is_passing(status) {

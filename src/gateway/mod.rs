@@ -185,7 +185,7 @@ impl Gateway {
         }
         self.metrics.backend_faults.add_one();
         tracing::error!(
-            backend = self.backend.name(), cause = %fault, client = %asked.peer.address.ip(),
+            backend = self.backend.name(), cause = %fault, client = %asked.peer.address,
             method = %asked.method(), path = asked.path(), request_id = %asked.id, "the backend did not answer"
         );
         if wants_events(asked) { self.streams.come_back() } else { refuse::fault(fault, asked) }

@@ -86,7 +86,7 @@ pub(super) fn bad_answer(asked: &Asked) -> Response<Body> {
 /// Tells the operator who was refused what, and why.
 fn tell_of(status: StatusCode, refusal: &dyn std::fmt::Display, asked: &Asked) {
     tracing::info!(
-        client = %asked.peer.address.ip(), method = %asked.method(), path = asked.path(),
+        client = %asked.peer.address, method = %asked.method(), path = asked.path(),
         status = status.as_u16(), %refusal, request_id = %asked.id, "refused a request"
     );
 }
