@@ -18,11 +18,11 @@ pub(super) fn is_secret(key: &str) -> bool {
     if key.ends_with("_file") || key.ends_with("_path") {
         return false;
     }
-    let is_near = |word: &&str| {
-        key.contains(*word)
+    let is_near = |word: &str| {
+        key.contains(word)
             || key.split(['_', '-', '.']).any(|part| strsim::damerau_levenshtein(part, word) <= 1)
     };
-    key == "key" || WORDS.iter().any(|word| is_near(&word))
+    key == "key" || WORDS.iter().any(|word| is_near(word))
 }
 
 /// The text of a file with its secrets covered; everything stays at its place.
