@@ -28,18 +28,29 @@ pub enum InvalidChannel {
     /// The name is longer than [`MAX_NAME`]; the length it has.
     #[error("a channel name has at most {MAX_NAME} bytes, this one has {0}")]
     TooLong(usize),
+    /// It begins like the names of the channels that outboard fills itself.
+    #[error("a channel whose name begins with `@` is outboard's own")]
+    Own,
     /// A character that could end a header value, a list or a line.
     #[error("a channel name cannot contain {0:?}")]
     Character(char),
 }
 
 impl Channel {
-    /// Checks `name` and takes it over.
+    /// Checks a name that somebody else has chosen, and takes it over.
     ///
     /// # Errors
     /// When the name is empty, too long, or holds a control character, white space, a comma,
-    /// a semicolon, a double quote or a brace.
+    /// a semicolon, a double quote or a brace; or begins with `@`, as outboard's own do.
     pub fn parse(name: &str) -> Result<Self, InvalidChannel> {
+        if name.starts_with('@') { Err(InvalidChannel::Own) } else { Self::parse_any(name) }
+    }
+
+    /// The same for names that may be outboard's own: those of a log, and what operators look at.
+    ///
+    /// # Errors
+    /// As [`Channel::parse`], but for the `@`.
+    pub fn parse_any(name: &str) -> Result<Self, InvalidChannel> {
         if name.is_empty() {
             return Err(InvalidChannel::Empty);
         }
@@ -50,6 +61,11 @@ impl Channel {
             Some(c) => Err(InvalidChannel::Character(c)),
             None => Ok(Self(name.into())),
         }
+    }
+
+    /// Whether it is one that outboard fills itself, to which nobody else publishes.
+    pub fn is_own(&self) -> bool {
+        self.0.starts_with('@')
     }
 
     /// The name as it was given.
@@ -111,6 +127,13 @@ mod tests {
         {
             assert_eq!(Channel::parse(&format!("a{c}b")), Err(InvalidChannel::Character(c)));
         }
+    }
+
+    #[test]
+    fn nobody_can_name_what_is_outboards_own() {
+        assert_eq!(Channel::parse("@share/x"), Err(InvalidChannel::Own));
+        assert!(Channel::parse_any("@share/x").unwrap().is_own());
+        assert!(!Channel::parse("user@example").unwrap().is_own());
     }
 
     #[test]

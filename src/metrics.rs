@@ -34,6 +34,8 @@ pub struct Metrics {
     pub published: Counter,
     /// Frames and HTTP publishes refused.
     pub refused: Counter,
+    /// Lines of frames left out, as `lenient: on` has it.
+    pub left_out: Counter,
     /// Frames cut off by the end of their connection.
     pub incomplete: Counter,
     /// Subscribers accepted.

@@ -190,3 +190,60 @@ fn whoever_is_refused_is_one_line_with_client_method_and_path() {
         &["POST /p", "400"],
     );
 }
+
+const EVENTS: &str =
+    "[[event_route]]\npath = \"/events\"\nchannels = [\"{query.c}\"]\nauth = \"none\"\nreplay = \"all\"\n";
+
+#[test]
+fn a_publishers_id_with_blanks_in_it_resumes() {
+    let backend = Backend::greeting();
+    let outboard = Outboard::behind(&backend).with_config(EVENTS).start();
+    let script =
+        "channel: log\n\nid: 2010-06-08 12:00:00\ndata: one\n\nid: 2010-06-08 12:00:01\ndata: two\n\n";
+    assert!(outboard.frames(script).iter().all(|reply| reply.starts_with("ok")));
+
+    let mut stream = outboard.resume("/events?c=log", "2010-06-08 12:00:00");
+    let by_header = stream.next();
+    let mut stream = outboard.subscribe("/events?c=log&lastEventId=2010-06-08+12:00:00");
+    let by_query = stream.next();
+
+    assert_eq!((by_header.id.as_str(), by_header.data.as_str()), ("2010-06-08 12:00:01", "two"));
+    assert_eq!(by_query.data, "two");
+}
+
+#[test]
+fn what_a_script_printed_to_browsers_is_published_after_lenient_on() {
+    let backend = Backend::greeting();
+    let outboard = Outboard::behind(&backend).with_config(EVENTS).start();
+    let printed = "    event: tick\n    retry: 3000ms\n    X-Progress: 1\n    data: 50\n\n";
+    let mut stream = outboard.subscribe("/events?c=job");
+
+    assert!(outboard.frames(format!("channel: job\n\n{printed}"))[1].starts_with("error unknown-field"));
+    let replies = outboard.frames(format!("channel: job\nlenient: on\n\n{printed}"));
+
+    assert!(replies[1].starts_with("ok "), "{replies:?}");
+    let event = stream.next();
+    assert_eq!((event.name.as_str(), event.data.as_str()), ("tick", "50"));
+    outboard.process().wait_for("what was left out", |line| line.contains("lines=2").then_some(()));
+}
+
+#[test]
+fn nobody_names_a_channel_of_outboards_own() {
+    let backend = Backend::start(|exchange| {
+        exchange.write("HTTP/1.1 200 OK\r\nOutboard-Channel: @share/x\r\nContent-Length: 0\r\n\r\n");
+    });
+    let outboard = Outboard::behind(&backend).with_config(EVENTS).start();
+
+    assert!(outboard.frames("channel: @share/x\ndata: 1\n\n")[0].starts_with("error forbidden "));
+    let request = Request::get("/events?c=%40share/x").header("Accept", "text/event-stream");
+    assert_eq!(outboard.send(&request).status, 400);
+    assert_eq!(outboard.get("/handoff").status, 502);
+    let client = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_outboard"));
+        let output = command.args(arguments).env("OUTBOARD_SOCKET", outboard.socket()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, told) = client(&["publish", "@share/x", "1"]);
+    assert_eq!(code, Some(2));
+    assert!(told.contains("outboard's own"), "{told}");
+}

@@ -216,6 +216,7 @@ pub(super) struct Pipe {
 #[derive(Args, Debug)]
 pub(super) struct Tail {
     /// The channel
+    #[arg(value_parser = Channel::parse_any)]
     pub(super) channel: Channel,
     /// What of the past comes first: all, live (nothing), or the newest N
     #[arg(long, value_name = "all|live|N", default_value = "live")]

@@ -32,9 +32,12 @@ pub enum InvalidEvent {
     /// The name would end its line, or NUL is in it.
     #[error("an event name cannot contain CR, LF or NUL")]
     Name,
-    /// The id holds something besides visible ASCII.
-    #[error("an id consists of visible ASCII, without blanks: {0:?} is not allowed in it")]
+    /// The id holds something besides printable ASCII.
+    #[error("an id consists of printable ASCII: {0:?} is not allowed in it")]
     Id(char),
+    /// A browser would cut the blank off and come back with another id.
+    #[error("an id does not begin or end with a blank: write it without")]
+    IdBlank,
     /// The id is longer than [`MAX_ID`]; the length it has.
     #[error("an id has at most {MAX_ID} bytes, this one has {0}")]
     LongId(usize),
@@ -67,10 +70,13 @@ impl Event {
     /// clients forget where they are.
     ///
     /// # Errors
-    /// When the id is longer than [`MAX_ID`] or is not visible ASCII.
+    /// When the id is longer than [`MAX_ID`], is not printable ASCII, or has a blank at an end.
     pub fn set_id(&mut self, id: &str) -> Result<(), InvalidEvent> {
-        if let Some(c) = id.chars().find(|c| !c.is_ascii_graphic()) {
+        if let Some(c) = id.chars().find(|c| !c.is_ascii_graphic() && *c != ' ') {
             return Err(InvalidEvent::Id(c));
+        }
+        if id.starts_with(' ') || id.ends_with(' ') {
+            return Err(InvalidEvent::IdBlank);
         }
         if id.len() > MAX_ID {
             return Err(InvalidEvent::LongId(id.len()));
@@ -125,10 +131,21 @@ mod tests {
         assert_eq!(event.set_name("a\ndata: x"), Err(InvalidEvent::Name));
         assert_eq!(event.set_name("a\0"), Err(InvalidEvent::Name));
         assert_eq!(event.set_id("a\rb"), Err(InvalidEvent::Id('\r')));
-        assert_eq!(event.set_id("a b"), Err(InvalidEvent::Id(' ')));
+        assert_eq!(event.set_id("a\tb"), Err(InvalidEvent::Id('\t')));
+        assert_eq!(event.set_id("a "), Err(InvalidEvent::IdBlank));
+        assert_eq!(event.set_id(" a"), Err(InvalidEvent::IdBlank));
         assert_eq!(event.set_id("ä"), Err(InvalidEvent::Id('ä')));
         assert_eq!(event.set_id(&"1".repeat(256)), Err(InvalidEvent::LongId(256)));
         assert_eq!(event, Event::default());
+    }
+
+    #[test]
+    fn an_id_may_be_a_date_with_a_blank_in_it() {
+        let mut event = Event::default();
+
+        event.set_id("2010-06-08 12:00:00").unwrap();
+
+        assert_eq!(event.id(), Some("2010-06-08 12:00:00"));
     }
 
     #[test]

@@ -49,6 +49,7 @@ pub(super) async fn serve(stream: UnixStream, read_ahead: &[u8], api: &Api, drai
         replies: Replies::default(),
         wants_replies: true,
         refused_before: false,
+        left_out: 0,
     };
     conversation.take(read_ahead);
     conversation.go_on(draining.clone()).await;
@@ -64,6 +65,8 @@ struct Conversation<'a> {
     replies: Replies,
     wants_replies: bool,
     refused_before: bool,
+    /// Lines that were left out because the publisher asked for it.
+    left_out: u64,
 }
 
 /// A reply that is not known yet, or that waits for one that is not.
@@ -129,6 +132,9 @@ impl Conversation<'_> {
                 Err(error) => self.settle(Outcome::Known(Err(error)), self.wants_replies),
             }
         }
+        let left_out = self.decoder.as_mut().map_or(0, Decoder::take_left_out);
+        self.api.metrics.left_out.add(left_out);
+        self.left_out += left_out;
     }
 
     fn obey(&mut self, frame: Frame) {
@@ -186,6 +192,10 @@ impl Conversation<'_> {
     /// The publisher sends no more.
     fn end(&mut self) {
         let Some(decoder) = self.decoder.take() else { return };
+        if self.left_out > 0 {
+            let pid = self.stream.peer_cred().ok().and_then(|publisher| publisher.pid());
+            tracing::info!(pid, lines = self.left_out, "lines that are no fields were left out (lenient)");
+        }
         if let Err(error) = decoder.finish() {
             self.api.metrics.incomplete.add_one();
             self.settle(Outcome::Known(Err(error)), self.wants_replies);

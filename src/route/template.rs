@@ -97,9 +97,11 @@ impl Template {
         if template.parts.is_empty() {
             return Err(InvalidChannel::Empty.into());
         }
-        for part in &template.parts {
-            if let Part::Text(text) = part {
-                Channel::parse(text)?;
+        for (place, part) in template.parts.iter().enumerate() {
+            match part {
+                Part::Text(text) if place == 0 => drop(Channel::parse(text)?),
+                Part::Text(text) => drop(Channel::parse_any(text)?),
+                _ => {}
             }
         }
         Ok(template)

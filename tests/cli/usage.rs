@@ -14,9 +14,9 @@ fn wrong_usage_ends_with_2_and_names_what_was_meant() {
     assert_eq!(code, 2);
     assert!(told.contains("a channel name cannot contain ' '"), "{told}");
 
-    let (code, _, told) = run(&mut outboard(&["publish", "a", "data", "--id", "a b"]));
+    let (code, _, told) = run(&mut outboard(&["publish", "a", "data", "--id", "a\tb"]));
     assert_eq!(code, 2);
-    assert!(told.starts_with("outboard: --id: an id consists of visible ASCII"), "{told}");
+    assert!(told.starts_with("outboard: --id: an id consists of printable ASCII"), "{told}");
 }
 
 #[test]

@@ -28,6 +28,14 @@ pub struct Tcp {
 }
 
 impl Door {
+    /// Its word for the log.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Socket => "the publish socket",
+            Self::Tcp(_) => "the admin listener",
+        }
+    }
+
     /// Lets `head` in, or says why not.
     pub(super) fn admit(&self, head: &RequestHead) -> Result<(), Problem> {
         if let Some(header) = sign_of_a_browser(head) {

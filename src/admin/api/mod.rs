@@ -32,7 +32,7 @@ use crate::subscribe::{Stay, Streams};
 
 pub use door::{Door, Tcp};
 use problem::Problem;
-use resource::Resource;
+use resource::{Resource, for_others};
 
 /// What a request comes to here.
 pub type Handled = connection::Handled<Stay>;
@@ -59,13 +59,14 @@ impl Api {
         if is_head {
             head.start.method = Method::GET;
         }
+        let by = door.name();
         let answer = match door.admit(&head) {
             Ok(()) => self.route(&head, &mut body, is_head).await,
             Err(problem) => Err(problem),
         };
         answer.unwrap_or_else(|problem| {
             let (method, path) = (if is_head { &Method::HEAD } else { &head.start.method }, head.path());
-            tracing::debug!(%method, path, code = problem.code(), "refused a request");
+            tracing::info!(%method, path, code = problem.code(), by, "refused a request to the API");
             reply::refusal(&problem)
         })
     }
@@ -78,8 +79,10 @@ impl Api {
             Resource::Ready if method == Method::GET => Ok(self.ready().await),
             Resource::Channels if method == Method::GET => self.channels(head),
             Resource::Channel(channel) if method == Method::GET => self.channel(&channel),
-            Resource::Channel(channel) if method == Method::POST => self.post(channel, head, body).await,
-            Resource::Channel(channel) if method == Method::DELETE => self.close(channel).await,
+            Resource::Channel(channel) if method == Method::POST => {
+                self.post(for_others(channel)?, head, body).await
+            }
+            Resource::Channel(channel) if method == Method::DELETE => self.close(for_others(channel)?).await,
             Resource::Events(channel) if method == Method::GET => self.events(channel, head, is_head),
             Resource::Subject(subject) if method == Method::DELETE => self.disconnect(subject).await,
             Resource::Grants if method == Method::POST => Err(Problem::NoGrants),

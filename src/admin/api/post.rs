@@ -87,8 +87,22 @@ impl Api {
         Ok(match language {
             Language::Text => Asked::Event(defaults.frame(channel, Event::with_data(text(&body)?))?),
             Language::Json => Asked::Event(defaults.object(channel, &body)?),
-            Language::Frames => Asked::Frames(defaults.frames(channel, &body, self.max_event_size)?),
+            Language::Frames => Asked::Frames(self.frames(&defaults, channel, &body)?),
         })
+    }
+
+    fn frames(&self, defaults: &Defaults, channel: Channel, body: &[u8]) -> Result<Vec<Frame>, Problem> {
+        let mut decoder = Decoder::on_channel(channel, self.max_event_size);
+        let frames = defaults.frames(&mut decoder, body);
+        self.metrics.left_out.add(decoder.take_left_out());
+        let frames = frames?;
+        decoder.finish().map_err(|error| in_frame(frames.len() + 1, error))?;
+        if frames.is_empty() {
+            let text =
+                "the body holds no frame: write lines such as `data: TEXT`, and a blank line behind them";
+            return Err(Problem::refused(Code::BadValue, text));
+        }
+        Ok(frames)
     }
 
     async fn publish_all(&self, frames: Vec<Frame>) -> Result<Vec<Published>, Problem> {
@@ -210,8 +224,7 @@ impl Defaults {
         self.frame(channel, event)
     }
 
-    fn frames(&self, channel: Channel, body: &[u8], limit: usize) -> Result<Vec<Frame>, Problem> {
-        let mut decoder = Decoder::on_channel(channel, limit);
+    fn frames(&self, decoder: &mut Decoder, body: &[u8]) -> Result<Vec<Frame>, Problem> {
         let mut rest = body;
         let mut frames = Vec::new();
         while let Some(frame) = decoder.decode(&mut rest) {
@@ -219,12 +232,6 @@ impl Defaults {
             let mut frame = frame.map_err(|error| in_frame(number, error))?;
             self.fill_in(&mut frame)?;
             frames.push(frame);
-        }
-        decoder.finish().map_err(|error| in_frame(frames.len() + 1, error))?;
-        if frames.is_empty() {
-            let text =
-                "the body holds no frame: write lines such as `data: TEXT`, and a blank line behind them";
-            return Err(Problem::refused(Code::BadValue, text));
         }
         Ok(frames)
     }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::problem::Problem;
-use crate::channel::Channel;
+use crate::channel::{Channel, InvalidChannel};
 use crate::event::frame::Code;
 use crate::subject::Subject;
 
@@ -57,7 +57,7 @@ impl Resource {
         match rest.split_once('/') {
             None => Ok(Self::Channel(channel(rest)?)),
             Some((name, "events")) => Ok(Self::Events(channel(name)?)),
-            Some((name, "grants")) => channel(name).map(|_| Self::Grants),
+            Some((name, "grants")) => channel(name).and_then(for_others).map(|_| Self::Grants),
             Some(_) => Err(Problem::NotFound("write %2F for each slash in a channel's name".to_owned())),
         }
     }
@@ -74,8 +74,16 @@ impl Resource {
 }
 
 fn channel(segment: &str) -> Result<Channel, Problem> {
-    Channel::parse(&decoded(segment)?)
+    Channel::parse_any(&decoded(segment)?)
         .map_err(|invalid| Problem::refused(Code::BadChannel, invalid.to_string()))
+}
+
+/// Channels that outboard fills itself are looked at, and nothing else.
+pub(super) fn for_others(channel: Channel) -> Result<Channel, Problem> {
+    match channel.is_own() {
+        true => Err(Problem::refused(Code::Forbidden, InvalidChannel::Own.to_string())),
+        false => Ok(channel),
+    }
 }
 
 fn subject(segment: &str) -> Result<Subject, Problem> {
@@ -104,6 +112,8 @@ mod tests {
         assert_eq!(found("/channels"), Ok(Resource::Channels));
         assert_eq!(found("/channels/a"), Ok(Resource::Channel(channel("a"))));
         assert_eq!(found("/channels/a%2Fb/events"), Ok(Resource::Events(channel("a/b"))));
+        let own = Channel::parse_any("@a").unwrap();
+        assert_eq!(found("/channels/@a/events"), Ok(Resource::Events(own)));
         assert_eq!(found("/channels/a/grants"), Ok(Resource::Grants));
         assert_eq!(found("/subjects/anna"), Ok(Resource::Subject(Subject::parse("anna").unwrap())));
         assert_eq!(found("/healthz"), Ok(Resource::Alive));
@@ -119,6 +129,7 @@ mod tests {
             ("/channels/a/b", "not-found"),
             ("/channels/a%2C/events", "bad-channel"),
             ("/channels/%FF", "bad-utf8"),
+            ("/channels/@share%2Fx/grants", "forbidden"),
             ("/subjects/a/b", "not-found"),
         ] {
             assert_eq!(found(path), Err(code), "{path}");

@@ -160,7 +160,7 @@ fn byte(rest: &mut &[u8]) -> Option<u8> {
 
 fn names(rest: &mut &[u8]) -> Option<Vec<Channel>> {
     let count = byte(rest)?;
-    (0..count).map(|_| Channel::parse(short(rest)?).ok()).collect()
+    (0..count).map(|_| Channel::parse_any(short(rest)?).ok()).collect()
 }
 
 fn number(rest: &mut &[u8]) -> Option<u64> {

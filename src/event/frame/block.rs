@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::lines::Line;
-use super::names::{shown, unknown};
-use super::{Code, Frame, FrameError, MAX_CHANNELS, MAX_SUBJECTS};
-use crate::channel::Channel;
+use super::names::{is_near_miss, shown, unknown};
+use super::{Code, Frame, FrameError, Leniency, MAX_CHANNELS, MAX_SUBJECTS};
+use crate::channel::{Channel, InvalidChannel};
 use crate::event::Event;
 use crate::subject::Subject;
 
@@ -59,7 +59,7 @@ impl Block {
         }
     }
 
-    pub(super) fn add(&mut self, line: &Line<'_>) {
+    pub(super) fn add(&mut self, line: &Line<'_>, leniency: &mut Leniency) {
         self.size = self.size.saturating_add(line.length).saturating_add(1);
         if self.size > self.limit {
             self.fail(FrameError::new(
@@ -73,6 +73,14 @@ impl Block {
             if let Err(error) = self.named.add(value) {
                 self.fail(error);
             }
+        } else if name == b"lenient" {
+            // As the channel: it is about the frames behind it as well.
+            match text(value).and_then(|value| switch("lenient", value)) {
+                Ok(on) => leniency.on = on,
+                Err(error) => self.fail(error),
+            }
+        } else if leniency.on && is_left_out(name, value) {
+            leniency.left_out += 1;
         } else if self.error.is_none()
             && let Err(error) = self.fields.add(name, value)
         {
@@ -132,6 +140,15 @@ fn split(line: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
+/// Whether a browser would skip this line, and its author did not mean one of ours.
+fn is_left_out(name: &[u8], value: &[u8]) -> bool {
+    match std::str::from_utf8(name) {
+        Ok("retry") => std::str::from_utf8(value).is_ok_and(|value| number("retry", "", value).is_err()),
+        Ok(name) => !is_near_miss(name),
+        Err(_) => true,
+    }
+}
+
 fn text(bytes: &[u8]) -> Result<&str, FrameError> {
     std::str::from_utf8(bytes).map_err(|_| {
         FrameError::new(
@@ -152,7 +169,10 @@ impl Named {
 
     fn try_add(&mut self, name: &[u8]) -> Result<(), FrameError> {
         let bad = |text: String| FrameError::new(Code::BadChannel, text);
-        let channel = Channel::parse(text(name)?).map_err(|invalid| bad(invalid.to_string()))?;
+        let channel = Channel::parse(text(name)?).map_err(|invalid| match invalid {
+            InvalidChannel::Own => FrameError::new(Code::Forbidden, invalid.to_string()),
+            invalid => bad(invalid.to_string()),
+        })?;
         match self {
             // One bad name spoils them all; it has been reported.
             Self::Invalid => {}
@@ -177,12 +197,12 @@ impl Fields {
                 self.event.set_name(value).map_err(|invalid| bad_value("event", invalid))?;
             }
             "id" => self.event.set_id(value).map_err(|invalid| bad_value("id", invalid))?,
-            "retry" => self.event.set_retry(number("retry", "milliseconds", value)?.into()),
+            "retry" => self.event.set_retry(retry(value)?.into()),
             "close" => self.close = true,
             "ttl" => self.ttl = Some(Duration::from_secs(number("ttl", "seconds", value)?.into())),
             "dedupe" => self.dedupe = Some(key(value)?),
             "disconnect" => self.add_subject(value)?,
-            "reply" => self.reply = Some(switch(value)?),
+            "reply" => self.reply = Some(switch("reply", value)?),
             "grant" => {
                 let text = "`grant` is not available in this version: \
                     let the backend decide who may subscribe, by `auth` or by a handoff";
@@ -257,6 +277,18 @@ fn number(field: &str, unit: &str, value: &str) -> Result<u32, FrameError> {
     })
 }
 
+fn retry(value: &str) -> Result<u32, FrameError> {
+    number("retry", "milliseconds", value).map_err(|mut error| {
+        let digits = value.trim_start().bytes().take_while(u8::is_ascii_digit).count();
+        let meant = &value.trim_start()[..digits];
+        // Such as `3000ms`, which browsers skip.
+        if meant.parse::<u32>().is_ok() {
+            error.text = format!("{}: write `retry: {meant}`, or `lenient: on` before it", error.text);
+        }
+        error
+    })
+}
+
 /// Whether `text` can be a `dedupe` key: 1 to [`MAX_KEY`] bytes, no control character.
 pub fn is_key(text: &str) -> bool {
     !text.is_empty() && text.len() <= MAX_KEY && !text.contains(char::is_control)
@@ -268,10 +300,10 @@ fn key(value: &str) -> Result<Box<str>, FrameError> {
     })
 }
 
-fn switch(value: &str) -> Result<bool, FrameError> {
+fn switch(field: &str, value: &str) -> Result<bool, FrameError> {
     match value {
         "on" => Ok(true),
         "off" => Ok(false),
-        _ => Err(bad_value("reply", format!("write `on` or `off`, not {}", shown(value)))),
+        _ => Err(bad_value(field, format!("write `on` or `off`, not {}", shown(value)))),
     }
 }

@@ -58,6 +58,17 @@ impl Line<'_> {
     pub(super) fn is_blank(&self) -> bool {
         self.length == 0
     }
+
+    /// Whether it is a comment; those without indentation are dropped before.
+    pub(super) fn is_comment(&self) -> bool {
+        self.bytes.first() == Some(&b':')
+    }
+
+    /// The same line without the blanks and tabs that it begins with.
+    pub(super) fn without_indentation(self) -> Self {
+        let indented = self.bytes.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        Self { bytes: &self.bytes[indented..], length: self.length - indented }
+    }
 }
 
 impl Lines {

@@ -41,6 +41,15 @@ pub struct Decoder {
     lines: Lines,
     block: Block,
     sticky: Vec<Channel>,
+    leniency: Leniency,
+}
+
+/// What is done about lines that are none of the language's, as scripts print them to browsers, which skip them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Leniency {
+    on: bool,
+    /// Lines that were left out.
+    left_out: u64,
 }
 
 /// What one block asks for.
@@ -140,7 +149,12 @@ impl Decoder {
     /// A frame counts without its comments, each of its lines with one byte for the line's end; one
     /// with more than `max_frame_bytes` is refused.
     pub fn new(max_frame_bytes: usize) -> Self {
-        Self { lines: Lines::default(), block: Block::new(max_frame_bytes), sticky: Vec::new() }
+        Self {
+            lines: Lines::default(),
+            block: Block::new(max_frame_bytes),
+            sticky: Vec::new(),
+            leniency: Leniency::default(),
+        }
     }
 
     /// The same, for a connection that speaks of `channel` until it names another.
@@ -153,15 +167,21 @@ impl Decoder {
     /// `None` when all bytes are taken and no frame has ended with them: go on with the next read.
     pub fn decode(&mut self, input: &mut &[u8]) -> Option<Result<Frame, FrameError>> {
         while let Some(line) = self.lines.next(input, self.block.room()) {
+            let line = if self.leniency.on { line.without_indentation() } else { line };
             if line.is_blank() {
                 if let Some(result) = self.block.end(&mut self.sticky) {
                     return Some(result);
                 }
-            } else {
-                self.block.add(&line);
+            } else if !line.is_comment() {
+                self.block.add(&line, &mut self.leniency);
             }
         }
         None
+    }
+
+    /// How many lines were left out since it was asked for the last time, as `lenient: on` has it.
+    pub fn take_left_out(&mut self) -> u64 {
+        std::mem::take(&mut self.leniency.left_out)
     }
 
     /// Says at the end of the connection what is wrong with a frame that it cut off.

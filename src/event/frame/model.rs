@@ -3,31 +3,44 @@
 
 use std::time::Duration;
 
+use super::names::is_near_miss;
 use super::{Code, Frame};
 use crate::channel::Channel;
 use crate::event::Event;
 use crate::subject::Subject;
+
+/// A line as it counts: without its indentation where that is to be left out.
+struct Written<'a> {
+    text: &'a [u8],
+    lenient: bool,
+}
 
 /// What a connection that carried `bytes` and ended comes to: its frames, and whether one was cut off.
 pub(super) fn read(bytes: &[u8], limit: usize) -> (Vec<Result<Frame, Code>>, Option<Code>) {
     let (lines, rest) = lines(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes));
     let mut frames = Vec::new();
     let mut sticky = Vec::new();
-    let mut block: Vec<&[u8]> = Vec::new();
+    let mut block: Vec<Written<'_>> = Vec::new();
+    let mut lenient = false;
     for line in lines {
-        if !line.is_empty() {
-            block.push(line);
-            continue;
+        let blanks = line.iter().take_while(|b| **b == b' ' || **b == b'\t').count();
+        let text = if lenient { &line[blanks..] } else { line };
+        if text.is_empty() {
+            if !block.is_empty() {
+                name_channels(&block, &mut sticky);
+                frames.push(frame(&block, limit, &sticky));
+            }
+            block.clear();
+        } else if text[0] != b':' {
+            block.push(Written { text, lenient });
+            match field(text) {
+                (b"lenient", b"on") => lenient = true,
+                (b"lenient", b"off") => lenient = false,
+                _ => {}
+            }
         }
-        block.retain(|line| line[0] != b':');
-        if !block.is_empty() {
-            name_channels(&block, &mut sticky);
-            frames.push(frame(&block, limit, &sticky));
-        }
-        block.clear();
     }
 
-    block.retain(|line| line[0] != b':');
     let within_line = !rest.is_empty() && rest[0] != b':';
     let cut_off = (!block.is_empty() || within_line)
         .then(|| first_fault(&block, limit).err().unwrap_or(Code::Incomplete));
@@ -55,9 +68,9 @@ fn channel(value: &[u8]) -> Option<Channel> {
     Channel::parse(std::str::from_utf8(value).ok()?).ok()
 }
 
-fn name_channels(block: &[&[u8]], sticky: &mut Vec<Channel>) {
+fn name_channels(block: &[Written<'_>], sticky: &mut Vec<Channel>) {
     let named: Vec<_> =
-        block.iter().map(|line| field(line)).filter(|(name, _)| *name == b"channel").collect();
+        block.iter().map(|line| field(line.text)).filter(|(name, _)| *name == b"channel").collect();
     if named.is_empty() {
         return;
     }
@@ -72,15 +85,18 @@ fn name_channels(block: &[&[u8]], sticky: &mut Vec<Channel>) {
 }
 
 /// The first line of the block, in order, for which it is refused.
-fn first_fault(block: &[&[u8]], limit: usize) -> Result<(), Code> {
+fn first_fault(block: &[Written<'_>], limit: usize) -> Result<(), Code> {
     let mut size = 0;
     let mut channels = Vec::new();
     for line in block {
-        size += line.len() + 1;
+        size += line.text.len() + 1;
         if size > limit {
             return Err(Code::TooLarge);
         }
-        let Ok(text) = std::str::from_utf8(line) else { return Err(Code::BadUtf8) };
+        if line.is_left_out() {
+            continue;
+        }
+        let Ok(text) = std::str::from_utf8(line.text) else { return Err(Code::BadUtf8) };
         let (name, value) = field(text.as_bytes());
         let value = std::str::from_utf8(value).expect("the line is UTF-8");
         let number = value.bytes().all(|b| b.is_ascii_digit()) && value.parse::<u32>().is_ok();
@@ -88,12 +104,18 @@ fn first_fault(block: &[&[u8]], limit: usize) -> Result<(), Code> {
         let valid = match name {
             b"data" | b"close" => true,
             b"event" => !value.contains('\0'),
-            b"id" => value.len() <= 255 && value.bytes().all(|b| (0x21..=0x7e).contains(&b)),
+            b"id" => {
+                let printable = value.bytes().all(|b| (0x20..=0x7e).contains(&b));
+                value.len() <= 255 && printable && value.trim() == value
+            }
             b"retry" | b"ttl" => number,
             b"dedupe" | b"disconnect" => name_like,
-            b"reply" => value == "on" || value == "off",
+            b"reply" | b"lenient" => value == "on" || value == "off",
             b"grant" => return Err(Code::Forbidden),
             b"channel" => {
+                if value.starts_with('@') {
+                    return Err(Code::Forbidden);
+                }
                 let channel = channel(value.as_bytes()).ok_or(Code::BadChannel)?;
                 if !channels.contains(&channel) {
                     channels.push(channel);
@@ -112,10 +134,23 @@ fn first_fault(block: &[&[u8]], limit: usize) -> Result<(), Code> {
     Ok(())
 }
 
-fn frame(block: &[&[u8]], limit: usize, sticky: &[Channel]) -> Result<Frame, Code> {
+impl Written<'_> {
+    /// Whether it is skipped, as a browser would.
+    fn is_left_out(&self) -> bool {
+        let (name, value) = field(self.text);
+        let Ok(name) = std::str::from_utf8(name) else { return self.lenient };
+        let is_number = value.iter().all(u8::is_ascii_digit)
+            && std::str::from_utf8(value).is_ok_and(|value| value.parse::<u32>().is_ok());
+        let is_text = std::str::from_utf8(value).is_ok();
+        self.lenient && if name == "retry" { is_text && !is_number } else { !is_near_miss(name) }
+    }
+}
+
+fn frame(block: &[Written<'_>], limit: usize, sticky: &[Channel]) -> Result<Frame, Code> {
     first_fault(block, limit)?;
     let values = |wanted: &str| -> Vec<&str> {
-        let fields = block.iter().map(|line| field(line)).filter(|(name, _)| *name == wanted.as_bytes());
+        let counts = block.iter().filter(|line| !line.is_left_out());
+        let fields = counts.map(|line| field(line.text)).filter(|(name, _)| *name == wanted.as_bytes());
         fields.map(|(_, value)| std::str::from_utf8(value).expect("checked")).collect()
     };
     let last = |wanted: &str| values(wanted).pop();

@@ -1,8 +1,11 @@
 //! Field names, and help for those who mistype them.
 
 /// The fields people can write, in the order in which they are told of them.
-const KNOWN: [&str; 10] =
-    ["channel", "data", "event", "id", "retry", "close", "ttl", "dedupe", "disconnect", "reply"];
+const KNOWN: [&str; 11] =
+    ["channel", "data", "event", "id", "retry", "close", "ttl", "dedupe", "disconnect", "reply", "lenient"];
+
+/// Fields that exist, though not in every place.
+const ELSEWHERE: [&str; 2] = ["grant", "token"];
 
 /// How much of a name that is not ours is shown, in characters.
 const SHOWN: usize = 40;
@@ -11,9 +14,19 @@ const SHOWN: usize = 40;
 pub(super) fn unknown(name: &str) -> String {
     let bare = name.trim();
     if bare != name && KNOWN.contains(&bare) {
-        return format!("unknown field {}: write \"{bare}\" without blanks around it", shown(name));
+        return format!(
+            "unknown field {}: write \"{bare}\" without blanks around it, or `lenient: on` before it",
+            shown(name)
+        );
     }
-    unknown_name("field", name, &KNOWN)
+    let text = unknown_name("field", name, &KNOWN);
+    if is_near_miss(name) { text } else { format!("{text}; after `lenient: on` others are left out") }
+}
+
+/// Whether a name looks like a slip of somebody who meant one of the fields, or is one.
+pub(super) fn is_near_miss(name: &str) -> bool {
+    let name = name.trim();
+    nearest(name, &KNOWN).or(nearest(name, &ELSEWHERE)).is_some()
 }
 
 /// One line that says that `name` is not one of the `known` of its `kind` (in the singular, as in
@@ -78,14 +91,17 @@ mod tests {
 
     #[test]
     fn a_blank_around_a_name_is_pointed_out() {
-        assert_eq!(unknown("  data"), r#"unknown field "  data": write "data" without blanks around it"#);
+        assert_eq!(
+            unknown("  data"),
+            r#"unknown field "  data": write "data" without blanks around it, or `lenient: on` before it"#
+        );
     }
 
     #[test]
     fn for_anything_else_the_fields_are_listed() {
         assert_eq!(
             unknown("{\"a\""),
-            r#"unknown field "{\"a\"": the fields are channel, data, event, id, retry, close, ttl, dedupe, disconnect, reply"#
+            r#"unknown field "{\"a\"": the fields are channel, data, event, id, retry, close, ttl, dedupe, disconnect, reply, lenient; after `lenient: on` others are left out"#
         );
     }
 

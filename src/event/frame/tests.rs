@@ -213,7 +213,58 @@ fn an_unknown_field_is_named_and_the_one_that_was_meant() {
     );
     assert_eq!(
         error(b"channel: a\n data: 1\n\n"),
-        r#"unknown-field unknown field " data": write "data" without blanks around it"#
+        r#"unknown-field unknown field " data": write "data" without blanks around it, or `lenient: on` before it"#
+    );
+}
+
+#[test]
+fn what_browsers_skip_is_left_out_and_counted_once_lenience_is_asked_for() {
+    let script = "lenient: on\nchannel: a\n\n    data: 1\n\tdata:  two\n    : a comment\n    \n\
+                  X-Old: 1\nretry: 3000ms\ndata: 3\n\nM\u{fc}ll: 1\ndata: 4\n\n";
+    let mut decoder = Decoder::new(LIMIT);
+    let mut bytes = script.as_bytes();
+    let mut data = Vec::new();
+
+    while let Some(result) = decoder.decode(&mut bytes) {
+        let event = result.unwrap().event;
+        data.extend(event.and_then(|event| event.data().map(str::to_owned)));
+    }
+
+    assert_eq!(data, ["1\n two", "3", "4"]);
+    assert_eq!(decoder.take_left_out(), 3);
+    assert_eq!(decoder.take_left_out(), 0);
+}
+
+#[test]
+fn lenience_ends_where_it_is_taken_back_and_never_covers_a_slip() {
+    assert_eq!(
+        outline(
+            b"lenient: on\nchannel: a\nfoo: 1\n\nchanel: b\ndata: 1\n\nlenient: off\n\nfoo: 1\ndata: 2\n\n"
+        ),
+        ["a <- -", "unknown-field", "a <- -", "unknown-field"]
+    );
+    assert_eq!(
+        outline(b"foo: 1\nlenient: on\n\nfoo: 1\nchannel: a\ndata: 2\n\n"),
+        ["unknown-field", "a <- 2"]
+    );
+}
+
+#[test]
+fn an_id_may_have_blanks_inside() {
+    let frames = frames(b"channel: a\nid: 2010-06-08 12:00:00\ndata: x\n\n");
+
+    assert_eq!(frames[0].event.as_ref().unwrap().id(), Some("2010-06-08 12:00:00"));
+}
+
+#[test]
+fn nobody_publishes_to_what_is_outboards_own() {
+    assert_eq!(
+        error(b"channel: @share/x\ndata: 1\n\n"),
+        "forbidden a channel whose name begins with `@` is outboard's own"
+    );
+    assert_eq!(
+        outline(b"channel: a\n\nchannel: @b\ndata: 1\n\ndata: 2\n\n"),
+        ["a <- -", "forbidden", "no-channel"]
     );
 }
 
@@ -229,7 +280,14 @@ fn a_value_that_its_field_cannot_have_is_refused() {
         ("reply: yes", "`reply`: write `on` or `off`, not \"yes\""),
         ("disconnect:", "`disconnect`: a subject is 1 to 255 bytes without control characters"),
         ("event: a\0", "`event`: an event name cannot contain CR, LF or NUL"),
-        ("id: a b", "`id`: an id consists of visible ASCII, without blanks: ' ' is not allowed in it"),
+        ("id: a\tb", "`id`: an id consists of printable ASCII: '\\t' is not allowed in it"),
+        ("id:  7", "`id`: an id does not begin or end with a blank: write it without"),
+        (
+            "retry: 3000ms",
+            "`retry`: \"3000ms\" is not a number of milliseconds from 0 to 4294967295: \
+             write `retry: 3000`, or `lenient: on` before it",
+        ),
+        ("lenient: yes", "`lenient`: write `on` or `off`, not \"yes\""),
     ] {
         let frame = format!("channel: a\ndata: 1\n{line}\n\n");
         assert_eq!(error(frame.as_bytes()), format!("bad-value {text}"));
@@ -330,7 +388,8 @@ fn connection() -> impl Strategy<Value = Vec<u8>> {
     let field = prop_oneof![
         8 => Just("data"), 4 => Just("channel"), 2 => Just("event"), 2 => Just("id"), 1 => Just("retry"),
         1 => Just("ttl"), 1 => Just("dedupe"), 1 => Just("close"), 1 => Just("disconnect"), 1 => Just("reply"),
-        1 => Just("grant"), 2 => Just(""), 1 => Just("Data"), 1 => Just(" data"), 1 => Just("\u{feff}data"),
+        1 => Just("grant"), 2 => Just(""), 1 => Just("Data"), 3 => Just("lenient"), 1 => Just("foo"),
+        1 => Just("\t: "), 1 => Just(" data"), 1 => Just("\u{feff}data"),
     ];
     let value = prop_oneof![
         6 => "[a-z0-9]{0,3}".prop_map(String::into_bytes),

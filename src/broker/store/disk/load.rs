@@ -64,7 +64,7 @@ impl Disk {
             .iter()?
             .map(|row| {
                 let (name, row) = row?;
-                let channel = Channel::parse(name.value()).map_err(|e| Fault::Damaged(e.to_string()))?;
+                let channel = Channel::parse_any(name.value()).map_err(|e| Fault::Damaged(e.to_string()))?;
                 let (closed, trimmed, seen) = row.value();
                 Ok((channel, Row { closed, trimmed, seen }))
             })
