@@ -9,7 +9,8 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-/// A connected socket of either kind. Both write through: there is nothing to flush.
+/// A connected socket of either kind. These two write through; what is written to one is sure to be on its way
+/// only once it was flushed all the same, because a kind that encrypts keeps bytes back.
 #[derive(Debug)]
 pub enum Socket {
     /// Over TCP.
@@ -76,8 +77,8 @@ impl AsyncWrite for Socket {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self.get_mut(), stream => Pin::new(stream).poll_flush(cx))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -125,7 +125,7 @@ impl<S> Head<S> {
 pub struct RequestLine {
     /// The method.
     pub method: Method,
-    /// HTTP/1.0 or HTTP/1.1.
+    /// In which version it came. What it came in decides about chunks and `Via`.
     pub version: Version,
     target: Range<u32>,
 }

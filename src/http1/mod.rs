@@ -19,7 +19,7 @@ mod reply;
 mod value;
 mod writer;
 
-use http::StatusCode;
+use http::{StatusCode, Version};
 
 pub use answer::{AnswerHead, StatusLine};
 pub use field::Field;
@@ -49,6 +49,11 @@ impl Length {
 /// Whether an answer with this status has no body, whatever its headers say (RFC 9112 section 6.3).
 fn is_bodyless(status: StatusCode) -> bool {
     status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+/// Whether a version of HTTP has chunks (RFC 9112 section 7.1): HTTP/1.0 has none yet, and HTTP/2 needs none.
+pub fn has_chunks(version: Version) -> bool {
+    version == Version::HTTP_11
 }
 
 /// How large a buffer may be that a connection keeps from one message to the next, in bytes: enough for

@@ -3,21 +3,22 @@
 use std::cell::Cell;
 use std::time::{Duration, SystemTime};
 
-use bytes::BufMut;
+use bytes::Bytes;
 use http::{Response, StatusCode, Version, header};
 use http_body::Body as _;
 
 use super::field::Field;
 use super::head::{Header, RequestHead};
-use super::is_bodyless;
 use super::lines::{Lines, title_case};
 use super::writer::{Framing, Writer};
+use super::{has_chunks, is_bodyless};
 use crate::body::Body;
 
 /// An answer on its way to a client.
 pub struct Reply {
     status: StatusCode,
-    /// The status line and what follows it.
+    /// What stands behind the status; empty for the usual words.
+    reason: Bytes,
     lines: Lines,
     /// The length that is told of a body which is not sent.
     length: Option<u64>,
@@ -54,16 +55,12 @@ impl Terms {
 impl Reply {
     /// An answer without lines. An empty `reason` becomes the usual one.
     pub fn new(status: StatusCode, reason: &[u8], body: Body) -> Self {
-        let mut lines = Vec::with_capacity(512);
-        lines.put_slice(b"HTTP/1.1 ");
-        lines.put_slice(status.as_str().as_bytes());
-        lines.put_u8(b' ');
-        match reason {
-            b"" => lines.put_slice(status.canonical_reason().unwrap_or_default().as_bytes()),
-            reason => lines.put_slice(reason),
-        }
-        lines.put_slice(b"\r\n");
-        Self { status, lines: Lines::after(lines), length: None, dated: false, close: false, body }
+        let reason = match reason == usual(status) {
+            true => Bytes::new(),
+            false => Bytes::copy_from_slice(reason),
+        };
+        let lines = Lines::with_capacity(512);
+        Self { status, reason, lines, length: None, dated: false, close: false, body }
     }
 
     /// Adds a line as it came. Those that tell the body's end are left out: they are written anew.
@@ -115,9 +112,18 @@ impl Reply {
             self.lines.put("Connection", b"keep-alive");
         }
         buffer.clear();
+        self.write_status_line(&mut buffer);
         buffer.extend_from_slice(self.lines.as_bytes());
         buffer.extend_from_slice(b"\r\n");
         (Writer::new(buffer, self.body, framing), close)
+    }
+
+    fn write_status_line(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"HTTP/1.1 ");
+        out.extend_from_slice(self.status.as_str().as_bytes());
+        out.push(b' ');
+        out.extend_from_slice(if self.reason.is_empty() { usual(self.status) } else { &self.reason });
+        out.extend_from_slice(b"\r\n");
     }
 
     /// How the end of the body is told (RFC 9112 section 6).
@@ -130,8 +136,8 @@ impl Reply {
         }
         match exact {
             Some(length) => Framing::Exactly(length),
-            None if terms.version == Version::HTTP_10 => Framing::UntilClose,
-            None => Framing::Chunked { trailers: terms.takes_trailers },
+            None if has_chunks(terms.version) => Framing::Chunked { trailers: terms.takes_trailers },
+            None => Framing::UntilClose,
         }
     }
 
@@ -165,6 +171,11 @@ impl From<Response<Body>> for Reply {
         }
         reply
     }
+}
+
+/// The words that go with a status.
+fn usual(status: StatusCode) -> &'static [u8] {
+    status.canonical_reason().unwrap_or_default().as_bytes()
 }
 
 /// The time as headers tell it (RFC 9110 section 5.6.7); it is written once a second and thread.
@@ -272,6 +283,17 @@ mod tests {
 
             assert!(text.ends_with(&format!("Date: then\r\n{told}\r\n")), "{text}");
             assert!(!closes);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_words_behind_a_status_are_the_backends_own_or_the_usual_ones() {
+        for (reason, told) in [("", "OK"), ("OK", "OK"), ("Fine so far", "Fine so far")] {
+            let reply = Reply::new(StatusCode::OK, reason.as_bytes(), Body::empty());
+
+            let (text, _) = written(reply, "GET / HTTP/1.1").await;
+
+            assert!(text.starts_with(&format!("HTTP/1.1 200 {told}\r\n")), "{text}");
         }
     }
 

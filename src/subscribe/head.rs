@@ -10,7 +10,7 @@ use crate::body::Body;
 use crate::broker::Gap;
 use crate::event::Event;
 use crate::event::encode::{self, HEADERS};
-use crate::http1::{Lines, title_case};
+use crate::http1::{Lines, has_chunks, title_case};
 
 /// Headers of a backend's response that have no meaning for the stream that takes its place, or
 /// that are ours to set, besides [`HEADERS`].
@@ -27,12 +27,6 @@ const REPLACED: [HeaderName; 11] = [
     header::PRAGMA,
     header::TRANSFER_ENCODING,
 ];
-
-/// Whether the client's version of HTTP has chunks (RFC 9112 section 7.1); else the stream ends with the
-/// connection.
-pub(super) fn has_chunks(version: Version) -> bool {
-    version >= Version::HTTP_11
-}
 
 /// The head of a stream's response, with `more` headers of a backend.
 pub(super) fn head(version: Version, more: &HeaderMap) -> Vec<u8> {

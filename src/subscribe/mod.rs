@@ -47,6 +47,7 @@ use self::worker::Worker;
 use crate::body::Body;
 use crate::broker::{Broker, Gap, Refused, Since, Subscribed, Subscription, Waiting};
 use crate::drain::{Drain, Draining, drain};
+use crate::http1::has_chunks;
 use crate::listen::connection::Handled;
 use crate::metrics::Metrics;
 use crate::socket::Socket;
@@ -219,7 +220,7 @@ impl Streams {
 
         let newcomer = Newcomer {
             worker,
-            chunked: head::has_chunks(ask.version),
+            chunked: has_chunks(ask.version),
             keep_alive: ask.keep_alive.unwrap_or(inner.settings.keep_alive),
             bond,
             seat,

@@ -77,7 +77,12 @@ fn is_among(names: &[&[u8]], name: &[u8]) -> bool {
 
 /// In which protocol we received a message (RFC 9110 section 7.6.3).
 pub(super) fn via(version: Version) -> &'static str {
-    if version == Version::HTTP_10 { "1.0 outboard" } else { "1.1 outboard" }
+    match version {
+        Version::HTTP_09 => "0.9 outboard",
+        Version::HTTP_10 => "1.0 outboard",
+        Version::HTTP_2 => "2.0 outboard",
+        _ => "1.1 outboard",
+    }
 }
 
 /// Whether the client, or the backend in its answer, means `Upgrade: websocket`, and nothing else.
