@@ -162,10 +162,18 @@ pub fn encode(data: &[u8], out: &mut Vec<u8>) {
     if data.is_empty() {
         return;
     }
-    // Writing to a Vec does not fail.
-    let _ = write!(out, "{:x}\r\n", data.len());
+    encode_size(data.len(), out);
     out.extend_from_slice(data);
-    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(LINE_END);
+}
+
+/// What follows the data of a chunk.
+pub(super) const LINE_END: &[u8] = b"\r\n";
+
+/// Appends what precedes the data of a chunk of this size, which is not empty.
+pub(super) fn encode_size(size: usize, out: &mut Vec<u8>) {
+    // Writing to a Vec does not fail.
+    let _ = write!(out, "{size:x}\r\n");
 }
 
 /// Appends the last chunk and the trailers.

@@ -1,14 +1,15 @@
 //! What comes from a socket: heads, and bodies out of their framing.
 
 use std::cell::RefCell;
+use std::future::Future as _;
 use std::io;
-use std::pin::Pin;
+use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::Frame;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::AsyncReadExt as _;
 
 use super::chunked::{BadChunk, Decoder};
 use super::gate::Refusal;
@@ -19,13 +20,30 @@ use crate::socket::Socket;
 /// The most bytes of a head.
 pub(super) const MAX_HEAD: usize = 64 << 10;
 
-/// How much is read at once.
+/// How much is read at once, in bytes.
 const READ: usize = 64 << 10;
 
 thread_local! {
-    // Read into first, so that a connection keeps only as many bytes as it was sent: most wait, and
-    // wait with none.
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into());
+    /// What is read into first, so that a connection keeps only as many bytes as it was sent: most
+    /// connections are idle, and an idle one keeps no buffer.
+    static BLOCK: RefCell<BytesMut> = RefCell::default();
+}
+
+/// Reads at most `most` bytes of what has come, and has `take` take them from the block; none at the end.
+fn poll_read<T>(
+    cx: &mut Context<'_>,
+    socket: &mut Socket,
+    most: usize,
+    take: impl FnOnce(&mut BytesMut) -> T,
+) -> Poll<io::Result<T>> {
+    BLOCK.with_borrow_mut(|block| {
+        // The block is used again, unless a part of it is still on its way to somebody.
+        block.reserve(READ);
+        ready!(pin!(socket.read_buf(&mut block.limit(most.min(READ)))).poll(cx))?;
+        let taken = take(block);
+        block.clear();
+        Poll::Ready(Ok(taken))
+    })
 }
 
 /// What has come from a socket and was not used yet.
@@ -85,11 +103,9 @@ impl Reader {
     /// # Errors
     /// When the system says so.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>, socket: &mut Socket) -> Poll<io::Result<usize>> {
-        SCRATCH.with_borrow_mut(|scratch| {
-            let mut buffer = ReadBuf::new(scratch);
-            ready!(Pin::new(socket).poll_read(cx, &mut buffer))?;
-            self.input.extend_from_slice(buffer.filled());
-            Poll::Ready(Ok(buffer.filled().len()))
+        poll_read(cx, socket, READ, |read| {
+            self.input.extend_from_slice(read);
+            read.len()
         })
     }
 
@@ -235,13 +251,51 @@ impl BodyReader {
             if self.is_done() {
                 return Poll::Ready(None);
             }
-            match ready!(reader.poll_fill(cx, socket)) {
-                Ok(0) if matches!(self.0, State::UntilClose) => self.0 = State::Done,
-                Ok(0) => return Poll::Ready(Some(Err(ReadError::Cut))),
-                Ok(_) => {}
-                Err(cause) => return Poll::Ready(Some(Err(cause.into()))),
+            match ready!(self.poll_more(cx, reader, socket)) {
+                Ok(More::End) if matches!(self.0, State::UntilClose) => self.0 = State::Done,
+                Ok(More::End) => return Poll::Ready(Some(Err(ReadError::Cut))),
+                Ok(More::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Ok(More::Framing) => {}
+                Err(error) => return Poll::Ready(Some(Err(error))),
             }
         }
+    }
+
+    /// Reads on, once nothing is left in `reader`. The bytes of a body go from here to the other side's socket
+    /// without a copy, if they are many, because no connection can then keep much more memory than it has bytes.
+    fn poll_more(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &mut Reader,
+        socket: &mut Socket,
+    ) -> Poll<Result<More, ReadError>> {
+        let data = match &mut self.0 {
+            State::Done | State::Trailers(_) => return Poll::Ready(Ok(More::End)),
+            State::UntilClose => ready!(poll_read(cx, socket, READ, take_piece))?,
+            State::Exactly(left) => {
+                let most = usize::try_from(*left).unwrap_or(usize::MAX);
+                let data = ready!(poll_read(cx, socket, most, take_piece))?;
+                *left -= data.len() as u64;
+                if *left == 0 {
+                    self.0 = State::Done;
+                }
+                data
+            }
+            State::Chunked(_) => {
+                let read = ready!(poll_read(cx, socket, READ, |read| {
+                    let decoded = self.decode(read);
+                    decoded.map(|(size, data)| {
+                        reader.input.extend_from_slice(&read[size..]);
+                        (read.is_empty(), data)
+                    })
+                }))?;
+                match read? {
+                    (false, data) if data.is_empty() => return Poll::Ready(Ok(More::Framing)),
+                    (_, data) => data.into(),
+                }
+            }
+        };
+        Poll::Ready(Ok(if data.is_empty() { More::End } else { More::Data(data) }))
     }
 
     /// What has come of it already.
@@ -264,8 +318,11 @@ impl BodyReader {
                 }
                 reader.take(size)
             }
-            State::Chunked(_) => match self.decode(reader) {
-                Ok(data) => data.into(),
+            State::Chunked(_) => match self.decode(&reader.input) {
+                Ok((size, data)) => {
+                    drop(reader.take(size));
+                    data.into()
+                }
                 Err(bad) => return Some(Err(bad.into())),
             },
         };
@@ -276,15 +333,32 @@ impl BodyReader {
         }
     }
 
-    fn decode(&mut self, reader: &mut Reader) -> Result<Vec<u8>, BadChunk> {
-        let State::Chunked(decoder) = &mut self.0 else { return Ok(Vec::new()) };
-        let mut data = Vec::with_capacity(reader.input.len());
-        let read = decoder.decode(&reader.input, &mut data)?;
-        drop(reader.take(read));
+    /// The data in `input`, and how many bytes of `input` were read for it.
+    fn decode(&mut self, input: &[u8]) -> Result<(usize, Vec<u8>), BadChunk> {
+        let State::Chunked(decoder) = &mut self.0 else { return Ok((0, Vec::new())) };
+        let mut data = Vec::with_capacity(input.len());
+        let read = decoder.decode(input, &mut data)?;
         if decoder.is_done() {
             self.0 = decoder.trailers()?.map_or(State::Done, |trailers| State::Trailers(Box::new(trailers)));
         }
-        Ok(data)
+        Ok((read, data))
+    }
+}
+
+/// What came when more of a body was read.
+enum More {
+    Data(Bytes),
+    /// Nothing but framing.
+    Framing,
+    End,
+}
+
+/// Takes what was read out of the block: as a part of the block if it fills most of that, and as a copy
+/// otherwise, lest a few bytes that wait for a slow reader keep a whole block.
+fn take_piece(read: &mut BytesMut) -> Bytes {
+    match read.len() < READ / 2 {
+        true => Bytes::copy_from_slice(read),
+        false => read.split().freeze(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use http_body::{Body as _, Frame};
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
@@ -15,6 +15,10 @@ use crate::socket::Socket;
 
 /// How many bytes are gathered before they are written.
 const GATHER: usize = 64 << 10;
+
+/// How large a piece of a body is written from where it lies. To copy a smaller one costs less than the kernel's
+/// work for one more part of a write.
+const LARGE: usize = 8 << 10;
 
 /// How the end of a body is told (RFC 9112 section 6).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -67,6 +71,12 @@ pub struct Writer {
     out: Vec<u8>,
     /// How much of `out` was taken.
     at: usize,
+    /// What follows `out`: a large piece of the body, which is not copied, or nothing.
+    piece: Bytes,
+    /// What follows the piece: the end of its line, if it is a chunk.
+    line_end: &'static [u8],
+    /// Whether the socket may hold bytes back that it has taken.
+    unflushed: bool,
     /// How much was taken in all.
     taken: u64,
     body: Body,
@@ -91,8 +101,19 @@ impl Writer {
     /// A message of which nothing was written. `head` ends with the empty line.
     pub fn new(head: Vec<u8>, body: Body, framing: Framing) -> Self {
         let state = if framing == Framing::None { State::Gathered } else { State::Open };
-        let mut writer =
-            Self { out: head, at: 0, taken: 0, body, framing, state, waits: Waits::Socket, moved: None };
+        let mut writer = Self {
+            out: head,
+            at: 0,
+            piece: Bytes::new(),
+            line_end: b"",
+            unflushed: false,
+            taken: 0,
+            body,
+            framing,
+            state,
+            waits: Waits::Socket,
+            moved: None,
+        };
         if framing == Framing::Exactly(0) && writer.body.is_end_stream() {
             writer.state = State::Gathered;
         }
@@ -111,7 +132,17 @@ impl Writer {
 
     /// Whether everything was written.
     pub fn is_done(&self) -> bool {
-        self.at == self.out.len() && matches!(self.state, State::Gathered)
+        self.left() == 0 && !self.unflushed && matches!(self.state, State::Gathered)
+    }
+
+    /// Whether there is something behind `out`, so that nothing can be added to it.
+    fn has_piece(&self) -> bool {
+        !self.piece.is_empty() || !self.line_end.is_empty()
+    }
+
+    /// How many of the bytes that were gathered are not written.
+    fn left(&self) -> usize {
+        self.out.len() - self.at + self.piece.len() + self.line_end.len()
     }
 
     /// Whether only the end of the connection tells the end of the body.
@@ -159,7 +190,7 @@ impl Writer {
     /// Takes from the body what it has, up to as much as is written at once; whether there may be more
     /// as soon as that is written.
     pub fn gather(&mut self, cx: &mut Context<'_>) -> bool {
-        while matches!(self.state, State::Open) && self.out.len() - self.at < GATHER {
+        while matches!(self.state, State::Open) && self.left() < GATHER && !self.has_piece() {
             match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Pending => return false,
                 Poll::Ready(Some(Ok(frame))) => {
@@ -184,23 +215,10 @@ impl Writer {
     /// # Errors
     /// [`WriteError`], for a body that broke off only when the rest of it is written.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, socket: &mut Socket) -> Poll<Result<(), WriteError>> {
-        while self.at < self.out.len() {
-            let size = match Pin::new(&mut *socket).poll_write(cx, &self.out[self.at..]) {
-                Poll::Ready(size) => size?,
-                Poll::Pending => {
-                    self.waits = Waits::Socket;
-                    self.moved.get_or_insert_with(Instant::now);
-                    return Poll::Pending;
-                }
-            };
-            if size == 0 {
-                return Poll::Ready(Err(io::Error::from(io::ErrorKind::WriteZero).into()));
-            }
-            self.at += size;
-            self.taken += size as u64;
-            if self.at < self.out.len() {
-                self.get_on();
-            }
+        if let Poll::Pending = self.poll_flush(cx, socket)? {
+            self.waits = Waits::Socket;
+            self.moved.get_or_insert_with(Instant::now);
+            return Poll::Pending;
         }
         match &mut self.state {
             // Nothing more comes, and somebody may want to write it again.
@@ -212,6 +230,48 @@ impl Writer {
             State::Open => self.forget(),
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Writes what was gathered, until nothing of it is held back.
+    fn poll_flush(&mut self, cx: &mut Context<'_>, socket: &mut Socket) -> Poll<io::Result<()>> {
+        while self.left() > 0 {
+            let out = &self.out[self.at..];
+            let mut socket = Pin::new(&mut *socket);
+            let written = match self.has_piece() {
+                false => socket.as_mut().poll_write(cx, out),
+                true => {
+                    let parts = [out, &self.piece, self.line_end].map(io::IoSlice::new);
+                    socket.as_mut().poll_write_vectored(cx, &parts)
+                }
+            };
+            match ready!(written)? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                size => self.take_note(size),
+            }
+        }
+        if self.unflushed {
+            ready!(Pin::new(socket).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// So many of the bytes that were gathered have been taken.
+    fn take_note(&mut self, size: usize) {
+        self.taken += size as u64;
+        self.unflushed = true;
+        let of_out = size.min(self.out.len() - self.at);
+        self.at += of_out;
+        let of_piece = (size - of_out).min(self.piece.len());
+        self.piece.advance(of_piece);
+        if self.piece.is_empty() {
+            // Even an empty part of a buffer keeps all of it from being used again.
+            self.piece = Bytes::new();
+        }
+        self.line_end = &self.line_end[size - of_out - of_piece..];
+        if self.left() > 0 {
+            self.get_on();
+        }
     }
 
     /// Takes note that it got on, if anybody could ask: whoever has never waited asks no clock.
@@ -233,6 +293,7 @@ impl Writer {
 
     fn put(&mut self, frame: Frame<Bytes>) -> Result<(), BodyError> {
         let data = match frame.into_data() {
+            Ok(data) if data.len() >= LARGE => return self.put_large(data),
             Ok(data) => data,
             Err(frame) => {
                 if let (Framing::Chunked { trailers: true }, Ok(trailers)) =
@@ -256,6 +317,26 @@ impl Writer {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Has a piece written from where it lies.
+    fn put_large(&mut self, data: Bytes) -> Result<(), BodyError> {
+        match &mut self.framing {
+            Framing::None => return Ok(()),
+            Framing::UntilClose => {}
+            Framing::Chunked { .. } => {
+                chunked::encode_size(data.len(), &mut self.out);
+                self.line_end = chunked::LINE_END;
+            }
+            Framing::Exactly(left) => {
+                *left = left.checked_sub(data.len() as u64).ok_or(OtherLength)?;
+                if *left == 0 && self.body.is_end_stream() {
+                    self.state = State::Gathered;
+                }
+            }
+        }
+        self.piece = data;
         Ok(())
     }
 

@@ -62,6 +62,48 @@ async fn a_body_is_framed_as_its_head_says() {
 }
 
 #[tokio::test]
+async fn a_large_piece_is_written_in_its_place() {
+    let large = || Ok(Frame::data(Bytes::from(vec![b'x'; LARGE])));
+    let xs = "x".repeat(LARGE);
+    for (framing, expected) in [
+        (Framing::None, "head ".to_owned()),
+        (Framing::Exactly(LARGE as u64 * 2 + 2), format!("head a{xs}{xs}b")),
+        (Framing::UntilClose, format!("head a{xs}{xs}b")),
+        (
+            Framing::Chunked { trailers: false },
+            format!("head 1\r\na\r\n2000\r\n{xs}\r\n2000\r\n{xs}\r\n1\r\nb\r\n0\r\n\r\n"),
+        ),
+    ] {
+        let body = pieces([data("a"), large(), large(), data("b")]);
+
+        assert_eq!(written(body, framing).await, (expected, None), "{framing:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_large_piece_is_written_whole_however_little_the_socket_takes() {
+    let (mut socket, mut theirs) = full();
+    let large = Bytes::from((0..1 << 20).map(|number: u32| number as u8).collect::<Vec<_>>());
+    let mut writer =
+        Writer::new(b"head ".to_vec(), Body::from(large.clone()), Framing::Chunked { trailers: false });
+    let (_, blocked) = looked_at(&mut writer, &mut socket).await;
+    assert!(blocked.is_some());
+
+    let reads = tokio::spawn(async move {
+        let mut bytes = Vec::new();
+        theirs.read_to_end(&mut bytes).await.unwrap();
+        bytes
+    });
+    std::future::poll_fn(|cx| writer.poll(cx, &mut socket)).await.unwrap();
+    drop(socket);
+
+    let all = reads.await.unwrap();
+    let wire = all.windows(5).position(|part| part == b"head ").unwrap();
+    let expected = [b"head 100000\r\n", &large[..], b"\r\n0\r\n\r\n"].concat();
+    assert!(all[wire..] == expected);
+}
+
+#[tokio::test]
 async fn what_breaks_off_is_written_and_not_ended() {
     let broken = || pieces([data("abc"), Err("gone".into())]);
 
