@@ -10,5 +10,7 @@ mod support;
 mod connections;
 #[path = "proxy/faults.rs"]
 mod faults;
+#[path = "proxy/old_sites.rs"]
+mod old_sites;
 #[path = "proxy/passing.rs"]
 mod passing;

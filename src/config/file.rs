@@ -65,6 +65,7 @@ pub(super) struct Backend {
     pub(super) pool_idle: As<Period>,
     pub(super) max_connections: As<Count>,
     pub(super) via: bool,
+    pub(super) retry: bool,
 }
 
 impl Default for Backend {
@@ -78,6 +79,7 @@ impl Default for Backend {
             pool_idle: seconds(4),
             max_connections: As(Count(512)),
             via: false,
+            retry: true,
         }
     }
 }

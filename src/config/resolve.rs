@@ -115,6 +115,7 @@ fn backend(
             pass_headers: proxy.pass_headers.0,
             rewrite_locations: proxy.rewrite_locations,
         },
+        retry: file.retry,
     })
 }
 

@@ -21,9 +21,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::body::Body;
 use crate::drain::Draining;
 use crate::handoff;
-use crate::http1::{Length, gate};
-use crate::listen::Request;
+use crate::http1::{Length, Lines, gate};
 use crate::listen::connection::{self, TakesOver};
+use crate::listen::{Interim, Request};
 use crate::metrics::Metrics;
 use crate::peer::Peer;
 use crate::proxy::{self, Asked, Backend, Fault, Forwarded, headers, tunnel};
@@ -116,7 +116,7 @@ impl Gateway {
     /// Answers one request. Dropping the future, as happens when the client leaves, ends whatever the
     /// backend is doing for it.
     pub async fn answer(self: Arc<Self>, request: Request, peer: Peer) -> Handled {
-        let Request { head, length, body } = request;
+        let Request { head, length, body, interim } = request;
         let id = self.backend.name_request(&head, &peer);
         let asked = Asked { head: Arc::new(head), peer, id };
         if let Err(refusal) = gate::check_host(&asked.head) {
@@ -128,14 +128,15 @@ impl Gateway {
         match self.routes.find(asked.path()) {
             // A page may live at the same place as its events.
             Some(found) if !wants_a_page(&asked) => Box::pin(self.event_route(found, &asked)).await,
-            _ => self.pass(length, body, asked).await,
+            _ => self.pass(length, body, interim, asked).await,
         }
     }
 
     /// Sends a request on, and the answer back, unless that hands the client over.
-    async fn pass(&self, length: Length, body: Body, asked: Asked) -> Handled {
+    async fn pass(&self, length: Length, body: Body, interim: Interim, asked: Asked) -> Handled {
         self.metrics.proxied.add_one();
-        match self.backend.forward(&asked.head, length, body, &asked.peer, asked.id).await {
+        let tell = |status, lines: &Lines| interim.tell(status, lines);
+        match self.backend.forward(&asked.head, length, body, &asked.peer, asked.id, tell).await {
             Ok(Forwarded::Answer(answer)) => self.pass_back(answer, asked),
             Ok(Forwarded::Upgrade(head, upstream)) => self.tunnel(head, upstream, asked),
             Err(fault) => Handled::Response(self.fault(&fault, &asked)),
@@ -186,7 +187,7 @@ impl Gateway {
         self.metrics.backend_faults.add_one();
         tracing::error!(
             backend = self.backend.name(), cause = %fault, client = %asked.peer.address,
-            method = %asked.method(), path = asked.path(), request_id = %asked.id, "the backend did not answer"
+            method = %asked.method(), path = asked.path(), request_id = %asked.id, "{}", fault.title()
         );
         if wants_events(asked) { self.streams.come_back() } else { refuse::fault(fault, asked) }
     }

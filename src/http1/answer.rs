@@ -1,5 +1,5 @@
 //! The head of an answer, which is read less strictly than a request's: nobody behind us reads it too,
-//! and everything about it that matters is written anew.
+//! and everything about it that matters is written anew. What is not as it should be goes through `repair`.
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -7,20 +7,62 @@ use std::ops::Range;
 use bytes::Bytes;
 use http::{Method, StatusCode, Version};
 
+use super::excerpt::Excerpt;
 use super::field::Field;
 use super::gate::number;
-use super::head::{Head, Index, place, version_of};
+use super::head::{Head, Index, version_of};
+use super::reader::MAX_HEAD;
+use super::repair::repair;
+use super::value::elements;
 use super::{Length, is_bodyless};
 
 /// The most lines of an answer's head.
 const MAX_LINES: usize = 300;
+
+/// Why an answer cannot be passed on, in words that end a sentence.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum BadAnswer {
+    /// It is no HTTP/1.
+    #[error("it does not begin with HTTP/1 but with {0}")]
+    Start(Excerpt),
+    /// More bytes than taken.
+    #[error("its head is longer than {MAX_HEAD} bytes")]
+    TooLarge,
+    /// More lines than taken.
+    #[error("its head has more than {MAX_LINES} lines")]
+    TooManyLines,
+    /// Its first line has no version, or no status.
+    #[error("its first line is {0}")]
+    StatusLine(Excerpt),
+    /// A line that is no header.
+    #[error("its head has the line {0}, which is no header: a name, a colon and a value")]
+    Line(Excerpt),
+    /// A number that is no status.
+    #[error("its status is {0}")]
+    Status(u16),
+    /// Not a number, or several that differ.
+    #[error("its Content-Length is {0}, where one number is understood")]
+    ContentLength(Excerpt),
+    /// Two lines that differ.
+    #[error("it has two Content-Lengths, {0} and {1}")]
+    TwoLengths(u64, u64),
+    /// Another coding than `chunked`.
+    #[error("its Transfer-Encoding is {0}, where only \"chunked\" is understood")]
+    TransferEncoding(Excerpt),
+    /// Two lines, whatever they say.
+    #[error("it has two lines of Transfer-Encoding, the second of which is {0}")]
+    TwoCodings(Excerpt),
+    /// Two ways to find its end.
+    #[error("it has both Transfer-Encoding and Content-Length")]
+    TwoEnds,
+}
 
 /// What the first line of an answer says.
 #[derive(Clone, Debug)]
 pub struct StatusLine {
     /// The status.
     pub status: StatusCode,
-    /// HTTP/1.0 or HTTP/1.1.
+    /// HTTP/1.0 or HTTP/1.1, or HTTP/0.9 for an answer that is nothing but a body.
     pub version: Version,
     reason: Range<u32>,
 }
@@ -32,31 +74,38 @@ impl AnswerHead {
     /// Splits the bytes of a head, up to and with the empty line.
     ///
     /// # Errors
-    /// When they are none of an answer; in words that end a sentence.
-    pub fn parse(bytes: Bytes) -> Result<Self, String> {
+    /// When they are none of an answer, and cannot be read as one in one way only.
+    pub fn parse(bytes: Bytes) -> Result<Self, BadAnswer> {
+        match Self::split(bytes.clone()) {
+            Some(split) => split,
+            None => {
+                let repaired = Bytes::from(repair(&bytes)?);
+                Self::split(repaired).unwrap_or_else(|| Err(BadAnswer::StatusLine(first_line(&bytes))))
+            }
+        }
+    }
+
+    /// The head of an answer of HTTP/0.9, which has none: all that comes is its body.
+    pub fn none() -> Self {
+        let start = StatusLine { status: StatusCode::OK, version: Version::HTTP_09, reason: 0..0 };
+        Self { start, bytes: Bytes::new(), index: Index::of(b"", &[]) }
+    }
+
+    /// Splits a head that is as it should be; `None` for any other.
+    fn split(bytes: Bytes) -> Option<Result<Self, BadAnswer>> {
         let mut room = [const { MaybeUninit::uninit() }; MAX_LINES];
         let mut answer = httparse::Response::new(&mut []);
         let config = httparse::ParserConfig::default();
-        let parsed = config.parse_response_with_uninit_headers(&mut answer, &bytes, &mut room);
-        let parsed = parsed.map_err(|error| match error {
-            httparse::Error::TooManyHeaders => format!("its head has more than {MAX_LINES} lines"),
-            other => format!("its head cannot be read ({other})"),
-        })?;
-        let (Some(code), Some(version), false) = (answer.code, answer.version, parsed.is_partial()) else {
-            return Err("its head cannot be read".into());
+        let (code, version) = match config.parse_response_with_uninit_headers(&mut answer, &bytes, &mut room)
+        {
+            Ok(httparse::Status::Complete(_)) => (answer.code?, answer.version?),
+            Err(httparse::Error::TooManyHeaders) => return Some(Err(BadAnswer::TooManyLines)),
+            Ok(httparse::Status::Partial) | Err(_) => return None,
         };
-        let reason = answer.reason.map_or(0..0, |reason| match reason.is_empty() {
-            // `httparse` gives an empty text of its own.
-            true => 0..0,
-            false => place(&bytes, reason.as_bytes()),
-        });
-        let start = StatusLine {
-            status: StatusCode::from_u16(code).map_err(|_| format!("its status is {code}"))?,
-            version: version_of(version),
-            reason,
-        };
+        let Ok(status) = StatusCode::from_u16(code) else { return Some(Err(BadAnswer::Status(code))) };
         let index = Index::of(&bytes, answer.headers);
-        Ok(Self { start, bytes, index })
+        let start = StatusLine { status, version: version_of(version), reason: reason(&bytes) };
+        Some(Ok(Self { start, bytes, index }))
     }
 
     /// What stands behind the status, if anything does.
@@ -67,12 +116,13 @@ impl AnswerHead {
     /// How the end of the body is found, in the answer to a request with `method` (RFC 9112 section 6.3).
     ///
     /// # Errors
-    /// When it could be read in two ways; in words that end a sentence.
-    pub fn length(&self, method: &Method) -> Result<Length, String> {
+    /// When it could be read in two ways.
+    pub fn length(&self, method: &Method) -> Result<Length, BadAnswer> {
         let stated = self.stated_length()?;
         let chunked = self.is_chunked()?;
-        if chunked && stated.is_some() {
-            return Err("it has both Transfer-Encoding and Content-Length".into());
+        // As nginx does, whatever the coding says: one of the two may be somebody else's.
+        if self.has(Field::TransferEncoding) && stated.is_some() {
+            return Err(BadAnswer::TwoEnds);
         }
         let bodyless = is_bodyless(self.start.status) || *method == Method::HEAD;
         Ok(match (bodyless, chunked, stated) {
@@ -88,35 +138,62 @@ impl AnswerHead {
     ///
     /// # Errors
     /// When it is no number, or several.
-    pub fn stated_length(&self) -> Result<Option<u64>, String> {
+    pub fn stated_length(&self) -> Result<Option<u64>, BadAnswer> {
         let mut stated = None;
         for value in self.values(Field::ContentLength) {
-            let text = || String::from_utf8_lossy(value);
-            let length = number(value).ok_or_else(|| format!("its Content-Length is {:?}", text()))?;
-            if stated.replace(length).is_some_and(|other| other != length) {
-                return Err(format!("it has two Content-Lengths, the second of which is {:?}", text()));
+            let bad = || BadAnswer::ContentLength(Excerpt::of(value));
+            let mut numbers = elements(value).map(number);
+            let length = numbers.next().flatten().ok_or_else(bad)?;
+            if !numbers.all(|other| other == Some(length)) {
+                return Err(bad());
+            }
+            if let Some(other) = stated.replace(length).filter(|other| *other != length) {
+                return Err(BadAnswer::TwoLengths(other, length));
             }
         }
         Ok(stated)
     }
 
-    fn is_chunked(&self) -> Result<bool, String> {
-        let mut codings = self.values(Field::TransferEncoding);
-        let Some(coding) = codings.next() else { return Ok(false) };
-        if codings.next().is_some() || !coding.eq_ignore_ascii_case(b"chunked") {
-            let coding = String::from_utf8_lossy(coding);
-            return Err(format!("its Transfer-Encoding is {coding:?}, where only \"chunked\" is understood"));
+    fn is_chunked(&self) -> Result<bool, BadAnswer> {
+        let mut lines = self.values(Field::TransferEncoding);
+        let Some(line) = lines.next() else { return Ok(false) };
+        if let Some(second) = lines.next() {
+            return Err(BadAnswer::TwoCodings(Excerpt::of(second)));
         }
-        if self.start.version == Version::HTTP_10 {
-            return Err("it has a Transfer-Encoding, which HTTP/1.0 has not".into());
+        // `identity` is the word of RFC 2616 for no coding at all.
+        let mut codings = elements(line).filter(|coding| !coding.eq_ignore_ascii_case(b"identity"));
+        match (codings.next(), codings.next()) {
+            (None, _) => Ok(false),
+            (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => Ok(true),
+            _ => Err(BadAnswer::TransferEncoding(Excerpt::of(line))),
         }
-        Ok(true)
+    }
+
+    /// Whether it announces a body that it cannot have (RFC 9110 section 8.6): what its sender takes for the end
+    /// of the answer is then not what everybody else does.
+    pub fn announces_too_much(&self) -> bool {
+        let announces = |length: Option<u64>| length.is_some_and(|length| length > 0);
+        let told = announces(self.stated_length().unwrap_or_default()) || self.has(Field::TransferEncoding);
+        self.start.status == StatusCode::NO_CONTENT && told
     }
 
     /// Whether the connection can be used again afterwards (RFC 9112 section 9.3).
     pub fn keeps_alive(&self) -> bool {
         self.start.version == Version::HTTP_11 && !self.lists(Field::Connection, b"close")
     }
+}
+
+/// Where the words behind the status are, in a head that is as it should be.
+fn reason(head: &[u8]) -> Range<u32> {
+    const STATUS: u32 = b"HTTP/1.1 200".len() as u32;
+    let line = head.split(|&byte| byte == b'\n').next().unwrap_or_default().trim_ascii_end();
+    let end = (line.len() as u32).max(STATUS);
+    // They may hold bytes of any charset.
+    (STATUS + 1).min(end)..end
+}
+
+fn first_line(head: &[u8]) -> Excerpt {
+    Excerpt::of(head.split(|&byte| byte == b'\n').next().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -133,7 +210,12 @@ mod tests {
         for (lines, length) in [
             (&["Content-Length: 12"][..], Length::Exactly(12)),
             (&["Content-Length: 0012", "content-length: 12"], Length::Exactly(12)),
+            (&["Content-Length: 12, 12"], Length::Exactly(12)),
             (&["Transfer-Encoding: Chunked"], Length::Chunked),
+            (&["Transfer-Encoding: chunked,"], Length::Chunked),
+            (&["Transfer-Encoding: identity"], Length::UntilClose),
+            (&["Transfer-Encoding: identity, chunked"], Length::Chunked),
+            (&["Transfer-Encoding:", " chunked"], Length::Chunked),
             (&["Connection: close"], Length::UntilClose),
         ] {
             assert_eq!(head(lines).length(&Method::GET), Ok(length), "{lines:?}");
@@ -145,24 +227,48 @@ mod tests {
     fn a_length_that_could_be_two_is_none() {
         for lines in [
             &["Content-Length: 1", "Content-Length: 2"][..],
-            &["Content-Length: 1, 1"],
+            &["Content-Length: 1, 2"],
+            &["Content-Length: 1 2"],
+            &["Content-Length: 1\x0b2"],
+            &["Content-Length:"],
             &["Content-Length: -1"],
             &["Content-Length: 99999999999999999999"],
             &["Transfer-Encoding: chunked", "Content-Length: 5"],
             &["Transfer-Encoding: gzip, chunked"],
             &["Transfer-Encoding: chunked", "Transfer-Encoding: chunked"],
+            &["Transfer-Encoding: identity", "Content-Length: 5"],
+            &["Transfer-Encoding: chunked, chunked"],
+            &["Transfer-Encoding: chunked\0x"],
         ] {
             assert!(head(lines).length(&Method::GET).is_err(), "{lines:?}");
         }
-        let old =
-            AnswerHead::parse(Bytes::from_static(b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"))
-                .unwrap();
-        assert!(old.length(&Method::GET).is_err());
+    }
+
+    #[test]
+    fn an_old_server_that_knows_chunks_is_understood_and_its_connection_not_used_again() {
+        let head = AnswerHead::parse("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".into()).unwrap();
+
+        assert_eq!(head.length(&Method::GET), Ok(Length::Chunked));
+        assert!(!head.keeps_alive());
+    }
+
+    #[test]
+    fn a_body_is_announced_where_there_can_be_none() {
+        let announces = |status: u16, line: &str| {
+            let text = format!("HTTP/1.1 {status} X\r\n{line}\r\n\r\n");
+            AnswerHead::parse(text.into()).unwrap().announces_too_much()
+        };
+
+        assert!(announces(204, "Content-Length: 42") && announces(204, "Transfer-Encoding: chunked"));
+        assert!(!announces(204, "Content-Length: 0") && !announces(304, "Content-Length: 42"));
     }
 
     #[test]
     fn a_reason_is_kept_or_missing() {
         assert_eq!(head(&["A: b"]).reason(), b"Fine so far");
+        let latin =
+            AnswerHead::parse(Bytes::from_static(b"HTTP/1.1 404 Nicht da, \xfcbrigens\r\n\r\n")).unwrap();
+        assert_eq!(latin.reason(), b"Nicht da, \xfcbrigens");
         for text in ["HTTP/1.1 200 \r\n\r\n", "HTTP/1.1 200\r\n\r\n", "HTTP/1.0 200 \nA: b\n\n"] {
             assert_eq!(AnswerHead::parse(text.into()).unwrap().reason(), b"", "{text:?}");
         }
@@ -171,11 +277,14 @@ mod tests {
     #[test]
     fn what_is_no_answer_is_told_in_words() {
         for (text, told) in [
-            ("SSH-2.0-OpenSSH\r\n\r\n", "its head cannot be read (invalid HTTP version)"),
+            ("SSH-2.0-OpenSSH\r\n\r\n", r#"its first line is "SSH-2.0-OpenSSH""#),
             ("HTTP/1.1 099 X\r\n\r\n", "its status is 99"),
-            ("HTTP/1.1 200 OK\r\nA : b\r\n\r\n", "its head cannot be read (invalid header name)"),
+            (
+                "HTTP/1.1 200 OK\r\nA b: c\r\n\r\n",
+                r#"its head has the line "A b: c", which is no header: a name, a colon and a value"#,
+            ),
         ] {
-            assert_eq!(AnswerHead::parse(text.into()).unwrap_err(), told, "{text:?}");
+            assert_eq!(AnswerHead::parse(text.into()).unwrap_err().to_string(), told, "{text:?}");
         }
     }
 }

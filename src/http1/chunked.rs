@@ -28,9 +28,20 @@ pub enum BadChunk {
     Trailers,
 }
 
+/// How closely chunks are looked at.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reading {
+    /// As RFC 9112 has them: a request goes on to a server that could read anything else otherwise.
+    Strict,
+    /// With blanks behind a size and lines that end without CR, as servers of old write them: an answer is
+    /// framed anew, and nobody else reads it as it came.
+    Lenient,
+}
+
 /// Takes a body out of its chunks, however they are cut into pieces.
 #[derive(Debug)]
 pub struct Decoder {
+    reading: Reading,
     state: State,
     trailers: Vec<u8>,
 }
@@ -41,6 +52,11 @@ enum State {
     Size {
         size: u64,
         digits: u8,
+    },
+    /// In the blanks behind the size, of which so many were read: an extension has to follow.
+    Blank {
+        size: u64,
+        read: usize,
     },
     /// Behind the size; of the extension so many bytes were read.
     Extension {
@@ -64,13 +80,19 @@ enum State {
     Done,
 }
 
-impl Default for Decoder {
-    fn default() -> Self {
-        Self { state: State::Size { size: 0, digits: 0 }, trailers: Vec::new() }
+impl State {
+    /// Behind the line with a chunk's size.
+    fn behind(size: u64) -> Self {
+        if size == 0 { Self::Trailers } else { Self::Data { left: size } }
     }
 }
 
 impl Decoder {
+    /// Nothing was read yet.
+    pub fn new(reading: Reading) -> Self {
+        Self { reading, state: State::Size { size: 0, digits: 0 }, trailers: Vec::new() }
+    }
+
     /// Reads on, appends data to `data`, and returns how many bytes of `input` were read: all, unless the
     /// body has ended before.
     ///
@@ -120,26 +142,36 @@ impl Decoder {
     }
 
     fn step(&mut self, byte: u8) -> Result<State, BadChunk> {
+        let lenient = self.reading == Reading::Lenient;
         Ok(match (self.state, byte) {
             (State::Size { size, digits }, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') if digits < 16 => {
                 let digit = char::from(byte).to_digit(16).unwrap_or_default();
                 State::Size { size: size << 4 | u64::from(digit), digits: digits + 1 }
             }
             (State::Size { size, digits: 1.. }, b'\r') => State::SizeEnd { size },
+            (State::Size { size, digits: 1.. }, b'\n') if lenient => State::behind(size),
+            (State::Size { size, digits: 1.. }, b';') => State::Extension { size, read: 0 },
             // Some servers of old fill the size's line up with blanks.
-            (State::Size { size, digits: 1.. }, b';' | b' ' | b'\t') => State::Extension { size, read: 0 },
-            (State::Size { .. }, _) => return Err(BadChunk::Size),
+            (State::Size { size, digits: 1.. }, b' ' | b'\t') if lenient => {
+                State::Extension { size, read: 0 }
+            }
+            (State::Size { size, digits: 1.. }, b' ' | b'\t') => State::Blank { size, read: 0 },
+            (State::Blank { size, read: 0..MAX_EXTENSION }, b';') => State::Extension { size, read: 0 },
+            (State::Blank { size, read: read @ 0..MAX_EXTENSION }, b' ' | b'\t') => {
+                State::Blank { size, read: read + 1 }
+            }
+            (State::Size { .. } | State::Blank { .. }, _) => return Err(BadChunk::Size),
             (State::Extension { size, .. }, b'\r') => State::SizeEnd { size },
+            (State::Extension { size, .. }, b'\n') if lenient => State::behind(size),
             (State::Extension { size, read }, byte) => {
                 if read == MAX_EXTENSION || (byte.is_ascii_control() && byte != b'\t') {
                     return Err(BadChunk::Extension);
                 }
                 State::Extension { size, read: read + 1 }
             }
-            (State::SizeEnd { size: 0 }, b'\n') => State::Trailers,
-            (State::SizeEnd { size }, b'\n') => State::Data { left: size },
+            (State::SizeEnd { size }, b'\n') => State::behind(size),
             (State::DataEnd { cr: false }, b'\r') => State::DataEnd { cr: true },
-            (State::DataEnd { cr: true }, b'\n') => State::Size { size: 0, digits: 0 },
+            (State::DataEnd { cr }, b'\n') if cr || lenient => State::Size { size: 0, digits: 0 },
             (State::SizeEnd { .. } | State::DataEnd { .. }, _) => return Err(BadChunk::End),
             (State::Trailers, byte) => self.trailer(byte)?,
             // Handled by the caller.
@@ -148,11 +180,13 @@ impl Decoder {
     }
 
     fn trailer(&mut self, byte: u8) -> Result<State, BadChunk> {
-        if self.trailers.len() == MAX_TRAILERS || (byte == b'\n' && self.trailers.last() != Some(&b'\r')) {
+        let is_bare = byte == b'\n' && self.trailers.last() != Some(&b'\r');
+        if self.trailers.len() == MAX_TRAILERS || is_bare && self.reading == Reading::Strict {
             return Err(BadChunk::Trailers);
         }
         self.trailers.push(byte);
-        let over = self.trailers == b"\r\n" || self.trailers.ends_with(b"\r\n\r\n");
+        let before = self.trailers.strip_suffix(b"\n").map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+        let over = before.is_some_and(|before| before.is_empty() || before.ends_with(b"\n"));
         Ok(if over { State::Done } else { State::Trailers })
     }
 }
@@ -198,7 +232,11 @@ mod tests {
     type Decoded = (Vec<u8>, Option<HeaderMap>, Vec<u8>);
 
     fn decode(input: &[u8], piece: usize) -> Result<Decoded, BadChunk> {
-        let (mut decoder, mut data, mut rest) = (Decoder::default(), Vec::new(), Vec::new());
+        read(Reading::Strict, input, piece)
+    }
+
+    fn read(reading: Reading, input: &[u8], piece: usize) -> Result<Decoded, BadChunk> {
+        let (mut decoder, mut data, mut rest) = (Decoder::new(reading), Vec::new(), Vec::new());
         for piece in input.chunks(piece) {
             let read = decoder.decode(piece, &mut data)?;
             rest.extend_from_slice(&piece[read..]);
@@ -233,16 +271,32 @@ mod tests {
             piece in 1_usize..9,
         ) {
             let _ = decode(&bytes, piece);
+            let _ = read(Reading::Lenient, &bytes, piece);
         }
     }
 
     #[test]
     fn sizes_have_extensions_blanks_and_either_case() {
-        let wire = b"3;name=value\r\nabc\r\nA  \r\n0123456789\r\n000\r\n\r\n";
+        let wire = b"3;name=value\r\nabc\r\nA \t;x\r\n0123456789\r\n000\r\n\r\n";
 
         let (data, trailers, rest) = decode(wire, 1).unwrap();
 
         assert_eq!((data, trailers, rest), (b"abc0123456789".to_vec(), None, Vec::new()));
+    }
+
+    #[test]
+    fn an_answers_chunks_may_be_those_of_an_old_server() {
+        for wire in
+            [&b"3  \r\nabc\r\n0 \r\n\r\n"[..], b"3\nabc\n0\n\n", b"3\r\nabc\n0\r\n\n", b"3;x\nabc\n0\n\r\n"]
+        {
+            let text = String::from_utf8_lossy(wire);
+            let rest = [wire, b"HTTP"].concat();
+            let decoded = read(Reading::Lenient, &rest, 1).unwrap();
+            assert_eq!(decoded, (b"abc".to_vec(), None, b"HTTP".to_vec()), "{text:?}");
+            assert!(decode(wire, 1).is_err(), "{text:?}");
+        }
+        let (_, trailers, _) = read(Reading::Lenient, b"0\nX: y\n\n", 1).unwrap();
+        assert_eq!(trailers.unwrap()["x"], "y");
     }
 
     #[test]
@@ -262,6 +316,8 @@ mod tests {
             (b"0x1\r\na\r\n", BadChunk::Size),
             (b"-1\r\na\r\n", BadChunk::Size),
             (b" 1\r\na\r\n", BadChunk::Size),
+            (b"1 2\r\na\r\n", BadChunk::Size),
+            (b"1 \r\na\r\n", BadChunk::Size),
             (b"11111111111111111\r\na", BadChunk::Size),
             (b"1\na\r\n", BadChunk::Size),
             (b"1\r\nab\r\n", BadChunk::End),

@@ -189,6 +189,8 @@ impl RequestHead {
         match absolute(full) {
             None => Target { slash: b"", rest: full },
             Some((_, rest)) if rest.starts_with(b"/") => Target { slash: b"", rest },
+            // It asks about the site as a whole (RFC 9112 section 3.2.4).
+            Some((_, b"")) if self.start.method == Method::OPTIONS => Target { slash: b"", rest: b"*" },
             Some((_, rest)) => Target { slash: b"/", rest },
         }
     }

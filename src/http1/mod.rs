@@ -10,18 +10,21 @@
 
 mod answer;
 pub mod chunked;
+mod excerpt;
 mod field;
 pub mod gate;
 mod head;
 mod lines;
 mod reader;
+mod repair;
 mod reply;
 mod value;
 mod writer;
 
 use http::{StatusCode, Version};
 
-pub use answer::{AnswerHead, StatusLine};
+pub use answer::{AnswerHead, BadAnswer, StatusLine};
+pub use excerpt::Excerpt;
 pub use field::Field;
 pub use head::{Head, Header, RequestHead, RequestLine};
 pub use lines::{Lines, title_case};

@@ -11,10 +11,11 @@ use http::HeaderMap;
 use http_body::Frame;
 use tokio::io::AsyncReadExt as _;
 
-use super::chunked::{BadChunk, Decoder};
+use super::chunked::{BadChunk, Decoder, Reading};
 use super::gate::Refusal;
 use super::head::first_line;
-use super::{AnswerHead, KEPT, Length, RequestHead};
+use super::repair::BOM;
+use super::{AnswerHead, BadAnswer, Excerpt, KEPT, Length, RequestHead, begins};
 use crate::socket::Socket;
 
 /// The most bytes of a head.
@@ -138,21 +139,40 @@ impl Reader {
     /// The head of the next answer, once it is whole.
     ///
     /// # Errors
-    /// When it is none, or too large; in words that end a sentence.
-    pub fn answer(&mut self) -> Result<Option<AnswerHead>, String> {
+    /// When it is none, or too large. If it does not begin as one, all that has come is still here.
+    pub fn answer(&mut self) -> Result<Option<AnswerHead>, BadAnswer> {
+        if !self.may_be_answer() {
+            return Err(BadAnswer::Start(Excerpt::of(&self.input)));
+        }
         match self.take_head(false) {
             Ok(Some(bytes)) => AnswerHead::parse(bytes).map(Some),
-            Ok(None) if self.begins_otherwise(b"HTTP/1.") => Err("it does not begin with HTTP/1".into()),
             Ok(None) => Ok(None),
-            Err(_too_large) => Err(format!("its head is longer than {MAX_HEAD} bytes")),
+            Err(_too_large) => Err(BadAnswer::TooLarge),
         }
     }
 
-    /// Whether what has come is not the beginning of a message that begins so.
-    fn begins_otherwise(&self, start: &[u8]) -> bool {
-        let size = start.len().min(self.input.len());
-        let ahead = self.input.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-        ahead == 0 && self.input[..size] != start[..size]
+    /// Whether an answer can begin with what has come.
+    fn may_be_answer(&self) -> bool {
+        let input = &self.input[..];
+        if self.searched > 0 || input.starts_with(b"HTTP/1.") {
+            return true;
+        }
+        let input = input.trim_ascii_start();
+        let input = if BOM.starts_with(&input[..input.len().min(BOM.len())]) {
+            input.get(BOM.len()..).unwrap_or_default().trim_ascii_start()
+        } else {
+            input
+        };
+        [&b"HTTP/1."[..], b"ICY "].into_iter().any(|start| {
+            let size = start.len().min(input.len());
+            input[..size].eq_ignore_ascii_case(&start[..size])
+        })
+    }
+
+    /// Whether what has come is a text without a head, as HTTP/0.9 had it.
+    pub fn is_headless(&self) -> bool {
+        let is_text = |byte: &u8| !byte.is_ascii_control() || byte.is_ascii_whitespace();
+        self.input.first().is_some_and(is_text) && !begins(&self.input, b"HTTP/")
     }
 
     /// The bytes of a head with the empty line at its end. With `strict`, each line must end in CRLF.
@@ -214,11 +234,11 @@ enum State {
 
 impl BodyReader {
     /// Nothing of the body was read yet.
-    pub fn new(length: Length) -> Self {
+    pub fn new(length: Length, reading: Reading) -> Self {
         Self(match length {
             Length::Exactly(0) => State::Done,
             Length::Exactly(size) => State::Exactly(size),
-            Length::Chunked => State::Chunked(Box::default()),
+            Length::Chunked => State::Chunked(Box::new(Decoder::new(reading))),
             Length::UntilClose => State::UntilClose,
         })
     }
@@ -372,7 +392,7 @@ mod tests {
 
     /// All that a body gives of what has come, trailers as lines.
     fn body(length: Length, reader: &mut Reader) -> (String, bool) {
-        let mut body = BodyReader::new(length);
+        let mut body = BodyReader::new(length, Reading::Strict);
         let mut text = String::new();
         while let Some(frame) = body.next(reader) {
             match frame.unwrap().into_data() {

@@ -9,4 +9,4 @@ pub mod connection;
 mod request;
 
 pub use accept::{BindError, Listener, bind};
-pub use request::Request;
+pub use request::{Interim, Request};

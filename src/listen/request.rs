@@ -6,18 +6,22 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::Version;
+use http::{StatusCode, Version};
 use http_body::{Frame, SizeHint};
 use tokio::io::AsyncWrite as _;
 
 use super::connection::lock;
 use crate::body::{Body, BodyError};
+use crate::http1::chunked::Reading;
 use crate::http1::gate::{self, Refusal};
-use crate::http1::{BodyReader, Field, Length, Reader, RequestHead, WriteError, Writer};
+use crate::http1::{BodyReader, Field, Length, Lines, Reader, RequestHead, WriteError, Writer};
 use crate::socket::Socket;
 
 /// The leave to send a body (RFC 9110 section 15.2.1).
 const GO_ON: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// The most bytes that wait to be written ahead of an answer. What is beyond is left out: nobody needs it.
+const MOST_AHEAD: usize = 16 << 10;
 
 /// A request, as the gate let it in.
 pub struct Request {
@@ -27,6 +31,8 @@ pub struct Request {
     pub length: Length,
     /// Its body.
     pub body: Body,
+    /// The way to say something ahead of the answer.
+    pub interim: Interim,
 }
 
 impl Request {
@@ -54,17 +60,32 @@ pub(super) struct Wire {
     body: BodyReader,
     /// Which request is in hand: a body that somebody kept from an earlier one is not to read on.
     number: u64,
-    /// What is still to be said to a client that waits for leave to send its body.
-    go_on: &'static [u8],
+    /// Whether the client waits for leave to send its body.
+    waits_for_leave: bool,
+    /// Whether the client knows answers that come ahead of the answer.
+    knows_interim: bool,
+    /// What is to be written ahead of the answer, and how much of it was.
+    ahead: Vec<u8>,
+    at: usize,
     /// The client has ended its side.
     ended: bool,
 }
 
 impl Wire {
     pub(super) fn new(socket: Socket, read_ahead: Bytes) -> Self {
-        let body = BodyReader::new(Length::NONE);
+        let body = BodyReader::new(Length::NONE, Reading::Strict);
         let (reader, socket) = (Reader::new(read_ahead), Some(socket));
-        Self { socket, reader, body, number: 0, go_on: b"", ended: false }
+        Self {
+            socket,
+            reader,
+            body,
+            number: 0,
+            waits_for_leave: false,
+            knows_interim: false,
+            ahead: Vec::new(),
+            at: 0,
+            ended: false,
+        }
     }
 
     /// Whether nothing of a next request has come.
@@ -121,19 +142,24 @@ impl Wire {
     /// The request with this head.
     pub(super) fn begin(&mut self, head: RequestHead, length: Length, shared: &Arc<Mutex<Self>>) -> Request {
         self.number += 1;
-        self.body = BodyReader::new(length);
-        if self.body.is_done() {
-            return Request { head, length, body: Body::empty() };
-        }
-        // HTTP/1.0 knows no interim answers (RFC 9110 section 10.1.1).
-        let waits = head.has(Field::Expect) && head.start.version == Version::HTTP_11;
-        self.go_on = if waits { GO_ON } else { b"" };
-        let body = Body::stream(Incoming { wire: Arc::clone(shared), number: self.number });
-        Request { head, length, body }
+        self.body = BodyReader::new(length, Reading::Strict);
+        // HTTP/1.0 knows no interim answers (RFC 9110 section 15.2).
+        self.knows_interim = head.start.version == Version::HTTP_11;
+        self.waits_for_leave = self.knows_interim && !self.body.is_done() && head.has(Field::Expect);
+        let interim = Interim { wire: Arc::clone(shared), number: self.number };
+        let body = match self.body.is_done() {
+            true => Body::empty(),
+            false => Body::stream(Incoming { wire: Arc::clone(shared), number: self.number }),
+        };
+        Request { head, length, body, interim }
     }
 
-    /// Ready once the client has left. What it sends of its next request meanwhile waits here.
+    /// Ready once the client has left. What it sends of its next request meanwhile waits here; what it is told
+    /// ahead of its answer is written.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>, half_close: bool) -> Poll<()> {
+        if matches!(self.poll_ahead(cx), Poll::Ready(Err(_))) {
+            return Poll::Ready(());
+        }
         while self.body.is_done() && !self.ended && !self.reader.is_full() {
             let Some(socket) = &mut self.socket else { return Poll::Pending };
             match ready!(self.reader.poll_fill(cx, socket)) {
@@ -150,29 +176,27 @@ impl Wire {
         cx: &mut Context<'_>,
         writer: &mut Writer,
     ) -> Poll<Result<(), WriteError>> {
-        if self.go_on.len() == GO_ON.len() {
-            // Nobody has asked for the body, so nobody needs the leave any more.
-            self.go_on = b"";
-        }
-        ready!(self.poll_go_on(cx))?;
+        // If nobody has asked for the body, nobody needs the leave any more.
+        self.waits_for_leave = false;
+        ready!(self.poll_ahead(cx))?;
         match &mut self.socket {
             Some(socket) => writer.poll_write(cx, socket),
             None => Poll::Ready(Err(no_socket().into())),
         }
     }
 
-    /// The socket, and what was read ahead.
+    /// The socket, and what was read ahead. There is none if an interim answer was written in part: nothing else
+    /// could be written behind that.
     pub(super) fn take(&mut self) -> Option<(Socket, Bytes)> {
-        let socket = self.socket.take()?;
+        let socket = self.socket.take().filter(|_| self.at == 0)?;
         Some((socket, self.reader.take_rest()))
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if self.go_on.len() == GO_ON.len() && !self.reader.is_empty() {
-            // The client has not waited for it.
-            self.go_on = b"";
+        if std::mem::take(&mut self.waits_for_leave) && self.reader.is_empty() {
+            self.ahead.extend_from_slice(GO_ON);
         }
-        if let Err(cause) = ready!(self.poll_go_on(cx)) {
+        if let Err(cause) = ready!(self.poll_ahead(cx)) {
             return Poll::Ready(Some(Err(cause.into())));
         }
         match &mut self.socket {
@@ -181,13 +205,54 @@ impl Wire {
         }
     }
 
-    fn poll_go_on(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.go_on.is_empty() {
-            let Some(socket) = &mut self.socket else { return Poll::Ready(Err(no_socket())) };
-            let size = ready!(Pin::new(socket).poll_write(cx, self.go_on))?;
-            self.go_on = &self.go_on[size..];
+    /// Writes what comes ahead of the answer.
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() {
+            return Poll::Ready(Ok(()));
         }
+        let Some(socket) = &mut self.socket else { return Poll::Ready(Err(no_socket())) };
+        while self.at < self.ahead.len() {
+            self.at += ready!(Pin::new(&mut *socket).poll_write(cx, &self.ahead[self.at..]))?;
+        }
+        ready!(Pin::new(socket).poll_flush(cx))?;
+        (self.ahead, self.at) = (Vec::new(), 0);
         Poll::Ready(Ok(()))
+    }
+
+    /// Adds an interim answer to what is written ahead.
+    fn tell(&mut self, status: StatusCode, lines: &Lines) {
+        let room = MOST_AHEAD.saturating_sub(self.ahead.len());
+        match status {
+            // Its leave is all that it says, and most clients have got that from us already.
+            StatusCode::CONTINUE if std::mem::take(&mut self.waits_for_leave) => {
+                self.ahead.extend_from_slice(GO_ON);
+            }
+            StatusCode::CONTINUE => {}
+            _ if self.knows_interim && lines.as_bytes().len() + GO_ON.len() <= room => {
+                let words = status.canonical_reason().unwrap_or_default();
+                self.ahead.extend_from_slice(format!("HTTP/1.1 {} {words}\r\n", status.as_str()).as_bytes());
+                self.ahead.extend_from_slice(lines.as_bytes());
+                self.ahead.extend_from_slice(b"\r\n");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The way to tell a client something ahead of its answer (RFC 9110 section 15.2).
+pub struct Interim {
+    wire: Arc<Mutex<Wire>>,
+    number: u64,
+}
+
+impl Interim {
+    /// Tells it, unless the client would take it for its answer: HTTP/1.0 knows nothing of the kind. Leave to
+    /// send a body is given once, and only to a client that waits for it.
+    pub fn tell(&self, status: StatusCode, lines: &Lines) {
+        let mut wire = lock(&self.wire);
+        if wire.number == self.number {
+            wire.tell(status, lines);
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! A backend's answer, which is passed on as it came, or looked into.
 
+use std::fmt::Display;
+
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 use super::answer_body::AnswerBody;
@@ -24,6 +26,7 @@ impl Answer {
         mut lease: Lease,
         mut body: BodyReader,
         upload: Option<Writer>,
+        target: impl Display,
     ) -> Self {
         let stream = headers::is_event_stream(&head);
         let controls = head.lines().any(|line| headers::is_control(line.name));
@@ -31,7 +34,7 @@ impl Answer {
         let plain = !stream && !controls;
         let via = lease.inside.settings.rules.via;
         // Of a client that is handed over nothing more is read: the rest of its request never comes.
-        let reusable = head.keeps_alive() && !(hands_over && upload.is_some());
+        let reusable = head.keeps_alive() && !head.announces_too_much() && !(hands_over && upload.is_some());
         let upload = upload.filter(|_| !hands_over);
         // All of it is here already, as a rule.
         let whole = match body.left() {
@@ -51,7 +54,17 @@ impl Answer {
         let clock = !stream || hands_over;
         let idle = clock.then_some(lease.inside.settings.idle_timeout);
         let trailers = headers::announced_trailers(&head);
-        let body = AnswerBody { lease: Some(lease), body, upload, reusable, endless: stream, idle, trailers };
+        let target = target.to_string().into();
+        let body = AnswerBody {
+            lease: Some(lease),
+            body,
+            upload,
+            reusable,
+            endless: stream,
+            idle,
+            trailers,
+            target,
+        };
         Self { head, body: Body::stream(body), plain, via }
     }
 

@@ -30,6 +30,8 @@ pub(super) struct AnswerBody {
     pub(super) idle: Option<Duration>,
     /// The trailers that were announced and may pass.
     pub(super) trailers: Announced,
+    /// What was asked for.
+    pub(super) target: Box<str>,
 }
 
 /// The backend paused for too long within an answer.
@@ -85,6 +87,7 @@ impl AnswerBody {
         if let Some(lease) = self.lease.take() {
             tracing::warn!(
                 backend = lease.inside.name,
+                target = &*self.target,
                 cause = causes(&**error),
                 "the backend broke off in the middle of its answer"
             );

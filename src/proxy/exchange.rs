@@ -1,5 +1,6 @@
 //! One request and its answer's head.
 
+use std::fmt::Display;
 use std::future;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -14,7 +15,9 @@ use super::link::Link;
 use super::pool::Permit;
 use super::tunnel::Upstream;
 use super::{Inside, Settings};
-use crate::http1::{AnswerHead, BodyReader, Waits, WriteError, Writer};
+use crate::body::BodyError;
+use crate::http1::chunked::Reading;
+use crate::http1::{AnswerHead, BadAnswer, BodyReader, ReadError, Waits, WriteError, Writer};
 
 /// A link in use, with its permit. Dropped, it closes the connection.
 pub(super) struct Lease {
@@ -35,7 +38,10 @@ pub(super) struct Answered {
 impl Lease {
     /// Gives the link back, if it can be used again.
     pub(super) fn end(self) {
-        self.inside.pool.put(self.link);
+        // Whoever says more than its answer would have the rest taken for the next one.
+        if self.link.reader.is_empty() {
+            self.inside.pool.put(self.link);
+        }
         drop(self.permit);
     }
 
@@ -46,25 +52,37 @@ impl Lease {
 }
 
 /// A request that is ready to be sent.
-pub(super) struct Message {
+pub(super) struct Message<'a> {
     pub(super) method: Method,
     pub(super) writer: Writer,
     /// Whether it has no body, so that it can be sent again after it was sent.
     pub(super) is_bodyless: bool,
+    /// Who hears of interim answers; without anybody, the request is one of our own. To such a question an answer
+    /// without a head is none.
+    pub(super) interim: Option<&'a mut Interim<'a>>,
 }
+
+/// Hears of the interim answers that come before the answer (RFC 9110 section 15.2).
+pub(super) type Interim<'a> = dyn FnMut(&AnswerHead) + Send + 'a;
 
 /// Sends a request and waits for the answer's head. It is sent a second time, over a new connection, if
 /// the first one had rested and turned out to be dead before the backend said anything, and if nobody
 /// could be harmed by that: either no byte of the request was sent, or it is one that may be repeated.
+<<<<<<< HEAD
 pub(super) async fn exchange(
     inside: &Arc<Inside>,
     mut message: Message,
     permit: Permit,
 ) -> Result<Answered, Fault> {
     let repeatable = message.is_bodyless && message.method.is_idempotent();
+=======
+pub(super) async fn exchange(inside: &Arc<Inside>, mut message: Message<'_>) -> Result<Answered, Fault> {
+    let permit = permit(inside).await?;
+    let repeatable = inside.settings.retry && message.is_bodyless && message.method.is_idempotent();
+>>>>>>> 139518d (Answers are read where they can be read in one way only, and interim ones are passed on; what cannot be passed on is named with its line (R23-R26, R32 in part, N25, F15-F18, F20, F30))
     let now = Instant::now();
     if let Some(mut link) = inside.pool.take(now, !repeatable) {
-        match attempt(inside, &mut link, &mut message, now).await {
+        match attempt(inside, &mut link, &mut message, now, Age::Used).await {
             Ok(head) => return finish(inside, message, head, link, permit),
             Err(Failed::Final(fault)) => return Err(fault),
             Err(Failed::Dead(fault)) => {
@@ -80,10 +98,10 @@ pub(super) async fn exchange(
 }
 
 /// Sends a request over a new connection.
-async fn afresh(inside: &Arc<Inside>, mut message: Message, permit: Permit) -> Result<Answered, Fault> {
+async fn afresh(inside: &Arc<Inside>, mut message: Message<'_>, permit: Permit) -> Result<Answered, Fault> {
     let settings = &inside.settings;
     let mut link = connect(&settings.address, &inside.name, settings.connect_timeout).await?;
-    match attempt(inside, &mut link, &mut message, Instant::now()).await {
+    match attempt(inside, &mut link, &mut message, Instant::now(), Age::New).await {
         Ok(head) => finish(inside, message, head, link, permit),
         Err(Failed::Dead(fault) | Failed::Final(fault)) => Err(fault),
     }
@@ -97,30 +115,62 @@ enum Failed {
     Final(Fault),
 }
 
+<<<<<<< HEAD
+=======
+async fn permit(inside: &Inside) -> Result<Permit, Fault> {
+    let patience = inside.settings.connect_timeout;
+    inside.pool.permit(patience).await.map_err(|_| Fault::Busy {
+        backend: inside.name.clone(),
+        limit: inside.settings.max_connections,
+        waited: patience,
+    })
+}
+
+/// Whether something was asked over a link before.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Age {
+    New,
+    Used,
+}
+
+>>>>>>> 139518d (Answers are read where they can be read in one way only, and interim ones are passed on; what cannot be passed on is named with its line (R23-R26, R32 in part, N25, F15-F18, F20, F30))
 /// Sends the request over this link, beginning `now`.
 async fn attempt(
     inside: &Inside,
     link: &mut Link,
-    message: &mut Message,
+    message: &mut Message<'_>,
     now: Instant,
+    age: Age,
 ) -> Result<AnswerHead, Failed> {
     let clock = Clock { settings: &inside.settings, begun: now, is_bodyless: message.is_bodyless };
     link.arm_until(clock.first_look());
-    let writer = &mut message.writer;
+    let Message { method, writer, interim, .. } = message;
+    // Over a link that was used before, it could be the rest of another answer.
+    let headless = age == Age::New && interim.is_some() && *method != Method::HEAD;
     let mut has_spoken = false;
     let mut unsent = None;
     let head = future::poll_fn(|cx| {
         if unsent.is_none() && !writer.is_done() {
             unsent = send(cx, link, writer).err();
         }
-        match read_head(cx, inside, link, &mut has_spoken) {
+        let head = loop {
+            match read_head(cx, inside, link, &mut has_spoken, headless) {
+                Poll::Ready(Ok(head)) if is_interim(head.start.status) => {
+                    if let Some(hear) = interim {
+                        hear(&head);
+                    }
+                }
+                head => break head,
+            }
+        };
+        match head {
             Poll::Ready(Err(Failed::Dead(_))) if let Some(unsent) = unsent.take() => {
                 return Poll::Ready(Err(unsent.told_by(inside, has_spoken)));
             }
             Poll::Ready(head) => return Poll::Ready(head),
             Poll::Pending => {}
         }
-        match unsent.take_if(|unsent| matches!(unsent, Unsent::Body)) {
+        match unsent.take_if(|unsent| matches!(unsent, Unsent::Body(_))) {
             Some(unsent) => Poll::Ready(Err(unsent.told_by(inside, has_spoken))),
             // A backend that takes no more may have answered: its end, or its answer, is on the way.
             None => clock.poll(cx, inside, link, writer).map(Err),
@@ -133,8 +183,8 @@ async fn attempt(
 
 /// Why a request cannot be sent to its end.
 enum Unsent {
-    /// The client broke off.
-    Body,
+    /// The client broke off, or sent what is no body.
+    Body(BodyError),
     /// The backend takes no more.
     Socket(std::io::Error),
 }
@@ -142,7 +192,10 @@ enum Unsent {
 impl Unsent {
     fn told_by(self, inside: &Inside, has_spoken: bool) -> Failed {
         match self {
-            Self::Body => Failed::Final(Fault::ClientLeft),
+            Self::Body(error) => Failed::Final(match error.downcast_ref() {
+                Some(ReadError::Chunk(cause)) => Fault::BadBody { cause: *cause },
+                _ => Fault::ClientLeft,
+            }),
             Self::Socket(cause) => closed(inside, &cause.to_string(), has_spoken),
         }
     }
@@ -151,24 +204,28 @@ impl Unsent {
 fn send(cx: &mut Context<'_>, link: &mut Link, writer: &mut Writer) -> Result<(), Unsent> {
     match writer.poll(cx, &mut link.socket) {
         Poll::Pending | Poll::Ready(Ok(())) => Ok(()),
-        Poll::Ready(Err(WriteError::Body(_))) => Err(Unsent::Body),
+        Poll::Ready(Err(WriteError::Body(error))) => Err(Unsent::Body(error)),
         // It may have answered before it closed, so its answer is looked for all the same.
         Poll::Ready(Err(WriteError::Socket(cause))) => Err(Unsent::Socket(cause)),
     }
 }
 
-/// The head of the answer. Interim ones say that it will come (RFC 9110 section 15.2).
+/// The head of the answer, or of one that says that it will come (RFC 9110 section 15.2). With `headless`, it
+/// may have none.
 fn read_head(
     cx: &mut Context<'_>,
     inside: &Inside,
     link: &mut Link,
     has_spoken: &mut bool,
+    headless: bool,
 ) -> Poll<Result<AnswerHead, Failed>> {
     loop {
         match link.reader.answer() {
-            Ok(Some(head)) if is_interim(head.start.status) => continue,
             Ok(Some(head)) => return Poll::Ready(Ok(head)),
             Ok(None) => {}
+            Err(BadAnswer::Start(_)) if headless && link.reader.is_headless() => {
+                return Poll::Ready(Ok(AnswerHead::none()));
+            }
             Err(cause) => {
                 let backend = inside.name.clone();
                 return Poll::Ready(Err(Failed::Final(Fault::Nonsense { backend, cause })));
@@ -240,7 +297,7 @@ impl Clock<'_> {
 /// The answer, if its head says in one way only how long its body is.
 fn finish(
     inside: &Arc<Inside>,
-    message: Message,
+    message: Message<'_>,
     head: AnswerHead,
     link: Box<Link>,
     permit: Permit,
@@ -249,13 +306,14 @@ fn finish(
     let length = length.map_err(|cause| Fault::Nonsense { backend: inside.name.clone(), cause })?;
     let lease = Lease { link, inside: Arc::clone(inside), permit };
     let upload = Some(message.writer).filter(|writer| !writer.is_done());
-    Ok(Answered { head, lease, body: BodyReader::new(length), upload })
+    Ok(Answered { head, lease, body: BodyReader::new(length, Reading::Lenient), upload })
 }
 
 impl Answered {
     /// The answer with a body that gives the link back at its end.
-    pub(super) fn into_answer(self) -> Answer {
+    /// `target` is what was asked for.
+    pub(super) fn into_answer(self, target: impl Display) -> Answer {
         let Self { head, lease, body, upload } = self;
-        Answer::new(head, lease, body, upload)
+        Answer::new(head, lease, body, upload, target)
     }
 }

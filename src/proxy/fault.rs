@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::http1::BadAnswer;
+use crate::http1::chunked::BadChunk;
+
 /// Why the backend gave no proper answer. The text is for the operator's log: it names the backend and
 /// says what to look at. Clients get [`Fault::status`] and nothing else of it.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +74,13 @@ pub enum Fault {
         /// The backend's address.
         backend: String,
         /// What is wrong with it.
-        cause: String,
+        cause: BadAnswer,
+    },
+    /// The answer switches to a protocol that nobody has asked for.
+    #[error("backend {backend} switches to a protocol that was not asked for (101)")]
+    Switches {
+        /// The backend's address.
+        backend: String,
     },
     /// A request of our own would go to what is no path.
     #[error("the backend cannot be asked: `{target}` is no path")]
@@ -82,6 +91,12 @@ pub enum Fault {
     /// The client broke off while its request was passed on.
     #[error("the client broke off while it was sending its request")]
     ClientLeft,
+    /// The client's chunks are none.
+    #[error("the client's request cannot be read to its end: {cause}")]
+    BadBody {
+        /// What is wrong with them.
+        cause: BadChunk,
+    },
     /// The client stopped sending in the middle of its request.
     #[error("the client sent nothing of the rest of its request for {waited:?}")]
     ClientStalled {
@@ -95,10 +110,11 @@ impl Fault {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Unreachable { .. } | Self::Unresolved { .. } => StatusCode::BAD_GATEWAY,
-            Self::Closed { .. } | Self::Nonsense { .. } | Self::NoPath { .. } => StatusCode::BAD_GATEWAY,
+            Self::Closed { .. } | Self::NoPath { .. } => StatusCode::BAD_GATEWAY,
+            Self::Nonsense { .. } | Self::Switches { .. } => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout { .. } | Self::Silent { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            Self::ClientLeft => StatusCode::BAD_REQUEST,
+            Self::ClientLeft | Self::BadBody { .. } => StatusCode::BAD_REQUEST,
             Self::ClientStalled { .. } => StatusCode::REQUEST_TIMEOUT,
         }
     }
@@ -106,7 +122,7 @@ impl Fault {
     /// Whether the client is to blame, and not the backend.
     pub fn is_client(&self) -> bool {
         match self {
-            Self::ClientLeft | Self::ClientStalled { .. } => true,
+            Self::ClientLeft | Self::BadBody { .. } | Self::ClientStalled { .. } => true,
             Self::Unreachable { .. }
             | Self::Unresolved { .. }
             | Self::ConnectTimeout { .. }
@@ -114,7 +130,24 @@ impl Fault {
             | Self::Silent { .. }
             | Self::Closed { .. }
             | Self::Nonsense { .. }
+            | Self::Switches { .. }
             | Self::NoPath { .. } => false,
+        }
+    }
+
+    /// What an operator reads first of it.
+    pub fn title(&self) -> &'static str {
+        match self {
+            Self::ClientLeft | Self::ClientStalled { .. } => "the client gave up",
+            Self::BadBody { .. } => "a client's request is not taken",
+            Self::Nonsense { .. } | Self::Switches { .. } => "the backend's answer cannot be passed on",
+            Self::Unreachable { .. }
+            | Self::Unresolved { .. }
+            | Self::ConnectTimeout { .. }
+            | Self::Busy { .. }
+            | Self::Silent { .. }
+            | Self::Closed { .. }
+            | Self::NoPath { .. } => "the backend did not answer",
         }
     }
 }
@@ -161,12 +194,14 @@ mod tests {
             (Fault::Unreachable { backend: backend(), cause: cause() }, 502),
             (Fault::Unresolved { backend: backend(), cause: cause() }, 502),
             (Fault::Closed { backend: backend(), cause: String::new() }, 502),
-            (Fault::Nonsense { backend: backend(), cause: String::new() }, 502),
+            (Fault::Nonsense { backend: backend(), cause: BadAnswer::TooLarge }, 502),
+            (Fault::Switches { backend: backend() }, 502),
             (Fault::ConnectTimeout { backend: backend(), limit: waited }, 504),
             (Fault::Silent { backend: backend(), waited }, 504),
             (Fault::NoPath { target: String::new() }, 502),
             (Fault::Busy { backend: backend(), limit, waited }, 503),
             (Fault::ClientLeft, 400),
+            (Fault::BadBody { cause: BadChunk::Size }, 400),
             (Fault::ClientStalled { waited }, 408),
         ] {
             assert_eq!(fault.status().as_u16(), status, "{fault}");

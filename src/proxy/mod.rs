@@ -39,7 +39,7 @@ use self::headers::{Notices, Passed};
 use self::pool::Pool;
 use self::tunnel::Upstream;
 use crate::body::Body;
-use crate::http1::{Framing, Length, Lines, RequestHead, Writer};
+use crate::http1::{AnswerHead, Framing, Length, Lines, RequestHead, Writer};
 use crate::peer::Peer;
 
 pub use address::{Address, InvalidAddress};
@@ -69,6 +69,9 @@ pub struct Settings {
     pub max_connections: usize,
     /// What passes, and what the backend is told.
     pub rules: Rules,
+    /// Whether a request that can do no harm is sent again, over a new connection, if the backend closed the one
+    /// that it was sent over and said nothing (RFC 9110 section 9.2.2).
+    pub retry: bool,
 }
 
 impl Settings {
@@ -87,6 +90,7 @@ impl Settings {
             pool_idle: Duration::from_secs(4),
             max_connections: 1024,
             rules: Rules::default(),
+            retry: true,
         }
     }
 }
@@ -141,7 +145,8 @@ impl Backend {
     }
 
     /// Sends a client's request on and returns the answer's head, with a body that follows. `length` is
-    /// how the end of `body` is found; `id` is what the backend is told as `X-Request-Id`.
+    /// how the end of `body` is found; `id` is what the backend is told as `X-Request-Id`; `interim` hears of the
+    /// answers that come before the answer, with the lines of them that pass (RFC 9110 section 15.2).
     ///
     /// # Errors
     /// [`Fault`], when there is no answer to pass on.
@@ -152,6 +157,7 @@ impl Backend {
         body: Body,
         peer: &Peer,
         id: RequestId,
+        mut interim: impl FnMut(StatusCode, &Lines) + Send,
     ) -> Result<Forwarded, Fault> {
         let rules = &self.inside.settings.rules;
         let Passed { head: lines, websocket, trailers, withheld } =
@@ -170,13 +176,20 @@ impl Backend {
         };
         let writer = Writer::new(lines, body, framing);
         let is_bodyless = framing == Framing::None;
+<<<<<<< HEAD
         let message = Message { method: head.start.method.clone(), writer, is_bodyless };
         let permit = self.permit(Room::Pages).await?;
         let answered = exchange(&self.inside, message, permit).await?;
+=======
+        let mut hear = |head: &AnswerHead| interim(head.start.status, &headers::interim(head));
+        let message =
+            Message { method: head.start.method.clone(), writer, is_bodyless, interim: Some(&mut hear) };
+        let answered = exchange(&self.inside, message).await?;
+>>>>>>> 139518d (Answers are read where they can be read in one way only, and interim ones are passed on; what cannot be passed on is named with its line (R23-R26, R32 in part, N25, F15-F18, F20, F30))
         if answered.head.start.status == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(answered, websocket);
         }
-        Ok(Forwarded::Answer(answered.into_answer()))
+        Ok(Forwarded::Answer(answered.into_answer(head.target())))
     }
 
     /// The lines of a request of our own on behalf of a client: its cookies, its `Authorization` and the
@@ -217,11 +230,16 @@ impl Backend {
         let mut head = Lines::after(format!("{method} {target} HTTP/1.1\r\n").into_bytes());
         head.append(lines);
         let writer = Writer::new(head.into_head(), Body::empty(), Framing::None);
+<<<<<<< HEAD
         let answered = exchange(&self.inside, Message { method, writer, is_bodyless: true }, permit).await?;
+=======
+        let message = Message { method, writer, is_bodyless: true, interim: None };
+        let answered = exchange(&self.inside, message).await?;
+>>>>>>> 139518d (Answers are read where they can be read in one way only, and interim ones are passed on; what cannot be passed on is named with its line (R23-R26, R32 in part, N25, F15-F18, F20, F30))
         if answered.head.start.status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(self.unasked_switch());
         }
-        Ok(answered.into_answer().into_response())
+        Ok(answered.into_answer(target).into_response())
     }
 
     /// Whether a connection can be made now.
@@ -240,7 +258,6 @@ impl Backend {
     }
 
     fn unasked_switch(&self) -> Fault {
-        let cause = "it switches to a protocol that was not asked for (101)".into();
-        Fault::Nonsense { backend: self.inside.name.clone(), cause }
+        Fault::Switches { backend: self.inside.name.clone() }
     }
 }

@@ -115,6 +115,40 @@ async fn a_backend_that_says_more_than_its_answer_is_not_asked_again() {
 }
 
 #[tokio::test]
+async fn a_connection_whose_answer_announces_what_cannot_be_there_is_not_used_again() {
+    let mut script = Script::new().await;
+    let proxy = Proxy::before(script.address).await;
+    let mut client = proxy.client().await;
+    client.say(GET).await;
+    let (mut first, _) = script.request().await;
+    first.say("HTTP/1.1 204 No Content\r\nContent-Length: 42\r\n\r\n").await;
+    client.head().await;
+
+    assert_eq!(soon(first.rest()).await.0, "", "it is closed, and nothing else is asked over it");
+}
+
+#[tokio::test]
+async fn a_get_is_not_repeated_where_the_operator_says_so() {
+    let mut script = Script::new().await;
+    let mut proxy = Proxy::with(Settings { retry: false, ..settings(script.address) }).await;
+    let mut client = proxy.client().await;
+    client.say(GET).await;
+    let (mut first, _) = script.request().await;
+    first.say(OK).await;
+    client.head().await;
+    client.read(2).await;
+
+    client.say(GET).await;
+    first.head().await;
+    drop(first);
+    let answer = client.head().await;
+
+    assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    assert!(proxy.fault().await.contains("closed the connection without an answer"));
+    assert!(!script.has_another());
+}
+
+#[tokio::test]
 async fn a_get_that_finds_a_dead_connection_is_sent_again() {
     let mut script = Script::new().await;
     let proxy = Proxy::before(script.address).await;

@@ -102,12 +102,11 @@ async fn an_answer_that_is_none_is_a_502_that_says_why() {
     for (answer, cause) in [
         ("", "closed the connection without an answer"),
         ("HTTP/1.1 200 OK\r\nContent-Le", "closed the connection without an answer"),
-        ("What is it?\r\n\r\n", "not valid HTTP"),
-        ("\0\0\0\0", "not valid HTTP"),
+        ("\0\0\0\0", r#"not valid HTTP: it does not begin with HTTP/1 but with "\x00\x00\x00\x00""#),
+        ("\x15\x03\x01\0\x02\x02", "not valid HTTP"),
         ("HTTP/2.0 200 OK\r\n\r\n", "not valid HTTP"),
-        ("HTTP/1.1 20 OK\r\n\r\n", "not valid HTTP"),
-        ("HTTP/1.1 200 OK\r\nContent Length: 5\r\n\r\nhello", "not valid HTTP"),
-        ("HTTP/1.1 200 OK\r\nX: 1\r\n 2\r\nContent-Length: 0\r\n\r\n", "not valid HTTP"),
+        ("HTTP/1.1 20 OK\r\n\r\n", r#"its first line is "HTTP/1.1 20 OK""#),
+        ("HTTP/1.1 200 OK\r\nContent Length: 5\r\n\r\nhello", r#"the line "Content Length: 5""#),
         ("HTTP/1.1 200 OK\r\nContent-Length: five\r\n\r\nhello", "not valid HTTP"),
         ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", "not valid HTTP"),
         (
@@ -115,7 +114,6 @@ async fn an_answer_that_is_none_is_a_502_that_says_why() {
             "both Transfer-Encoding and Content-Length",
         ),
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nx", "its Transfer-Encoding is \"gzip\""),
-        ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "not valid HTTP"),
         (
             "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
             "not asked for",

@@ -105,6 +105,21 @@ async fn the_star_of_options_stays_one() {
 }
 
 #[tokio::test]
+async fn the_options_of_a_site_as_a_whole_are_asked_for_with_a_star() {
+    for (target, expected) in
+        [("http://a", "*"), ("http://a/", "/"), ("http://a?b", "/?b"), ("http://a/b", "/b")]
+    {
+        let (request, _) = exchange(
+            &format!("OPTIONS {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
+            "HTTP/1.1 204 No Content\r\n\r\n",
+        )
+        .await;
+
+        assert!(request.starts_with(&format!("OPTIONS {expected} HTTP/1.1\r\n")), "{target}: {request}");
+    }
+}
+
+#[tokio::test]
 async fn an_http_1_0_client_gets_a_body_that_ends_with_the_connection() {
     let (request, answer) = exchange(
         "GET / HTTP/1.0\r\n\r\n",
@@ -162,15 +177,70 @@ async fn an_answer_without_a_body_has_none() {
 }
 
 #[tokio::test]
-async fn interim_answers_are_skipped() {
-    let (_, answer) = exchange(
-        "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
-    )
-    .await;
+async fn interim_answers_pass_but_for_a_leave_that_nobody_waits_for() {
+    let answer = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\nOutboard-Channel: a\r\n\r\n\
+                  HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let (_, seen) = exchange("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", answer).await;
+    let (_, old) = exchange("GET / HTTP/1.0\r\nHost: a\r\n\r\n", answer).await;
 
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-    assert_eq!(body_of(&answer), "ok");
+    assert!(seen.starts_with("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n"), "{seen}");
+    assert!(seen.ends_with("\r\n\r\nok"), "{seen}");
+    assert!(old.starts_with("HTTP/1.1 200 OK\r\n"), "HTTP/1.0 knows no interim answers: {old}");
+}
+
+#[tokio::test]
+async fn an_early_hint_comes_early() {
+    let mut script = Script::new().await;
+    let proxy = Proxy::before(script.address).await;
+    let mut client = proxy.client().await;
+    client.say("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let (mut backend, _) = script.request().await;
+
+    backend.say("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n").await;
+    let hint = client.head().await;
+    backend.say("HTTP/1.1 204 No Content\r\n\r\n").await;
+
+    assert_eq!(hint, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
+    assert!(client.head().await.starts_with("HTTP/1.1 204 "));
+}
+
+#[tokio::test]
+async fn a_client_that_waits_for_leave_gets_it_once() {
+    let mut script = Script::new().await;
+    let proxy = Proxy::before(script.address).await;
+    let mut client = proxy.client().await;
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n";
+    client.say(head).await;
+    let (mut backend, _) = script.request().await;
+    backend.say("HTTP/1.1 100 Continue\r\n\r\n").await;
+    assert_eq!(client.head().await, "HTTP/1.1 100 Continue\r\n\r\n");
+
+    client.say("hi").await;
+    backend.read(2).await;
+    backend.say("HTTP/1.1 204 No Content\r\n\r\n").await;
+
+    assert!(client.rest().await.0.starts_with("HTTP/1.1 204 "));
+}
+
+#[tokio::test]
+async fn chunks_of_a_request_are_read_as_they_must_be_and_no_otherwise() {
+    for size in ["1 2", "1 ", "0x1", "+1"] {
+        let mut script = Script::new().await;
+        let mut proxy = Proxy::before(script.address).await;
+        let mut client = proxy.client().await;
+
+        client
+            .say(&format!(
+                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{size}\r\na\r\n0\r\n\r\n"
+            ))
+            .await;
+        let answer = client.head().await;
+        let fault = proxy.fault().await;
+        let _ = script.connection().await;
+
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{size}: {answer}");
+        assert!(fault.contains("a chunk's size is not a hexadecimal number"), "{size}: {fault}");
+    }
 }
 
 #[tokio::test]

@@ -71,6 +71,10 @@ impl Wire {
         soon(self.stream.write_all(text.as_bytes())).await.unwrap();
     }
 
+    pub(crate) async fn say_bytes(&mut self, bytes: &[u8]) {
+        soon(self.stream.write_all(bytes)).await.unwrap();
+    }
+
     /// Says it to somebody who may have left.
     pub(crate) async fn mutter(&mut self, text: &str) {
         let _ = soon(self.stream.write_all(text.as_bytes())).await;
@@ -199,11 +203,11 @@ async fn answer(
     faults: &mpsc::UnboundedSender<Fault>,
 ) -> Handled<Tunnel> {
     let id = RequestId::generate();
-    let Request { head, length, body } = request;
+    let Request { head, length, body, interim } = request;
     if let Err(refusal) = gate::check_host(&head) {
         return Handled::Response(page::error_page(refusal.status(), "Refused", "Mend it", id, None));
     }
-    match backend.forward(&head, length, body, peer, id).await {
+    match backend.forward(&head, length, body, peer, id, |status, lines| interim.tell(status, lines)).await {
         Ok(Forwarded::Answer(answer)) if answer.is_plain() => Handled::Reply(answer.into_reply()),
         Ok(Forwarded::Answer(answer)) => {
             let mut response = answer.into_response();

@@ -49,6 +49,15 @@ pub(in crate::proxy) fn switched(head: &AnswerHead, rules: &Rules) -> Option<Vec
     Some(lines.into_head())
 }
 
+/// The lines of an interim answer that pass on.
+pub(in crate::proxy) fn interim(head: &AnswerHead) -> Lines {
+    let mut lines = Lines::with_capacity(head.size());
+    for line in passing(head).filter(|line| !is_control(line.name)) {
+        lines.copy(line);
+    }
+    lines
+}
+
 /// Whether the answer is an event stream, by its type.
 pub(in crate::proxy) fn is_event_stream(head: &AnswerHead) -> bool {
     head.values(Field::ContentType).next().is_some_and(is_event_stream_type)

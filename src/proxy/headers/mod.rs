@@ -20,7 +20,7 @@ use http::Version;
 use smallvec::SmallVec;
 
 pub use answer::own_stream;
-pub(super) use answer::{announced_trailers, is_event_stream, passing, switched};
+pub(super) use answer::{announced_trailers, interim, is_event_stream, passing, switched};
 pub(super) use notices::Notices;
 pub(super) use request::{Passed, on_behalf_of, pass_request};
 pub use request::{accepts, asks_for_events};
