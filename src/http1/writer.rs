@@ -215,7 +215,7 @@ impl Writer {
     /// # Errors
     /// [`WriteError`], for a body that broke off only when the rest of it is written.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, socket: &mut Socket) -> Poll<Result<(), WriteError>> {
-        if let Poll::Pending = self.poll_flush(cx, socket)? {
+        if self.poll_flush(cx, socket)?.is_pending() {
             self.waits = Waits::Socket;
             self.moved.get_or_insert_with(Instant::now);
             return Poll::Pending;
