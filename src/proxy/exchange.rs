@@ -68,18 +68,12 @@ pub(super) type Interim<'a> = dyn FnMut(&AnswerHead) + Send + 'a;
 /// Sends a request and waits for the answer's head. It is sent a second time, over a new connection, if
 /// the first one had rested and turned out to be dead before the backend said anything, and if nobody
 /// could be harmed by that: either no byte of the request was sent, or it is one that may be repeated.
-<<<<<<< HEAD
 pub(super) async fn exchange(
     inside: &Arc<Inside>,
-    mut message: Message,
+    mut message: Message<'_>,
     permit: Permit,
 ) -> Result<Answered, Fault> {
-    let repeatable = message.is_bodyless && message.method.is_idempotent();
-=======
-pub(super) async fn exchange(inside: &Arc<Inside>, mut message: Message<'_>) -> Result<Answered, Fault> {
-    let permit = permit(inside).await?;
     let repeatable = inside.settings.retry && message.is_bodyless && message.method.is_idempotent();
->>>>>>> 139518d (Answers are read where they can be read in one way only, and interim ones are passed on; what cannot be passed on is named with its line (R23-R26, R32 in part, N25, F15-F18, F20, F30))
     let now = Instant::now();
     if let Some(mut link) = inside.pool.take(now, !repeatable) {
         match attempt(inside, &mut link, &mut message, now, Age::Used).await {
@@ -115,17 +109,6 @@ enum Failed {
     Final(Fault),
 }
 
-<<<<<<< HEAD
-=======
-async fn permit(inside: &Inside) -> Result<Permit, Fault> {
-    let patience = inside.settings.connect_timeout;
-    inside.pool.permit(patience).await.map_err(|_| Fault::Busy {
-        backend: inside.name.clone(),
-        limit: inside.settings.max_connections,
-        waited: patience,
-    })
-}
-
 /// Whether something was asked over a link before.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Age {
@@ -133,7 +116,6 @@ enum Age {
     Used,
 }
 
->>>>>>> 139518d (Answers are read where they can be read in one way only, and interim ones are passed on; what cannot be passed on is named with its line (R23-R26, R32 in part, N25, F15-F18, F20, F30))
 /// Sends the request over this link, beginning `now`.
 async fn attempt(
     inside: &Inside,

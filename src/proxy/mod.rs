@@ -176,16 +176,11 @@ impl Backend {
         };
         let writer = Writer::new(lines, body, framing);
         let is_bodyless = framing == Framing::None;
-<<<<<<< HEAD
-        let message = Message { method: head.start.method.clone(), writer, is_bodyless };
-        let permit = self.permit(Room::Pages).await?;
-        let answered = exchange(&self.inside, message, permit).await?;
-=======
         let mut hear = |head: &AnswerHead| interim(head.start.status, &headers::interim(head));
         let message =
             Message { method: head.start.method.clone(), writer, is_bodyless, interim: Some(&mut hear) };
-        let answered = exchange(&self.inside, message).await?;
->>>>>>> 139518d (Answers are read where they can be read in one way only, and interim ones are passed on; what cannot be passed on is named with its line (R23-R26, R32 in part, N25, F15-F18, F20, F30))
+        let permit = self.permit(Room::Pages).await?;
+        let answered = exchange(&self.inside, message, permit).await?;
         if answered.head.start.status == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(answered, websocket);
         }
@@ -230,12 +225,8 @@ impl Backend {
         let mut head = Lines::after(format!("{method} {target} HTTP/1.1\r\n").into_bytes());
         head.append(lines);
         let writer = Writer::new(head.into_head(), Body::empty(), Framing::None);
-<<<<<<< HEAD
-        let answered = exchange(&self.inside, Message { method, writer, is_bodyless: true }, permit).await?;
-=======
         let message = Message { method, writer, is_bodyless: true, interim: None };
-        let answered = exchange(&self.inside, message).await?;
->>>>>>> 139518d (Answers are read where they can be read in one way only, and interim ones are passed on; what cannot be passed on is named with its line (R23-R26, R32 in part, N25, F15-F18, F20, F30))
+        let answered = exchange(&self.inside, message, permit).await?;
         if answered.head.start.status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(self.unasked_switch());
         }
