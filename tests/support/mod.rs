@@ -20,6 +20,7 @@ use std::time::Duration;
 pub mod apache;
 pub mod backend;
 pub mod folder;
+pub mod haproxy;
 pub mod http;
 pub mod nginx;
 pub mod outboard;
@@ -31,6 +32,7 @@ pub mod sse;
 
 pub use apache::Apache;
 pub use backend::Backend;
+pub use haproxy::Haproxy;
 pub use http::{Request, Response, Stream};
 pub use nginx::Nginx;
 pub use outboard::{Outboard, Reply};
