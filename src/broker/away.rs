@@ -23,11 +23,12 @@ use super::log::Log;
 use super::moment;
 use super::publication::Refused;
 use super::reader::ReaderId;
+use super::selection::Role;
 use super::settings::Settings;
 use super::store::OpenError;
 use super::store::disk::Disk;
 use super::store::writer::Writer;
-use super::subscription::{Since, Subscribed};
+use super::subscription::{Since, Subscribed, Wish};
 use super::{Broker, going_down};
 use crate::channel::Channel;
 use crate::replay::Replay;
@@ -63,7 +64,9 @@ struct Ask {
     channels: Vec<Channel>,
     last_event_id: Option<String>,
     replay: Replay,
+    role: Role,
     subject: Option<Subject>,
+    asked_at: Option<u64>,
     reader: ReaderId,
     answer: oneshot::Sender<Answer>,
 }
@@ -123,13 +126,8 @@ impl Away {
     }
 
     /// A place among those who wait, if there is something to wait for still.
-    pub(super) fn wait(
-        &self,
-        channels: &[Channel],
-        since: Since<'_>,
-        subject: Option<&Subject>,
-        reader: ReaderId,
-    ) -> Option<Waiting> {
+    pub(super) fn wait(&self, wish: Wish<'_>) -> Option<Waiting> {
+        let Wish { channels, since, role, subject, asked_at, reader } = wish;
         let mut state = self.shared.lock();
         let number = state.count;
         let (sender, answer) = oneshot::channel();
@@ -137,7 +135,9 @@ impl Away {
             channels: channels.to_vec(),
             last_event_id: since.last_event_id.map(Into::into),
             replay: since.replay,
+            role,
             subject: subject.cloned(),
+            asked_at,
             reader,
             answer: sender,
         };
@@ -231,7 +231,6 @@ impl Opener {
         let mut log = broker.lock();
         // It may have been told of other limits meanwhile.
         read.reconfigure(&log.settings);
-        read.readers = std::mem::take(&mut log.readers);
         let epoch = read.epoch.clone();
         *log = read;
         let answered: Vec<_> = state
@@ -239,9 +238,11 @@ impl Opener {
             .take()
             .unwrap_or_default()
             .into_values()
-            .map(|Ask { channels, last_event_id, replay, subject, reader, answer }| {
+            .map(|Ask { channels, last_event_id, replay, role, subject, asked_at, reader, answer }| {
                 let since = Since { last_event_id: last_event_id.as_deref(), replay };
-                (answer, broker.subscribe_in(&mut log, &channels, since, subject.as_ref(), reader))
+                let (channels, subject) = (&channels[..], subject.as_ref());
+                let wish = Wish { channels, since, role, subject, asked_at, reader };
+                (answer, broker.subscribe_in(&mut log, wish))
             })
             .collect();
         drop(log);

@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::attendance::Attendance;
 use super::entry::Entry;
 use super::moment::Moment;
-use super::reader::ReaderId;
-use super::selection::SelectionId;
 use super::settings::{Keep, Terms};
 use crate::channel::Channel;
 use crate::slots::Key;
@@ -47,12 +46,8 @@ pub(super) struct Record {
     /// The soonest that an event's own `ttl` ends.
     next_ttl: Option<Moment>,
     rare: Option<Box<Rare>>,
-    /// How often it was closed: those who listened on it alone until then are no longer counted.
-    pub(super) closes: u32,
-    /// Selections of several channels that hold this one.
-    pub(super) selections: SmallVec<[SelectionId; 1]>,
-    /// Who listens, by reader.
-    counts: SmallVec<[Count; 2]>,
+    /// Who is there.
+    pub(super) attendance: Attendance,
 }
 
 /// The events that have left a history, as far as they matter: of those that have left since some moment,
@@ -95,15 +90,6 @@ impl Left {
     }
 }
 
-/// A reader's subscribers on a channel.
-#[derive(Clone, Copy, Debug, Default)]
-struct Count {
-    /// On this channel alone.
-    alone: u32,
-    /// On others as well.
-    shared: u32,
-}
-
 /// What most channels do not have.
 #[derive(Debug, Default)]
 struct Rare {
@@ -140,9 +126,7 @@ impl Record {
             is_mixed: false,
             next_ttl: None,
             rare: None,
-            closes: 0,
-            selections: SmallVec::new(),
-            counts: SmallVec::new(),
+            attendance: Attendance::default(),
         }
     }
 
@@ -191,44 +175,9 @@ impl Record {
         self.events.range(from..)
     }
 
-    /// A bit for each reader with a subscriber here.
-    pub(super) fn readers(&self) -> u64 {
-        let bit = |(reader, count): (usize, &Count)| u64::from(count.alone + count.shared > 0) << reader;
-        self.counts.iter().enumerate().map(bit).fold(0, |bits, bit| bits | bit)
-    }
-
-    /// How many listen.
-    pub(super) fn subscribers(&self) -> usize {
-        self.counts.iter().map(|count| (count.alone + count.shared) as usize).sum()
-    }
-
-    /// How many of them listen on nothing else.
-    pub(super) fn alone(&self) -> usize {
-        self.counts.iter().map(|count| count.alone as usize).sum()
-    }
-
-    /// Counts one more of a reader's subscribers.
-    pub(super) fn count(&mut self, reader: ReaderId, alone: bool) {
-        if self.counts.len() <= reader {
-            self.counts.resize(reader + 1, Count::default());
-        }
-        let count = &mut self.counts[reader];
-        *(if alone { &mut count.alone } else { &mut count.shared }) += 1;
-    }
-
-    /// Counts one less.
-    pub(super) fn uncount(&mut self, reader: ReaderId, alone: bool) {
-        let Some(count) = self.counts.get_mut(reader) else { return };
-        let count = if alone { &mut count.alone } else { &mut count.shared };
-        *count = count.saturating_sub(1);
-    }
-
-    /// Closes the channel. Those who listen on nothing else get nothing any more, so they do not
-    /// count from now on, even while their streams are being ended.
-    pub(super) fn close(&mut self) {
-        self.closed = true;
-        self.closes = self.closes.wrapping_add(1);
-        self.counts.iter_mut().for_each(|count| count.alone = 0);
+    /// Whether nothing is left of it, and nobody is there.
+    pub(super) fn is_idle(&self) -> bool {
+        self.events.is_empty() && self.attendance.is_empty()
     }
 
     /// Takes note of an event that is about to be added: if somebody listens, it counts as seen,

@@ -5,7 +5,7 @@ mod forget;
 mod overview;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
@@ -13,16 +13,14 @@ use std::time::SystemTime;
 use smallvec::SmallVec;
 
 use self::forget::Remembered;
+use super::audience::{Audience, Dismissed};
 use super::changes::Changes;
 use super::entry::Entry;
 use super::history::Record;
 use super::moment::Moment;
 use super::names::Names;
-use super::party::Party;
 use super::publication::{Level, Publication, Receipt, Refused};
-use super::reader::Inbox;
-use super::recent::Recent;
-use super::selection::Selections;
+use super::recent::{Happening, Recent};
 use super::settings::{Settings, Store};
 use crate::channel::Channel;
 use crate::event::encode::Encoded;
@@ -35,7 +33,7 @@ use crate::subject::Subject;
 pub(super) struct Log {
     pub(super) epoch: Epoch,
     pub(super) settings: Settings,
-    /// The number of the newest event; 0 before the first.
+    /// The number of the newest event or ending; 0 before the first.
     pub(super) head: u64,
     pub(super) names: Names,
     pub(super) records: Slots<Record>,
@@ -43,7 +41,7 @@ pub(super) struct Log {
     idle: VecDeque<Key>,
     /// The newest event that left a channel which was then forgotten.
     pub(super) forgotten: u64,
-    pub(super) selections: Selections,
+    pub(super) audience: Audience,
     pub(super) recent: Recent,
     /// Bytes in all histories.
     total: usize,
@@ -54,9 +52,6 @@ pub(super) struct Log {
     remembered: VecDeque<Remembered>,
     /// About how many bytes the keys take that have outlived their events.
     lingering: usize,
-    pub(super) readers: Vec<Inbox>,
-    /// Who was accepted for which subject.
-    pub(super) parties: HashMap<Subject, Arc<Party>>,
     /// Where the next sweep goes on.
     swept: usize,
     /// Entries that have just left a history; empty but for the time of a change.
@@ -90,6 +85,15 @@ impl Draft {
     pub(super) fn is_duplicate(&self) -> bool {
         self.first.is_some()
     }
+
+    /// How many numbers of the log it takes: one for its event, one for a close, whether or not anybody is
+    /// there or the channels are closed already, and one for each subject that is disconnected.
+    pub(super) fn numbers(&self) -> u64 {
+        if self.is_duplicate() {
+            return 0;
+        }
+        u64::from(self.entry.is_some()) + u64::from(self.close) + self.disconnect.len() as u64
+    }
 }
 
 impl Log {
@@ -107,14 +111,12 @@ impl Log {
             records: Slots::default(),
             idle: VecDeque::new(),
             forgotten: 0,
-            selections: Selections::new(),
+            audience: Audience::default(),
             recent: Recent::default(),
             total: 0,
             oldest: BinaryHeap::new(),
             remembered: VecDeque::new(),
             lingering: 0,
-            readers: Vec::new(),
-            parties: HashMap::new(),
             swept: 0,
             gone: Vec::new(),
             changes,
@@ -159,29 +161,47 @@ impl Log {
         if draft.is_duplicate() {
             return (Receipt { id: draft.first, duplicate: true, ..receipt }, 0);
         }
+        let last = self.head + draft.numbers();
         let mut wake = 0;
         let channels = self.still_known(&draft.names, draft.channels);
         if let Some(mut entry) = draft.entry {
             receipt.id = Some(self.id(&entry));
-            receipt.receivers = self.receivers(&channels);
+            receipt.receivers = self.audience.receivers(&self.records, &channels);
             entry.readers = self.readers(&channels);
             entry.channels = channels.clone();
             wake |= entry.readers;
             let handed = self.handed(&channels);
             self.append(&Arc::new(entry), handed, now);
         }
-        for &key in &channels {
-            if draft.close {
-                wake |= self.close(key);
-            }
-            self.note_idle(key);
+        if draft.close {
+            wake |= self.close(&channels);
         }
+        channels.iter().for_each(|&key| self.note_idle(key));
         for subject in &draft.disconnect {
-            let (members, readers) = self.disconnect(subject);
-            receipt.disconnected += members;
-            wake |= readers;
+            let dismissed = self.audience.disconnect(&mut self.records, subject, self.head + 1);
+            receipt.disconnected += dismissed.count;
+            wake |= self.end(dismissed);
         }
+        debug_assert_eq!(self.head, last, "each number was given to somebody");
         (receipt, wake)
+    }
+
+    /// Closes channels, all at the next place; a bit for each reader that has something to do now.
+    fn close(&mut self, channels: &[Key]) -> u64 {
+        let place = self.head + 1;
+        let mut dismissed = Dismissed::default();
+        for &key in channels {
+            dismissed.join(self.audience.close(&mut self.records, key, place));
+        }
+        self.end(dismissed)
+    }
+
+    /// Gives the next place to an ending.
+    fn end(&mut self, dismissed: Dismissed) -> u64 {
+        let Dismissed { count: _, selections, readers } = dismissed;
+        self.head += 1;
+        self.recent.push(Happening::Ending { readers, selections });
+        readers
     }
 
     /// The channels' keys, which may have been forgotten since they were looked up.
@@ -271,13 +291,13 @@ impl Log {
     }
 
     fn readers(&self, channels: &[Key]) -> u64 {
-        let readers = |&key| self.records.get(key).map_or(0, Record::readers);
+        let readers = |&key| self.records.get(key).map_or(0, |record| record.attendance.readers());
         channels.iter().map(readers).fold(0, |bits, bit| bits | bit)
     }
 
     /// On which of these channels somebody listens, a bit each.
     pub(super) fn handed(&self, channels: &[Key]) -> u64 {
-        let listens = |key| self.records.get(key).is_some_and(|record| record.subscribers() > 0);
+        let listens = |key| self.records.get(key).is_some_and(|record| record.attendance.listeners() > 0);
         let bits = channels.iter().enumerate().map(|(index, &key)| u64::from(listens(key)) << index);
         bits.fold(0, |bits, bit| bits | bit)
     }
@@ -288,8 +308,8 @@ impl Log {
         entry.holders.store(entry.channels.len() as u32, Ordering::Relaxed);
         let mut gone = std::mem::take(&mut self.gone);
         for (index, &key) in entry.channels.iter().enumerate() {
+            self.audience.open(&mut self.records, key);
             let Some(record) = self.records.get_mut(key) else { continue };
-            record.closed = false;
             if record.note_handed(entry.sequence, handed >> index & 1 == 1)
                 && let Some(changes) = &mut self.changes
             {
@@ -306,37 +326,8 @@ impl Log {
         if let Some(dedupe) = &entry.dedupe {
             self.remember(entry.sequence, entry.channels.clone(), dedupe.clone(), now);
         }
-        self.recent.push(Arc::clone(entry));
+        self.recent.push(Happening::Event(Arc::clone(entry)));
         self.note_gone(gone);
-    }
-
-    /// How many connections listen on any of these channels.
-    fn receivers(&self, channels: &[Key]) -> usize {
-        if let [key] = channels {
-            return self.records.get(*key).map_or(0, Record::subscribers);
-        }
-        let records = || channels.iter().filter_map(|&key| self.records.get(key));
-        let alone: usize = records().map(Record::alone).sum();
-        let mut shared: SmallVec<[_; 8]> =
-            records().flat_map(|record| record.selections.iter().copied()).collect();
-        shared.sort_unstable();
-        shared.dedup();
-        let shared = shared.iter().filter_map(|&id| self.selections.get(id));
-        alone + shared.map(|(subscribers, _)| subscribers as usize).sum::<usize>()
-    }
-
-    /// Closes a channel; a bit for each reader that has a subscriber on it.
-    fn close(&mut self, key: Key) -> u64 {
-        let head = self.head;
-        let Some(record) = self.records.get_mut(key) else { return 0 };
-        let readers = record.readers();
-        record.close();
-        for (reader, inbox) in self.readers.iter_mut().enumerate() {
-            if readers >> reader & 1 == 1 {
-                inbox.closed.push((key, head));
-            }
-        }
-        readers
     }
 
     /// An entry's id on the wire.

@@ -13,9 +13,12 @@
 //! One mutex guards the log. A publish holds it for about a microsecond; a reader takes it once for
 //! all of its subscribers that are up to date, and in small portions for those that are not.
 
+mod attendance;
+mod audience;
 mod away;
 mod bell;
 mod changes;
+mod ending;
 mod entry;
 mod history;
 mod log;
@@ -23,7 +26,6 @@ mod log;
 mod model;
 mod moment;
 mod names;
-mod party;
 mod publication;
 mod reader;
 mod recent;
@@ -48,19 +50,19 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 pub use away::Waiting;
 pub use bell::Wake;
+pub use ending::Ended;
 pub use entry::Entry;
 pub use publication::{ChannelState, Kept, Level, Publication, Receipt, Refused};
-pub use reader::{MOST_READERS, News, ReaderId, Reading};
-pub use selection::Selection;
+pub use reader::{Latest, MOST_READERS, News, ReaderId, Reading};
+pub use selection::{Role, Selection, SelectionId};
 pub use settings::{Keep, Limits, Rate, Rule, Settings, Store};
 pub use store::OpenError;
-pub use subscription::{Gap, Read, Reason, Since, Subscribed, Subscription};
+pub use subscription::{Gap, Read, Reason, Since, Subscribed, Subscription, Wish};
 
 use self::away::Away;
 use self::bell::{Bell, Noted, Round};
 use self::log::Log;
 use self::moment::Moment;
-use self::reader::Inbox;
 use self::store::Rows;
 use self::store::disk::Disk;
 use self::store::writer::{Job, Writer};
@@ -314,7 +316,7 @@ impl Broker {
         Some(log.history(key, after, limit, Moment::now()))
     }
 
-    /// The place of the newest event.
+    /// The place of the newest event or ending.
     pub fn head(&self) -> Position {
         let log = self.lock();
         Position { epoch: log.epoch.clone(), sequence: log.head }
@@ -346,7 +348,6 @@ impl Broker {
         let mut bells = self.shared.bells.write().unwrap_or_else(PoisonError::into_inner);
         assert!(bells.len() < MOST_READERS, "there are at most {MOST_READERS} readers");
         bells.push(Bell::new(wake));
-        self.lock().readers.push(Inbox::default());
         bells.len() - 1
     }
 

@@ -7,8 +7,9 @@ use parking_lot::MutexGuard;
 
 use super::entry::Entry;
 use super::log::Log;
+use super::recent::Happening;
+use super::selection::Selection;
 use super::subscription::{Gap, Read, Subscription};
-use crate::slots::Key;
 
 /// A reader's name.
 pub type ReaderId = usize;
@@ -16,27 +17,23 @@ pub type ReaderId = usize;
 /// The most readers: each has a bit in a word.
 pub const MOST_READERS: usize = 64;
 
-/// What waits for a reader besides entries.
-#[derive(Debug, Default)]
-pub(super) struct Inbox {
-    /// Channels with subscribers of its own that were closed, and the log's head then.
-    pub(super) closed: Vec<(Key, u64)>,
-    /// Whether some subject was disconnected.
-    pub(super) disconnected: bool,
-}
-
 /// What happened since a reader last looked.
 #[derive(Debug)]
 pub struct News {
-    /// The entries for its subscribers, oldest first; `None` if they are too many to be still at
-    /// hand, so that each subscriber must read for itself.
-    pub entries: Option<Vec<Arc<Entry>>>,
-    /// The log's head: all entries up to here are accounted for.
+    /// What there is for its subscribers; `None` if it is too much to be still at hand, so that each
+    /// subscriber must read for itself.
+    pub latest: Option<Latest>,
+    /// The log's head: all places up to here are accounted for.
     pub head: u64,
-    /// Channels that were closed, and the head then.
-    pub closed: Vec<(Key, u64)>,
-    /// Whether some subscribers' subject was disconnected.
-    pub disconnected: bool,
+}
+
+/// What there is for a reader's subscribers.
+#[derive(Debug, Default)]
+pub struct Latest {
+    /// The entries, oldest first.
+    pub entries: Vec<Arc<Entry>>,
+    /// Selections on which somebody gets nothing more: whoever is up to date there has to look again.
+    pub ended: Vec<Arc<Selection>>,
 }
 
 /// The log, open to one reader. Publishes wait until it is dropped.
@@ -51,19 +48,26 @@ impl<'a> Reading<'a> {
     }
 
     /// What happened after `seen`.
-    pub fn news(&mut self, seen: u64) -> News {
+    pub fn news(&self, seen: u64) -> News {
         let head = self.log.head;
         let bit = 1 << self.reader;
-        let inbox = std::mem::take(&mut self.log.readers[self.reader]);
-        let recent = self.log.recent.after(seen, head);
-        let entries = recent.map(|recent| recent.filter(|entry| entry.readers & bit != 0).cloned().collect());
-        News { entries, head, closed: inbox.closed, disconnected: inbox.disconnected }
+        let Some(recent) = self.log.recent.after(seen, head) else { return News { latest: None, head } };
+        let mut latest = Latest::default();
+        for happening in recent {
+            match happening {
+                Happening::Event(entry) if entry.readers & bit != 0 => latest.entries.push(Arc::clone(entry)),
+                Happening::Ending { readers, selections } if readers & bit != 0 => {
+                    latest.ended.extend_from_slice(selections);
+                }
+                _ => {}
+            }
+        }
+        News { latest: Some(latest), head }
     }
 
-    /// What comes next for a subscription, without moving it: at most `limit` entries, none after
-    /// `up_to`.
-    pub fn read(&mut self, subscription: &mut Subscription, up_to: u64, limit: usize) -> Read {
-        self.log.read(subscription, up_to, limit)
+    /// What comes next for a subscription, without moving it: at most `limit` entries.
+    pub fn read(&mut self, subscription: &mut Subscription, limit: usize) -> Read {
+        self.log.read(subscription, limit)
     }
 
     /// Whether the history has moved past a subscription.

@@ -1,4 +1,4 @@
-//! The newest entries of the whole log, whatever their channels keep.
+//! The newest places of the whole log, whatever the channels keep.
 //!
 //! Fan-out reads from here what is new. It is also what keeps a burst that is longer than a
 //! channel's history from cutting off subscribers that only needed a moment.
@@ -7,19 +7,48 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::entry::Entry;
+use super::selection::Selection;
 
-/// The most entries.
+/// The most places.
 const MOST: usize = 8192;
-/// The most bytes of them; the newest entry is held whatever its size.
+/// The most bytes that they hold; the newest is held whatever its size.
 const MOST_BYTES: usize = 16 << 20;
+/// About what a selection holds that may have no other owner any more, in bytes.
+const SELECTION: usize = 128;
+
+/// What stands at a place of the log.
+#[derive(Debug)]
+pub(super) enum Happening {
+    /// An event.
+    Event(Arc<Entry>),
+    /// A close or a disconnect: some of those on these selections get nothing that comes after.
+    Ending { readers: u64, selections: Vec<Arc<Selection>> },
+}
+
+impl Happening {
+    fn event(&self) -> Option<&Arc<Entry>> {
+        match self {
+            Self::Event(entry) => Some(entry),
+            Self::Ending { .. } => None,
+        }
+    }
+
+    /// About how many bytes it holds.
+    fn size(&self) -> usize {
+        match self {
+            Self::Event(entry) => entry.encoded.len(),
+            Self::Ending { selections, .. } => SELECTION * selections.len(),
+        }
+    }
+}
 
 /// A window at the end of the log.
 #[derive(Debug)]
 pub(super) struct Recent {
-    /// Entries with consecutive numbers.
-    entries: VecDeque<Arc<Entry>>,
+    /// What stands at consecutive places.
+    happenings: VecDeque<Happening>,
     bytes: usize,
-    /// The most entries.
+    /// The most places.
     most: usize,
 }
 
@@ -30,17 +59,17 @@ impl Default for Recent {
 }
 
 impl Recent {
-    /// A window of at most so many entries.
+    /// A window of at most so many places.
     pub(super) fn of(most: usize) -> Self {
-        Self { entries: VecDeque::new(), bytes: 0, most }
+        Self { happenings: VecDeque::new(), bytes: 0, most }
     }
 
-    pub(super) fn push(&mut self, entry: Arc<Entry>) {
-        self.bytes += entry.encoded.len();
-        self.entries.push_back(entry);
-        while self.entries.len() > self.most || (self.bytes > MOST_BYTES && self.entries.len() > 1) {
-            let Some(oldest) = self.entries.pop_front() else { break };
-            self.bytes -= oldest.encoded.len();
+    pub(super) fn push(&mut self, happening: Happening) {
+        self.bytes += happening.size();
+        self.happenings.push_back(happening);
+        while self.happenings.len() > self.most || (self.bytes > MOST_BYTES && self.happenings.len() > 1) {
+            let Some(oldest) = self.happenings.pop_front() else { break };
+            self.bytes -= oldest.size();
         }
     }
 
@@ -49,10 +78,15 @@ impl Recent {
         *self = Self::of(self.most);
     }
 
-    /// The entries after a place; `None` if not all of them are here any more.
-    pub(super) fn after(&self, sequence: u64, head: u64) -> Option<impl Iterator<Item = &Arc<Entry>>> {
+    /// What stands after a place; `None` if not all of it is here any more.
+    pub(super) fn after(&self, sequence: u64, head: u64) -> Option<impl Iterator<Item = &Happening>> {
         let missing = (head - sequence.min(head)) as usize;
-        let from = self.entries.len().checked_sub(missing)?;
-        Some(self.entries.range(from..))
+        let from = self.happenings.len().checked_sub(missing)?;
+        Some(self.happenings.range(from..))
+    }
+
+    /// The events after a place, in the same way.
+    pub(super) fn events_after(&self, sequence: u64, head: u64) -> Option<impl Iterator<Item = &Arc<Entry>>> {
+        Some(self.after(sequence, head)?.filter_map(Happening::event))
     }
 }

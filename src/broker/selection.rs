@@ -1,84 +1,71 @@
-//! Which channels a subscription is on. Subscriptions on the same channels share one selection,
-//! which is also how fan-out writes the same bytes to all of them.
+//! Which channels a subscription is on, and as what. Subscriptions that want the same, and began while
+//! their channels were open for the same time, share one selection: its ending is theirs, and fan-out
+//! writes the same bytes to all of them.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::hash::{Hash, Hasher};
 
 use smallvec::SmallVec;
 
+use super::ending::Ending;
 use super::settings::Rate;
-use crate::slots::{Key, Slots};
+use crate::slots::Key;
+
+/// What a subscriber is to the others.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Role {
+    /// One of those whom the events are meant for: counted, and what it got is seen.
+    #[default]
+    Listener,
+    /// Somebody who only looks on: counted nowhere, and what it got is as unseen as before.
+    Onlooker,
+}
 
 /// The channels of a subscription.
-#[derive(Debug, Eq, Hash, PartialEq)]
+#[derive(Debug)]
 pub struct Selection {
     /// The channels, in the order of their keys.
     pub channels: SmallVec<[Key; 1]>,
     /// Each channel's greatest rate, if any of them has one; else empty.
     pub rates: SmallVec<[Option<Rate>; 0]>,
+    pub(super) role: Role,
+    /// The name of this selection, which no other ever has.
+    pub(super) id: SelectionId,
+    /// The place at which all of its channels were closed.
+    pub(super) ending: Ending,
 }
 
-/// The name of a selection while somebody is on it.
-pub(super) type SelectionId = Key;
+/// The name of a selection.
+pub type SelectionId = Key;
 
-/// The selections in use.
-#[derive(Debug)]
-pub(super) struct Selections {
-    slots: Slots<Used>,
-    ids: HashMap<Arc<Selection>, SelectionId>,
+impl Selection {
+    /// The name of this selection, which no other ever has.
+    pub fn id(&self) -> SelectionId {
+        self.id
+    }
+
+    /// One that nobody is counted on.
+    #[cfg(test)]
+    pub fn of(channels: &[Key], id: SelectionId) -> Self {
+        let (rates, role, ending) = Default::default();
+        Self { channels: channels.into(), rates, role, id, ending }
+    }
+
+    fn wants(&self) -> (&[Key], &[Option<Rate>], Role) {
+        (&self.channels, &self.rates, self.role)
+    }
 }
 
-#[derive(Debug)]
-struct Used {
-    selection: Arc<Selection>,
-    /// Subscriptions that use it.
-    users: u32,
-    /// Those of them that still count as subscribers.
-    subscribers: u32,
+/// Two are equal that want the same.
+impl PartialEq for Selection {
+    fn eq(&self, other: &Self) -> bool {
+        self.wants() == other.wants()
+    }
 }
 
-impl Selections {
-    pub(super) fn new() -> Self {
-        Self { slots: Slots::default(), ids: HashMap::new() }
-    }
+impl Eq for Selection {}
 
-    /// Counts one more subscriber; also tells whether it is the first, and the selection's name.
-    pub(super) fn enter(&mut self, selection: Selection) -> (Arc<Selection>, SelectionId, bool) {
-        if let Some((selection, &id)) = self.ids.get_key_value(&selection) {
-            if let Some(used) = self.slots.get_mut(id) {
-                used.users += 1;
-                used.subscribers += 1;
-            }
-            return (Arc::clone(selection), id, false);
-        }
-        let selection = Arc::new(selection);
-        let id = self.slots.insert(Used { selection: Arc::clone(&selection), users: 1, subscribers: 1 });
-        self.ids.insert(Arc::clone(&selection), id);
-        (selection, id, true)
-    }
-
-    /// Counts one subscriber less, whose subscription is still there.
-    pub(super) fn uncount(&mut self, selection: &Selection) {
-        if let Some(used) = self.ids.get(selection).and_then(|&id| self.slots.get_mut(id)) {
-            used.subscribers = used.subscribers.saturating_sub(1);
-        }
-    }
-
-    /// Lets a subscription go; the selection's name if that was the last.
-    pub(super) fn leave(&mut self, selection: &Selection) -> Option<SelectionId> {
-        let id = *self.ids.get(selection)?;
-        let used = self.slots.get_mut(id)?;
-        used.users -= 1;
-        if used.users > 0 {
-            return None;
-        }
-        self.ids.remove(selection);
-        self.slots.remove(id);
-        Some(id)
-    }
-
-    /// How many are on the selection, and on which channels.
-    pub(super) fn get(&self, id: SelectionId) -> Option<(u32, &Selection)> {
-        self.slots.get(id).map(|used| (used.subscribers, &*used.selection))
+impl Hash for Selection {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.wants().hash(state);
     }
 }

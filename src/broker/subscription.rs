@@ -8,14 +8,15 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::Broker;
+use super::audience::Party;
 use super::away::Waiting;
+use super::ending::Ended;
 use super::entry::Entry;
 use super::log::Log;
 use super::moment::Moment;
-use super::party::{CountedAt, Party};
 use super::publication::Refused;
 use super::reader::ReaderId;
-use super::selection::Selection;
+use super::selection::{Role, Selection};
 use crate::channel::Channel;
 use crate::event::Position;
 use crate::replay::Replay;
@@ -30,11 +31,38 @@ pub struct Since<'a> {
     pub replay: Replay,
 }
 
+/// What somebody wants to read, and as whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish<'a> {
+    /// The channels.
+    pub channels: &'a [Channel],
+    /// From where on.
+    pub since: Since<'a>,
+    /// Whether it counts.
+    pub role: Role,
+    /// What it was accepted as, if somebody said so.
+    pub subject: Option<&'a Subject>,
+    /// The log's head when it was asked whether this one may listen, if somebody was asked: if the subject
+    /// was disconnected after that, the answer lets nobody in any more.
+    pub asked_at: Option<u64>,
+    /// Who will deliver it.
+    pub reader: ReaderId,
+}
+
+impl<'a> Wish<'a> {
+    /// A listener's whom nobody had to accept.
+    pub fn new(channels: &'a [Channel], since: Since<'a>, reader: ReaderId) -> Self {
+        Self { channels, since, role: Role::Listener, subject: None, asked_at: None, reader }
+    }
+}
+
 /// What a subscription begins with.
 #[derive(Debug)]
 pub enum Subscribed {
     /// All channels are closed, and the client has seen all there is.
     Over,
+    /// Its subject was disconnected after the question whether it may listen was asked.
+    Disconnected,
     /// It goes on from here.
     Open(Subscription, Option<Gap>),
 }
@@ -47,8 +75,6 @@ pub struct Subscription {
     pub selection: Arc<Selection>,
     /// Who delivers it.
     reader: ReaderId,
-    /// How often its only channel had been closed when it began.
-    closes: u32,
     /// The others that were accepted for the same subject.
     party: Option<Arc<Party>>,
     /// Events up to here are not wanted any more.
@@ -64,14 +90,18 @@ impl Drop for Subscription {
 }
 
 impl Subscription {
-    /// The log's head when the subject it was accepted for was disconnected, if it has been: what was
-    /// published after that is not for this one any more.
-    pub fn disconnected_at(&self) -> Option<u64> {
-        self.party.as_ref()?.ended_at()
+    /// Whether it gets nothing that comes from now on.
+    pub fn has_ended(&self) -> bool {
+        self.end().is_some()
     }
 
-    pub(super) fn counted_at(&self) -> CountedAt<'_> {
-        CountedAt { selection: &self.selection, reader: self.reader, closes: self.closes }
+    /// The last place of which it gets anything, if there is one already, and why nothing of later ones.
+    fn end(&self) -> Option<(u64, Ended)> {
+        let closed = self.selection.ending.place().map(|place| (place, Ended::Closed));
+        let party = self.party.as_ref().and_then(|party| party.ending.place());
+        let disconnected = party.map(|place| (place, Ended::Disconnected));
+        let (place, why) = closed.into_iter().chain(disconnected).min_by_key(|(place, _)| *place)?;
+        Some((place - 1, why))
     }
 }
 
@@ -147,54 +177,48 @@ pub enum Read {
         cursor: u64,
         /// Whether more waits, for the limit was reached.
         more: bool,
-        /// Whether all channels are closed and nothing comes after this.
-        over: bool,
+        /// Why nothing comes after this, if that is so.
+        over: Option<Ended>,
     },
     /// The history has moved past the cursor.
     Fallen,
 }
 
 impl Broker {
-    /// Puts a client on channels, from where it was or from where the policy says. It is a receiver
-    /// of whatever is published from now on, until `subject` is disconnected.
+    /// Puts somebody on channels, from where it was or from where the policy says. A listener is a receiver
+    /// of whatever is published from now on, until its channels are closed or its subject is disconnected.
+    ///
+    /// A stream of several channels goes on as long as one of them is open, and gets what comes on one that
+    /// was closed and opened again meanwhile; it ends at the place where the last one that was open is closed.
     ///
     /// # Errors
     /// When a channel is new and there can be no more; when there is no log yet (see
     /// [`Broker::wait_for_log`]).
-    pub fn subscribe(
-        self: &Arc<Self>,
-        channels: &[Channel],
-        since: Since<'_>,
-        subject: Option<&Subject>,
-        reader: ReaderId,
-    ) -> Result<Subscribed, Refused> {
+    pub fn subscribe(self: &Arc<Self>, wish: Wish<'_>) -> Result<Subscribed, Refused> {
         match self.away() {
             Some(why) => Err(Refused::Store(why)),
-            None => self.subscribe_in(&mut self.lock(), channels, since, subject, reader),
+            None => self.subscribe_in(&mut self.lock(), wish),
         }
     }
 
     /// If there is no log yet: a place among those who are put on their channels once it is there, before
     /// anything is published.
-    pub fn wait_for_log(
-        &self,
-        channels: &[Channel],
-        since: Since<'_>,
-        subject: Option<&Subject>,
-        reader: ReaderId,
-    ) -> Option<Waiting> {
-        self.opening()?.wait(channels, since, subject, reader)
+    pub fn wait_for_log(&self, wish: Wish<'_>) -> Option<Waiting> {
+        self.opening()?.wait(wish)
     }
 
-    /// Puts a client on channels of the log, which is locked.
+    /// Puts somebody on channels of the log, which is locked.
     pub(super) fn subscribe_in(
         self: &Arc<Self>,
         log: &mut Log,
-        channels: &[Channel],
-        since: Since<'_>,
-        subject: Option<&Subject>,
-        reader: ReaderId,
+        wish: Wish<'_>,
     ) -> Result<Subscribed, Refused> {
+        let Wish { channels, since, role, subject, asked_at, reader } = wish;
+        if let (Some(subject), Some(asked_at)) = (subject, asked_at)
+            && log.audience.was_disconnected_since(subject, asked_at)
+        {
+            return Ok(Subscribed::Disconnected);
+        }
         let now = Moment::now();
         let mut keys = log.keys_of(channels)?;
         keys.sort_unstable();
@@ -208,14 +232,15 @@ impl Broker {
             keys.iter().for_each(|&key| log.note_idle(key));
             return Ok(Subscribed::Over);
         }
-        log.mark_seen(&keys, &start);
-        let (selection, closes) = log.enter(keys, reader);
-        let party =
-            subject.map(|subject| log.join(subject, CountedAt { selection: &selection, reader, closes }));
-        let (cursor, beginning) = log.begin(&selection.channels, &start, now);
+        if role == Role::Listener {
+            log.mark_seen(&keys, &start);
+        }
+        let selection = log.audience.enter(&mut log.records, keys, role, reader, log.head);
+        let party = subject.map(|subject| log.audience.join(subject, &selection, reader));
+        let (cursor, beginning) = log.begin(&selection.channels, &start, now, log.head);
 
         let broker = Arc::clone(self);
-        let subscription = Subscription { broker, selection, reader, closes, party, cursor, beginning };
+        let subscription = Subscription { broker, selection, reader, party, cursor, beginning };
         Ok(Subscribed::Open(subscription, gap))
     }
 }

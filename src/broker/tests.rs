@@ -45,13 +45,13 @@ fn publish(broker: &Broker, publication: Publication) -> Receipt {
 }
 
 fn subscribe(broker: &Arc<Broker>, names: &[&str], id: Option<&str>, replay: Replay) -> Subscribed {
-    broker.subscribe(&channels(names), Since { last_event_id: id, replay }, None, 0).unwrap()
+    broker.subscribe(Wish::new(&channels(names), Since { last_event_id: id, replay }, 0)).unwrap()
 }
 
 fn open(subscribed: Subscribed) -> (Subscription, Option<Gap>) {
     match subscribed {
         Subscribed::Open(subscription, gap) => (subscription, gap),
-        Subscribed::Over => panic!("there is something left"),
+        other => panic!("there is something left: {other:?}"),
     }
 }
 
@@ -59,13 +59,13 @@ fn open(subscribed: Subscribed) -> (Subscription, Option<Gap>) {
 fn read(broker: &Broker, subscription: &mut Subscription, portion: usize) -> (Vec<u64>, bool) {
     let mut sequences = Vec::new();
     loop {
-        match broker.reading(0).read(subscription, u64::MAX, portion) {
+        match broker.reading(0).read(subscription, portion) {
             Read::Fallen => panic!("fell behind"),
             Read::Next { entries, cursor, more, over } => {
                 sequences.extend(entries.iter().map(|entry| entry.sequence));
                 subscription.cursor = cursor;
                 if !more {
-                    return (sequences, over);
+                    return (sequences, over.is_some());
                 }
             }
         }
@@ -176,7 +176,7 @@ fn who_falls_off_the_end_of_everything_is_told() {
     (0..9000).for_each(|n| drop(publish(&broker, news(&["a"], &n.to_string()))));
 
     let mut log = broker.reading(0);
-    assert!(matches!(log.read(&mut subscription, u64::MAX, 9), Read::Fallen));
+    assert!(matches!(log.read(&mut subscription, 9), Read::Fallen));
     let gap = log.skip(&mut subscription);
     drop(log);
 
@@ -341,7 +341,10 @@ fn who_was_disconnected_is_no_receiver_any_more() {
     let broker = broker(holding(9));
     let anna = Subject::parse("anna").unwrap();
     let since = Since { last_event_id: None, replay: Replay::Live };
-    let join = |names: &[&str]| open(broker.subscribe(&channels(names), since, Some(&anna), 0).unwrap()).0;
+    let join = |names: &[&str]| {
+        let names = channels(names);
+        open(broker.subscribe(Wish { subject: Some(&anna), ..Wish::new(&names, since, 0) }).unwrap()).0
+    };
     let (first, second, gone) = (join(&["a"]), join(&["a", "b"]), join(&["a"]));
     let (_other, _) = open(subscribe(&broker, &["a"], None, Replay::Live));
     drop(gone);
@@ -349,11 +352,11 @@ fn who_was_disconnected_is_no_receiver_any_more() {
 
     assert_eq!(disconnect(&broker, &anna), 2);
 
-    assert!(first.disconnected_at().is_some() && second.disconnected_at().is_some());
+    assert!(first.has_ended() && second.has_ended());
     assert_eq!(publish(&broker, news(&["a", "b"], "2")).receivers, 1);
     drop((first, second));
     assert_eq!(publish(&broker, news(&["a", "b"], "3")).receivers, 1);
-    assert!(join(&["a"]).disconnected_at().is_none());
+    assert!(!join(&["a"]).has_ended());
     assert_eq!(disconnect(&broker, &anna), 0, "it has left by itself");
     assert_eq!(disconnect(&broker, &Subject::parse("bert").unwrap()), 0);
 }
@@ -370,6 +373,83 @@ fn who_listened_on_a_channel_that_was_closed_is_no_receiver_of_what_comes_later(
     let (_late, _) = open(subscribe(&broker, &["a"], None, Replay::Live));
     drop(alone);
     assert_eq!(publish(&broker, news(&["a"], "x")).receivers, 2);
+}
+
+#[test]
+fn a_close_holds_for_who_was_there_whatever_comes_before_it_reads() {
+    let broker = broker(holding(9));
+    let (mut early, _) = open(subscribe(&broker, &["a"], None, Replay::Live));
+    publish(&broker, Publication { close: true, ..news(&["a"], "last") });
+    let (mut late, _) = open(subscribe(&broker, &["a"], Some(&id(&broker, 0)), Replay::Live));
+    publish(&broker, news(&["a"], "of the next opening"));
+
+    assert_eq!(read(&broker, &mut early, 9), (vec![1], true));
+    assert_eq!(read(&broker, &mut late, 9), (vec![1], true));
+    assert_eq!(broker.head().sequence, 3, "the close has a number too");
+}
+
+#[test]
+fn a_stream_of_several_channels_ends_where_the_last_one_that_is_open_is_closed() {
+    let broker = broker(holding(9));
+    let close = |name| publish(&broker, Publication { close: true, event: None, ..news(&[name], "") });
+    let (mut both, _) = open(subscribe(&broker, &["a", "b"], None, Replay::Live));
+    close("a");
+    let (mut later, _) = open(subscribe(&broker, &["b", "a"], None, Replay::Live));
+    publish(&broker, news(&["a"], "3: a is open again"));
+    close("b");
+    publish(&broker, news(&["a", "b"], "5: and b"));
+    close("a");
+
+    assert!(!both.has_ended());
+    close("b");
+    publish(&broker, news(&["a"], "8"));
+
+    for subscription in [&mut both, &mut later] {
+        assert_eq!(read(&broker, subscription, 9), (vec![2, 4], true));
+    }
+    assert_eq!(publish(&broker, news(&["a", "b"], "9")).receivers, 0);
+}
+
+#[test]
+fn a_disconnect_bars_who_was_accepted_by_an_older_question() {
+    let broker = broker(holding(9));
+    let (anna, bert) = (Subject::parse("anna").unwrap(), Subject::parse("bert").unwrap());
+    let names = channels(&["a"]);
+    let since = Since { last_event_id: None, replay: Replay::Live };
+    let ask = |subject, asked_at| {
+        let wish = Wish { subject: Some(subject), asked_at, ..Wish::new(&names, since, 0) };
+        matches!(broker.subscribe(wish).unwrap(), Subscribed::Open(..))
+    };
+    let before = broker.head().sequence;
+    publish(&broker, news(&["a"], "1"));
+    assert!(ask(&anna, Some(before)));
+
+    disconnect(&broker, &anna);
+
+    assert!(!ask(&anna, Some(before)));
+    assert!(ask(&bert, Some(before)) && ask(&anna, None));
+    assert!(ask(&anna, Some(broker.head().sequence)));
+}
+
+#[test]
+fn an_onlooker_counts_nowhere_and_makes_nothing_seen_but_gets_all_and_ends_as_others_do() {
+    let broker = broker(Settings { max_channels: 1, ..holding(9) });
+    let names = channels(&["a"]);
+    let since = Since { last_event_id: None, replay: Replay::Unseen };
+    let look_on =
+        || open(broker.subscribe(Wish { role: Role::Onlooker, ..Wish::new(&names, since, 0) }).unwrap());
+    publish(&broker, news(&["a"], "1"));
+    let (mut onlooker, _) = look_on();
+
+    let receipt = publish(&broker, Publication { ttl: Some(Duration::ZERO), ..news(&["a"], "2") });
+
+    assert_eq!((receipt.receivers, broker.channel(&names[0]).unwrap().subscribers), (0, 0));
+    let news_of = |seen| broker.reading(0).news(seen).latest.unwrap().entries.len();
+    assert_eq!(news_of(1), 1, "its reader is told");
+    assert_eq!(first_read(&broker, &["a"], None, Replay::Unseen), [1]);
+    assert_eq!(first_read(&broker, &["a"], None, Replay::Unseen), [0; 0]);
+    publish(&broker, Publication { close: true, ..news(&["a"], "3") });
+    assert_eq!(read(&broker, &mut onlooker, 9), (vec![1, 2, 3], true));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use http::{HeaderMap, Version};
 
 use super::promises::Promises;
 use crate::body::Body;
+use crate::broker::Role;
 use crate::channel::Channel;
 use crate::replay::Replay;
 use crate::subject::Subject;
@@ -20,8 +21,13 @@ pub struct Ask {
     pub last_event_id: Option<String>,
     /// What it gets first if it does not say.
     pub replay: Replay,
+    /// Whether it counts.
+    pub role: Role,
     /// What it was accepted as.
     pub subject: Option<Subject>,
+    /// [`Streams::head`](super::Streams::head) when a backend was asked whether it may listen, if one was: if
+    /// the subject was disconnected after that, the answer lets nobody in any more.
+    pub asked_at: Option<u64>,
     /// Its own keep-alive.
     pub keep_alive: Option<Duration>,
     /// Its own reconnect hint.
@@ -43,7 +49,9 @@ impl Ask {
             channels,
             last_event_id: None,
             replay: Replay::default(),
+            role: Role::Listener,
             subject: None,
+            asked_at: None,
             keep_alive: None,
             retry: None,
             version,

@@ -12,11 +12,10 @@ use super::head;
 use super::pace::write_paced;
 use super::piece::{pieces, write_pieces};
 use super::rest::Rest;
-use super::subscriber::{Slot, State, Subscriber, Written};
+use super::subscriber::{Slot, State, Written};
 use super::worker::{Worker, line_up};
-use crate::broker::{Entry, Gap, News, Read};
+use crate::broker::{Entry, Gap, Latest, News, Read, Selection};
 use crate::event::encode;
-use crate::slots::Key;
 
 /// The most entries read at a time for one subscriber that lags.
 const PORTION: usize = 64;
@@ -32,87 +31,43 @@ impl Worker {
         let turn: Vec<Slot> = self.behind.drain(..self.behind.len().min(AT_ONCE)).collect();
         let mut reads = Vec::with_capacity(turn.len());
         let mut log = self.broker.reading(self.reader);
-        let News { entries, head, closed, disconnected } = log.news(self.seen);
+        let News { latest, head } = log.news(self.seen);
         for slot in turn {
             let Some(subscriber) = self.subscribers.get_mut(slot) else { continue };
             subscriber.is_in_line = false;
             if subscriber.state != State::Behind {
                 continue;
             }
-            note_end(subscriber, &closed);
-            let up_to = subscriber.ends_at().unwrap_or(u64::MAX);
-            let read = log.read(&mut subscriber.subscription, up_to, PORTION);
+            let read = log.read(&mut subscriber.subscription, PORTION);
             let skips = matches!(read, Read::Fallen) && self.settings.slow == Slow::Skip;
             let gap = skips.then(|| log.skip(&mut subscriber.subscription));
             reads.push((slot, read, gap));
         }
         drop(log);
 
-        if disconnected {
-            self.mark_disconnected();
-        }
-        self.mark_closed(&closed);
-        match entries {
-            Some(entries) => self.fan_out(&entries),
+        match latest {
+            Some(Latest { entries, ended }) => {
+                self.look_again(&ended);
+                self.fan_out(&entries);
+            }
             None => self.all_fall_behind(),
         }
         self.seen = head;
         for (slot, read, gap) in reads {
             self.on_read(slot, read, gap);
         }
-        self.check_closed(&closed);
     }
 
-    /// Streams on a closed channel alone end at the place where it was closed.
-    fn mark_closed(&mut self, closed: &[(Key, u64)]) {
-        for &(key, place) in closed {
-            for member in self.members_on(key) {
-                let Some(subscriber) = self.subscribers.get_mut(member) else { continue };
-                if subscriber.subscription.selection.channels.len() > 1 || subscriber.ends_at().is_some() {
-                    continue;
-                }
-                match subscriber.state {
-                    State::Live => {
-                        subscriber.set_ends_at(place);
-                        self.fall_behind(member);
-                    }
-                    // What was opened again before it subscribed does not concern it.
-                    _ if subscriber.subscription.cursor <= place => subscriber.set_ends_at(place),
-                    _ => {}
+    /// Those of whom some have ended read for themselves, up to where they end.
+    fn look_again(&mut self, ended: &[Arc<Selection>]) {
+        for selection in ended {
+            let Some(group) = self.groups.of(selection) else { continue };
+            for member in group.live().to_vec() {
+                if self.subscribers.get(member).is_some_and(|it| it.subscription.has_ended()) {
+                    self.fall_behind(member);
                 }
             }
         }
-    }
-
-    /// Streams of a disconnected subject end at the place where it was disconnected. Who has got all
-    /// up to there, or takes nothing now, ends at once.
-    fn mark_disconnected(&mut self) {
-        for slot in self.subscribers.keys() {
-            let Some(subscriber) = self.subscribers.get_mut(slot) else { continue };
-            let Some(place) = subscriber.subscription.disconnected_at() else { continue };
-            match subscriber.state {
-                State::Live if self.seen < place => {
-                    subscriber.set_ends_at(place);
-                    self.fall_behind(slot);
-                }
-                State::Behind => subscriber.set_ends_at(place),
-                State::Live | State::Blocked => self.end(slot, End::Disconnected),
-            }
-        }
-    }
-
-    /// Streams on several channels end when all of them are closed; they look for themselves.
-    fn check_closed(&mut self, closed: &[(Key, u64)]) {
-        for &(key, _) in closed {
-            for member in self.members_on(key) {
-                self.fall_behind(member);
-            }
-        }
-    }
-
-    fn members_on(&self, channel: Key) -> Vec<Slot> {
-        let groups = self.groups.on(channel).iter().filter_map(|&id| self.groups.get(id));
-        groups.flat_map(|group| group.members.iter().copied()).collect()
     }
 
     /// A live subscriber reads for itself next time.
@@ -137,7 +92,7 @@ impl Worker {
         let mut concerned: Vec<(GroupId, usize)> = Vec::with_capacity(entries.len());
         for (number, entry) in entries.iter().enumerate() {
             for &channel in &entry.channels {
-                concerned.extend(self.groups.on(channel).iter().map(|&group| (group, number)));
+                concerned.extend(self.groups.on(channel).map(|group| (group, number)));
             }
         }
         concerned.sort_unstable();
@@ -184,12 +139,9 @@ impl Worker {
 
     /// Goes on with a subscriber that lagged, after its read.
     fn on_read(&mut self, slot: Slot, read: Read, gap: Option<Gap>) {
-        let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
         match read {
             Read::Next { entries, cursor, more, over } => {
-                let reached_end = subscriber.ends_at().is_some_and(|place| cursor >= place && !more);
-                let over = over || reached_end;
-                self.write_read(slot, entries, cursor, more, over);
+                self.write_read(slot, entries, cursor, more, over.map(End::from));
             }
             Read::Fallen => match gap {
                 Some(gap) => self.tell(slot, &gap),
@@ -198,13 +150,20 @@ impl Worker {
         }
     }
 
-    fn write_read(&mut self, slot: Slot, entries: Vec<Arc<Entry>>, cursor: u64, more: bool, over: bool) {
+    fn write_read(
+        &mut self,
+        slot: Slot,
+        entries: Vec<Arc<Entry>>,
+        cursor: u64,
+        more: bool,
+        over: Option<End>,
+    ) {
         let now = self.now;
         let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
         let (written, count) = if subscriber.pace().is_some() {
             // What is not written now is kept, here or by the pace.
             subscriber.subscription.cursor = cursor;
-            write_paced(subscriber, entries, now, over, self.broker.epoch())
+            write_paced(subscriber, entries, now, over.is_some(), self.broker.epoch())
         } else {
             (subscriber.write_entries(&entries), entries.len())
         };
@@ -215,9 +174,8 @@ impl Worker {
                 subscriber.last_write = now;
             }
             self.metrics.delivered.add(count as u64);
-            if over {
-                let disconnected = subscriber.subscription.disconnected_at().is_some();
-                return self.end(slot, if disconnected { End::Disconnected } else { End::Closed });
+            if let Some(end) = over {
+                return self.end(slot, end);
             }
         }
         // Live means: has everything up to `seen`. With `more` it has not.
@@ -232,19 +190,5 @@ impl Worker {
         let bytes = encode::chunk_if(subscriber.is_chunked(), event.as_bytes());
         let written = subscriber.write_or_keep(bytes);
         self.after_catching_up(slot, written, State::Behind);
-    }
-}
-
-/// Notes where the stream of a subscriber that lags ends, if it was ended just now: events that came after
-/// that are not for it.
-fn note_end(subscriber: &mut Subscriber, closed: &[(Key, u64)]) {
-    let closes = closed.iter().find(|(key, _)| subscriber.subscription.selection.channels[..] == [*key]);
-    if let Some(&(_, place)) = closes
-        && subscriber.subscription.cursor <= place
-    {
-        subscriber.set_ends_at(place);
-    }
-    if let Some(place) = subscriber.subscription.disconnected_at() {
-        subscriber.set_ends_at(place);
     }
 }

@@ -1,5 +1,7 @@
 //! Why a stream ended.
 
+use crate::broker::Ended;
+
 /// Why a stream ended; goes into the log and to the backend that wants to know.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum End {
@@ -21,6 +23,15 @@ pub enum End {
     Unconfirmed,
     /// outboard is going down.
     Drained,
+}
+
+impl From<Ended> for End {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Closed => Self::Closed,
+            Ended::Disconnected => Self::Disconnected,
+        }
+    }
 }
 
 impl End {

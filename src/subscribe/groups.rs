@@ -1,6 +1,6 @@
 //! Who is on which channels, among the subscribers of one fan-out thread.
 //!
-//! Subscribers on the same channels form a group: what is new for one is new for all of them, so
+//! Subscribers that share a selection form a group: what is new for one is new for all of them, so
 //! its bytes are put together once. The live ones stand first in it, so that a publish does not even
 //! look at the others.
 
@@ -10,8 +10,8 @@ use std::sync::Arc;
 use smallvec::{SmallVec, smallvec};
 
 use super::subscriber::Slot;
-use crate::broker::Selection;
-use crate::slots::{Key, Slots};
+use crate::broker::{Selection, SelectionId};
+use crate::slots::{Key, Listed, Slots};
 
 /// Where a group is kept.
 pub(super) type GroupId = Key;
@@ -40,14 +40,14 @@ impl Group {
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     groups: Slots<Group>,
-    by_selection: HashMap<Arc<Selection>, GroupId>,
-    by_channel: HashMap<Key, SmallVec<[GroupId; 2]>>,
+    by_selection: HashMap<SelectionId, GroupId>,
+    by_channel: HashMap<Key, Listed>,
 }
 
 impl Groups {
     /// Puts a subscriber that is not live yet into the group of its selection: the group, and its place there.
     pub(super) fn enter(&mut self, selection: &Arc<Selection>, member: Slot) -> (GroupId, u32) {
-        if let Some(&id) = self.by_selection.get(selection)
+        if let Some(&id) = self.by_selection.get(&selection.id())
             && let Some(group) = self.groups.get_mut(id)
         {
             group.members.push(member);
@@ -61,7 +61,7 @@ impl Groups {
         let group =
             Group { selection: Arc::clone(selection), is_limited, members: smallvec![member], live: 0 };
         let id = self.groups.insert(group);
-        self.by_selection.insert(Arc::clone(selection), id);
+        self.by_selection.insert(selection.id(), id);
         for &channel in &selection.channels {
             self.by_channel.entry(channel).or_default().push(id);
         }
@@ -92,10 +92,10 @@ impl Groups {
 
     fn dissolve(&mut self, id: GroupId) {
         let Some(group) = self.groups.remove(id) else { return };
-        self.by_selection.remove(&group.selection);
+        self.by_selection.remove(&group.selection.id());
         for channel in &group.selection.channels {
             if let Some(groups) = self.by_channel.get_mut(channel) {
-                groups.retain(|other| *other != id);
+                groups.note_gone(|id| self.groups.get(id).is_some());
                 if groups.is_empty() {
                     self.by_channel.remove(channel);
                 }
@@ -107,9 +107,14 @@ impl Groups {
         self.groups.get(id)
     }
 
-    /// The groups that a channel concerns.
-    pub(super) fn on(&self, channel: Key) -> &[GroupId] {
-        self.by_channel.get(&channel).map_or(&[], |groups| groups)
+    /// The groups that a channel concerns, and some that are gone.
+    pub(super) fn on(&self, channel: Key) -> impl Iterator<Item = GroupId> {
+        self.by_channel.get(&channel).into_iter().flat_map(Listed::iter)
+    }
+
+    /// The group of those who share a selection.
+    pub(super) fn of(&self, selection: &Selection) -> Option<&Group> {
+        self.groups.get(*self.by_selection.get(&selection.id())?)
     }
 }
 
@@ -127,7 +132,7 @@ mod tests {
     impl Crowd {
         fn new() -> Self {
             let (mut groups, mut slots) = (Groups::default(), Slots::default());
-            let selection = Arc::new(Selection { channels: smallvec![slots.insert(())], rates: smallvec![] });
+            let selection = Arc::new(Selection::of(&[slots.insert(())], slots.insert(())));
             let members: Vec<Slot> = (0..5).map(|_| slots.insert(())).collect();
             let entered = members.iter().map(|&member| (member, groups.enter(&selection, member)));
             let entered: Vec<_> = entered.collect();

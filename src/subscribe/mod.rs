@@ -45,7 +45,7 @@ pub use self::stay::Stay;
 use self::subscriber::Held;
 use self::worker::Worker;
 use crate::body::Body;
-use crate::broker::{Broker, Gap, Refused, Since, Subscribed, Subscription, Waiting};
+use crate::broker::{Broker, Ended, Gap, Refused, Since, Subscribed, Subscription, Waiting, Wish};
 use crate::drain::{Drain, Draining, drain};
 use crate::http1::has_chunks;
 use crate::listen::connection::Handled;
@@ -188,10 +188,15 @@ impl Streams {
         self.come_back()
     }
 
+    /// The log's place now. Whoever asks a backend whether somebody may listen takes note of it first.
+    pub fn head(&self) -> u64 {
+        self.0.broker.head().sequence
+    }
+
     /// Decides how `ask` is answered, and counts the client as a subscriber from now on: with a
     /// stream (a silent one, as long as there is no log); with `204` when all its
-    /// channels are closed and it has seen all of them; or, when there is no room, with a `200` that asks
-    /// it to come back.
+    /// channels are closed and it has seen all of them; or, when there is no room, or its subject has been
+    /// disconnected since the backend was asked, with a `200` that asks it to come back.
     pub fn open(&self, mut ask: Ask) -> Handled<Stay> {
         let inner = &self.0;
         let bond = ask.promises.take().map(|promises| Bond::new(Arc::clone(&inner.site), promises));
@@ -204,12 +209,15 @@ impl Streams {
         };
         let worker = inner.turn.fetch_add(1, Ordering::Relaxed) % inner.workers.len();
         let place = match self.place(&ask, worker) {
-            Ok(Some(place)) => place,
-            Ok(None) => {
+            Ok(Ok(place)) => place,
+            Ok(Err(ended)) => {
                 if let Some(bond) = bond {
-                    bond.end(End::Closed);
+                    bond.end(ended.into());
                 }
-                return Handled::Response(no_content());
+                return Handled::Response(match ended {
+                    Ended::Closed => no_content(),
+                    Ended::Disconnected => self.come_back(),
+                });
             }
             Err(refused) => {
                 tracing::warn!(%refused, "a stream cannot be opened; the client is asked to come back");
@@ -236,17 +244,24 @@ impl Streams {
         }))
     }
 
-    /// Where a client begins; `None` when all its channels are closed and it has seen all of them.
-    fn place(&self, ask: &Ask, worker: usize) -> Result<Option<Place>, Refused> {
+    /// Where a client begins; or why it is at its end already.
+    fn place(&self, ask: &Ask, worker: usize) -> Result<Result<Place, Ended>, Refused> {
         let inner = &self.0;
-        let since = Since { last_event_id: ask.last_event_id.as_deref(), replay: ask.replay };
-        let (subject, reader) = (ask.subject.as_ref(), inner.workers[worker].reader);
-        if let Some(waiting) = inner.broker.wait_for_log(&ask.channels, since, subject, reader) {
-            return Ok(Some(Place::Ahead(waiting)));
+        let wish = Wish {
+            channels: &ask.channels,
+            since: Since { last_event_id: ask.last_event_id.as_deref(), replay: ask.replay },
+            role: ask.role,
+            subject: ask.subject.as_ref(),
+            asked_at: ask.asked_at,
+            reader: inner.workers[worker].reader,
+        };
+        if let Some(waiting) = inner.broker.wait_for_log(wish) {
+            return Ok(Ok(Place::Ahead(waiting)));
         }
-        Ok(match inner.broker.subscribe(&ask.channels, since, subject, reader)? {
-            Subscribed::Open(subscription, gap) => Some(Place::InLog(subscription, gap)),
-            Subscribed::Over => None,
+        Ok(match inner.broker.subscribe(wish)? {
+            Subscribed::Open(subscription, gap) => Ok(Place::InLog(subscription, gap)),
+            Subscribed::Over => Err(Ended::Closed),
+            Subscribed::Disconnected => Err(Ended::Disconnected),
         })
     }
 

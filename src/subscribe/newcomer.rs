@@ -38,8 +38,7 @@ impl Newcomer {
         unsent: Bytes,
     ) -> Box<Subscriber> {
         let Self { chunked, keep_alive, bond, seat, worker: _ } = self;
-        let extras =
-            Extras { bond: bond.map(Into::into), ends_at: None, pace: Pace::of(&subscription.selection) };
+        let extras = Extras { bond: bond.map(Into::into), pace: Pace::of(&subscription.selection) };
         Box::new(Subscriber::new(socket, subscription, chunked, unsent, keep_alive, extras, seat))
     }
 }

@@ -104,8 +104,6 @@ pub(super) struct Subscriber {
 pub(super) struct Extras {
     /// What was promised about it.
     pub(super) bond: Option<Bound>,
-    /// The place at which its stream ends, since its channel was closed or its subject disconnected there.
-    pub(super) ends_at: Option<u64>,
     /// What `max_rate` holds back.
     pub(super) pace: Option<Pace>,
 }
@@ -178,16 +176,6 @@ impl Subscriber {
 
     pub(super) fn pace(&mut self) -> Option<&mut Pace> {
         self.extras.as_mut()?.pace.as_mut()
-    }
-
-    pub(super) fn ends_at(&self) -> Option<u64> {
-        self.extras.as_ref()?.ends_at
-    }
-
-    /// The stream ends after `place`, unless it ends before.
-    pub(super) fn set_ends_at(&mut self, place: u64) {
-        let ends_at = &mut self.extras.get_or_insert_default().ends_at;
-        *ends_at = Some(ends_at.map_or(place, |earlier| earlier.min(place)));
     }
 
     /// Writes until all is written or the socket is full.

@@ -86,6 +86,7 @@ impl Streams {
             }
             // It comes back once more and is told then to stop.
             Ok(Subscribed::Over) => newcomer.end(socket, End::Closed, stall).await,
+            Ok(Subscribed::Disconnected) => newcomer.end(socket, End::Disconnected, stall).await,
             Err(refused) => {
                 tracing::warn!(%refused, "a stream cannot go on; the client comes back");
                 newcomer.end(socket, End::Drained, stall).await;

@@ -139,10 +139,6 @@ impl Worker {
         {
             bound.recheck = self.now.after(spread(recheck.every));
         }
-        // It may have been disconnected on its way here.
-        if subscriber.subscription.disconnected_at().is_some() {
-            return self.end(slot, End::Disconnected);
-        }
         let written = subscriber.flush();
         self.after_catching_up(slot, written, State::Behind);
         self.arm(slot);

@@ -10,7 +10,7 @@ use super::problem::Problem;
 use super::query::Query;
 use super::reply;
 use super::{Api, Handled};
-use crate::broker::Kept;
+use crate::broker::{Kept, Role};
 use crate::channel::Channel;
 use crate::event::EventId;
 use crate::http1::{Field, RequestHead, elements, essence};
@@ -56,13 +56,18 @@ impl Api {
         let known = [&LAST_EVENT_ID_PARAMETERS[..], &["replay", "after"]].concat();
         let query = Query::of(head, &known)?;
         let replay = match query.get("replay") {
-            // Who looks on is not who the events were meant for: `unseen` would take them away.
             None => Replay::Live,
             Some(policy) => policy.parse().map_err(|invalid| Problem::bad_value("replay", invalid))?,
         };
         let after = || query.get("after").filter(|id| !id.is_empty()).map(str::to_owned);
         let last_event_id = last_event_id(&head.map(), head.query()).or_else(after);
-        Ok(self.streams.open(Ask { last_event_id, replay, ..Ask::new(vec![channel], head.start.version) }))
+        let role = Role::Onlooker;
+        Ok(self.streams.open(Ask {
+            last_event_id,
+            replay,
+            role,
+            ..Ask::new(vec![channel], head.start.version)
+        }))
     }
 }
 

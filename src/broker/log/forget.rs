@@ -133,7 +133,7 @@ impl Log {
     /// If nothing is left of a channel and nobody listens, it may be forgotten some day.
     pub(in crate::broker) fn note_idle(&mut self, key: Key) {
         let Some(record) = self.records.get_mut(key) else { return };
-        if record.idle || record.subscribers() > 0 || record.len() > 0 {
+        if record.idle || !record.is_idle() {
             return;
         }
         record.idle = true;
@@ -154,7 +154,7 @@ impl Log {
                 continue;
             }
             record.idle = false;
-            if record.subscribers() > 0 || record.len() > 0 {
+            if !record.is_idle() {
                 continue;
             }
             self.forgotten = self.forgotten.max(record.trimmed);

@@ -16,7 +16,7 @@ impl Log {
         let record = self.records.get(key)?;
         Some(ChannelState {
             channel: record.name.clone(),
-            subscribers: record.subscribers(),
+            subscribers: record.attendance.listeners(),
             events: record.len(),
             bytes: record.bytes(),
             oldest: record.oldest().map(|entry| self.id(entry)),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Verdict;
 use super::plain::{Claim, Model};
 use super::step::Start;
-use crate::broker::Subscription;
+use crate::broker::{Role, Subscription};
 
 /// What a client says when it comes back.
 #[derive(Clone, Debug)]
@@ -30,19 +30,32 @@ impl Seen {
 pub(super) struct Client {
     pub(super) subscription: Subscription,
     pub(super) channels: Vec<usize>,
+    pub(super) role: Role,
     pub(super) is_anna: bool,
+    /// Whether anybody reads for it yet.
+    pub(super) is_adopted: bool,
     pub(super) seen: Seen,
     /// The events it waits for.
     pub(super) owed: BTreeMap<u64, Claim>,
     /// The newest it has got on this connection.
     pub(super) got: u64,
-    /// The last event that is for it, once it has been counted out.
+    /// The place at which it ends, once it has been counted out.
     pub(super) until: Option<u64>,
 }
 
 impl Client {
-    pub(super) fn listens_on(&self, channel: usize) -> bool {
+    /// Whether what comes on a channel is for it.
+    pub(super) fn is_on(&self, channel: usize) -> bool {
         self.until.is_none() && self.channels.contains(&channel)
+    }
+
+    pub(super) fn is_on_any(&self, channels: &[usize]) -> bool {
+        channels.iter().any(|&channel| self.is_on(channel))
+    }
+
+    /// Whether it counts there.
+    pub(super) fn listens_on(&self, channel: usize) -> bool {
+        self.role == Role::Listener && self.is_on(channel)
     }
 
     pub(super) fn listens_on_any(&self, channels: &[usize]) -> bool {

@@ -3,6 +3,7 @@
 use super::plain::{Rules, STATE};
 use super::rig::run;
 use super::step::{History, Sent, Start, Step};
+use crate::broker::Role;
 
 const FREE: Rules = Rules { most: 9, weight: usize::MAX, total: usize::MAX, age: u64::MAX, window: 0 };
 
@@ -28,7 +29,7 @@ fn closing(channel: usize) -> Sent {
 }
 
 fn subscribe(channels: &[usize], from: Start) -> Step {
-    Step::Subscribe { channels: channels.to_vec(), from, as_anna: false }
+    Step::Subscribe { channels: channels.to_vec(), from, role: Role::Listener, as_anna: None, adopted: true }
 }
 
 fn restart() -> Step {

@@ -58,7 +58,10 @@ pub(super) struct Model {
     /// The two clocks, in milliseconds.
     pub(super) now: u64,
     pub(super) time: u64,
+    /// The newest number, which an event has or an ending.
     pub(super) head: u64,
+    /// Where anna was last disconnected.
+    pub(super) disconnected: u64,
     /// All that were ever published in this epoch.
     pub(super) events: BTreeMap<u64, Event>,
     /// What each channel's history holds, and the newest that ever left it.
@@ -78,7 +81,21 @@ impl Model {
     pub(super) fn new(rules: Rules, now: u64, time: u64) -> Self {
         let (held, left, seen, closed, was_closed) = Default::default();
         let (events, keys) = Default::default();
-        Self { rules, now, time, head: 0, events, held, left, seen, closed, was_closed, keys, forgotten: 0 }
+        Self {
+            rules,
+            now,
+            time,
+            head: 0,
+            disconnected: 0,
+            events,
+            held,
+            left,
+            seen,
+            closed,
+            was_closed,
+            keys,
+            forgotten: 0,
+        }
     }
 
     /// The first events with this key, and whether each is surely remembered.
@@ -133,8 +150,16 @@ impl Model {
             }
         }
         if sent.close {
+            self.head += 1;
             sent.channels.iter().for_each(|&channel| self.closed[channel] = true);
         }
+    }
+
+    /// Ends what was accepted for anna; at which place.
+    pub(super) fn disconnect_anna(&mut self) -> u64 {
+        self.head += 1;
+        self.disconnected = self.head;
+        self.head
     }
 
     /// All that were ever published on a channel.
@@ -317,6 +342,8 @@ impl Model {
     /// Starts again from what is on disk, which counts ages by the clock on the wall.
     pub(super) fn restart(&mut self, now: u64, time: u64) {
         (self.now, self.time) = (now, time);
+        // Nobody who asked before is there any more.
+        self.disconnected = 0;
         for event in self.events.values_mut() {
             event.born = now - time.saturating_sub(event.time).min(now);
         }

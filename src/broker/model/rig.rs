@@ -23,8 +23,8 @@ use crate::broker::moment::hands::{Hands, go_by};
 use crate::broker::recent::Recent;
 use crate::broker::store::writer::Job;
 use crate::broker::{
-    Broker, Gap, Keep, Limits, Publication, Publishing, Read, Reason, Receipt, Refused, Rule, Settings,
-    Since, Store, Subscribed, Wake,
+    Broker, Gap, Keep, Limits, Publication, Publishing, Read, Reason, Receipt, Refused, Role, Rule,
+    SelectionId, Settings, Since, Store, Subscribed, Wake, Wish,
 };
 use crate::channel::Channel;
 use crate::event::Event;
@@ -73,6 +73,8 @@ pub(super) struct Rig<'a> {
     /// Up to where the reader has looked, and what has come for its clients since.
     looked: u64,
     news: Vec<u64>,
+    /// The selections of those who have been ended since.
+    ended: Vec<SelectionId>,
 }
 
 /// Runs a history; what it came to, or what is wrong.
@@ -151,6 +153,7 @@ impl<'a> Rig<'a> {
             opened_at: 0,
             looked: 0,
             news: Vec::new(),
+            ended: Vec::new(),
         };
         rig.open();
         rig.epochs.push(rig.broker.epoch().as_str().to_owned());
@@ -183,12 +186,22 @@ impl<'a> Rig<'a> {
     fn take(&mut self, step: &Step) -> Verdict {
         match step {
             Step::Publish(burst) => self.publish(burst),
-            Step::Subscribe { channels, from, as_anna } => {
-                self.subscribe(channels, from, *as_anna, Seen::Nothing)
+            Step::Subscribe { channels, from, role, as_anna, adopted } => {
+                self.subscribe(channels, from, *role, *as_anna, *adopted, Seen::Nothing)
+            }
+            Step::Adopt(client) => {
+                let count = self.clients.len().max(1);
+                if let Some(client) = self.clients.get_mut(client % count) {
+                    client.is_adopted = true;
+                }
+                Ok(())
             }
             Step::Read { client, portion, skips } => match self.clients.len() {
                 0 => Ok(()),
-                count => self.read(client % count, *portion, *skips),
+                count if self.clients[client % count].is_adopted => {
+                    self.read(client % count, *portion, *skips)
+                }
+                _ => Ok(()),
             },
             Step::Cut(client) => {
                 if !self.clients.is_empty() {
@@ -203,7 +216,7 @@ impl<'a> Rig<'a> {
                 let (channels, seen) = self.away.swap_remove(client % self.away.len());
                 let from = seen.as_start(self.epochs.len() - 1);
                 self.tally.resumed += 1;
-                self.subscribe(&channels, &from, false, seen)
+                self.subscribe(&channels, &from, Role::Listener, None, true, seen)
             }
             Step::Pass(milliseconds) => {
                 self.hands.elapsed.fetch_add(*milliseconds, Ordering::SeqCst);
@@ -261,8 +274,8 @@ impl<'a> Rig<'a> {
         let known: BTreeSet<_> =
             (0..CHANNELS).filter(|&number| self.broker.channel(&named(number)).is_some()).collect();
         for &gone in self.known.difference(&known) {
-            let is_idle = self.model.held[gone].is_empty()
-                && !self.clients.iter().any(|client| client.listens_on(gone));
+            let is_idle =
+                self.model.held[gone].is_empty() && !self.clients.iter().any(|client| client.is_on(gone));
             ensure!(is_idle, "hole: channel {gone} was forgotten while it was in use");
             self.model.forget(gone);
         }
@@ -275,15 +288,18 @@ impl<'a> Rig<'a> {
     fn look(&mut self) -> Verdict {
         let news = self.broker.reading(0).news(self.looked);
         let missed = (news.head - self.looked) as usize;
-        match news.entries {
+        match news.latest {
             None => ensure!(missed > self.history.recent, "news: {missed} are too many"),
-            Some(entries) => {
-                let numbers: Vec<_> = entries.iter().map(|entry| entry.sequence).collect();
+            Some(latest) => {
+                let numbers: Vec<_> = latest.entries.iter().map(|entry| entry.sequence).collect();
                 ensure!(numbers == self.news, "news: {numbers:?}, and {:?} are for somebody", self.news);
+                let is_told = |id: &SelectionId| latest.ended.iter().any(|selection| selection.id() == *id);
+                ensure!(self.ended.iter().all(is_told), "news: nothing is said of somebody's end");
             }
         }
         self.looked = news.head;
         self.news.clear();
+        self.ended.clear();
         Ok(())
     }
 

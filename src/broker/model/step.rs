@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::plain::{CHANNELS, Rules, STATE};
+use crate::broker::Role;
 
 /// A history: the conditions it runs under, and what happens.
 #[derive(Clone, Debug)]
@@ -37,8 +38,14 @@ pub(super) enum Step {
     Subscribe {
         channels: Vec<usize>,
         from: Start,
-        as_anna: bool,
+        role: Role,
+        /// Accepted as anna, by a question that was asked so many places ago.
+        as_anna: Option<u64>,
+        /// Whether somebody reads for it at once.
+        adopted: bool,
     },
+    /// From now on somebody reads for a client.
+    Adopt(usize),
     /// A client is handed at most so many events; if it has fallen behind, it is moved on or cut off.
     Read {
         client: usize,
@@ -111,9 +118,9 @@ fn sent() -> impl Strategy<Value = Sent> {
     let rare = (
         prop::option::weighted(0.3, 0u8..4),
         prop::option::weighted(0.2, ttl),
-        prop::bool::weighted(0.1),
-        prop::bool::weighted(0.05),
-        prop::bool::weighted(0.95),
+        prop::bool::weighted(0.15),
+        prop::bool::weighted(0.07),
+        prop::bool::weighted(0.9),
     );
     (event, rare).prop_map(|((channels, weight, own_id), (dedupe, ttl, close, disconnects_anna, event))| {
         Sent { channels, event, weight, own_id, dedupe, ttl, close, disconnects_anna }
@@ -139,13 +146,17 @@ fn step() -> impl Strategy<Value = Step> {
         Just(-24 * 3600 * 1000i64),
         Just(24 * 3600 * 1000i64),
     ];
+    let role = prop_oneof![4 => Just(Role::Listener), 1 => Just(Role::Onlooker)];
     prop_oneof![
         9 => prop_oneof![
             4 => sent().prop_map(|one| vec![one]),
             1 => prop::collection::vec(sent(), 2..4),
         ].prop_map(Step::Publish),
-        4 => (some_channels(), start(), prop::bool::weighted(0.2))
-            .prop_map(|(channels, from, as_anna)| Step::Subscribe { channels, from, as_anna }),
+        4 => (some_channels(), start(), role, prop::option::weighted(0.3, 0u64..4), prop::bool::weighted(0.7))
+            .prop_map(|(channels, from, role, as_anna, adopted)| {
+                Step::Subscribe { channels, from, role, as_anna, adopted }
+            }),
+        2 => (0usize..8).prop_map(Step::Adopt),
         6 => (any::<prop::sample::Index>(), 1usize..4, any::<bool>())
             .prop_map(|(client, portion, skips)| Step::Read { client: client.index(8), portion, skips }),
         2 => (0usize..8).prop_map(Step::Cut),

@@ -9,7 +9,7 @@ use super::disk::Disk;
 
 use crate::broker::{
     Broker, Level, OpenError, Publication, Read, Reason, Receipt, Refused, Settings, Since, Store,
-    Subscribed, Wake,
+    Subscribed, Wake, Wish,
 };
 use crate::channel::Channel;
 use crate::event::Event;
@@ -47,18 +47,17 @@ fn publish(broker: &Broker, publication: Publication) -> Result<Receipt, Refused
 /// Whether there is a gap, and the data of what comes.
 fn resume(broker: &Arc<Broker>, names: &[&str], id: Option<&str>, replay: Replay) -> (bool, Vec<String>) {
     let since = Since { last_event_id: id, replay };
-    match broker.subscribe(&channels(names), since, None, 0).unwrap() {
+    match broker.subscribe(Wish::new(&channels(names), since, 0)).unwrap() {
         Subscribed::Over => (false, vec!["over".to_owned()]),
-        Subscribed::Open(mut subscription, gap) => {
-            match broker.reading(0).read(&mut subscription, u64::MAX, 1000) {
-                Read::Fallen => panic!("fell behind"),
-                Read::Next { entries, .. } => {
-                    let data =
-                        |entry: &Arc<crate::broker::Entry>| entry.encoded.event().data().unwrap().to_owned();
-                    (gap.is_some(), entries.iter().map(data).collect())
-                }
+        Subscribed::Disconnected => panic!("nobody was asked"),
+        Subscribed::Open(mut subscription, gap) => match broker.reading(0).read(&mut subscription, 1000) {
+            Read::Fallen => panic!("fell behind"),
+            Read::Next { entries, .. } => {
+                let data =
+                    |entry: &Arc<crate::broker::Entry>| entry.encoded.event().data().unwrap().to_owned();
+                (gap.is_some(), entries.iter().map(data).collect())
             }
-        }
+        },
     }
 }
 
@@ -136,7 +135,7 @@ fn what_was_handed_out_before_a_restart_is_not_unseen_after_it() {
     let settings = settings(folder.path());
     let broker = open(&settings);
     let since = Since { last_event_id: None, replay: Replay::Live };
-    let listener = broker.subscribe(&channels(&["a"]), since, None, 0).unwrap();
+    let listener = broker.subscribe(Wish::new(&channels(&["a"]), since, 0)).unwrap();
     publish(&broker, news(&["a"], "got")).unwrap();
     drop(listener);
     publish(&broker, news(&["a"], "not got")).unwrap();
@@ -195,7 +194,7 @@ fn a_hundred_thousand_names_that_clients_came_with_are_told_to_the_disk_in_porti
     for client in 0..3125 {
         let names: Vec<_> =
             (0..32).map(|n| Channel::parse(&format!("name-{}", client * 32 + n)).unwrap()).collect();
-        drop(broker.subscribe(&names, since, None, 0).unwrap());
+        drop(broker.subscribe(Wish::new(&names, since, 0)).unwrap());
     }
     for _ in 0..64 {
         let names: Vec<_> = (0..64).map(|n| Channel::parse(&format!("closed-{n}")).unwrap()).collect();
@@ -420,10 +419,10 @@ fn who_waits_for_the_log_is_put_where_it_was_before_anything_is_published() {
     assert!(!broker.is_writable());
     let wait = |name, id, replay| {
         let since = Since { last_event_id: id, replay };
-        broker.wait_for_log(&channels(&[name]), since, None, 0).expect("there is no log yet")
+        broker.wait_for_log(Wish::new(&channels(&[name]), since, 0)).expect("there is no log yet")
     };
     let since = Since { last_event_id: None, replay: Replay::Live };
-    assert!(matches!(broker.subscribe(&channels(&["a"]), since, None, 0), Err(Refused::Store(_))));
+    assert!(matches!(broker.subscribe(Wish::new(&channels(&["a"]), since, 0)), Err(Refused::Store(_))));
     let resumed = wait("a", Some(&*ids[0]), Replay::Live);
     let live = wait("a", None, Replay::Live);
     let stranger = wait("a", Some("otherepoch00-2"), Replay::Live);
@@ -433,17 +432,15 @@ fn who_waits_for_the_log_is_put_where_it_was_before_anything_is_published() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let mut opened = [resumed, live, stranger].map(|waiting| match runtime.block_on(waiting).unwrap() {
         Subscribed::Open(subscription, gap) => (subscription, gap.map(|gap| gap.reason)),
-        Subscribed::Over => panic!("it is not over"),
+        other => panic!("it is open: {other:?}"),
     });
 
     assert!(matches!(runtime.block_on(over).unwrap(), Subscribed::Over));
     let fourth = publish(&broker, news(&["a"], "4")).unwrap();
     assert_eq!(fourth.receivers, 3, "who has left does not count");
-    assert_eq!(fourth.id.unwrap().to_string(), ids[0].replace("-1", "-5"));
+    assert_eq!(fourth.id.unwrap().to_string(), ids[0].replace("-1", "-6"), "the close has a number too");
     let all = opened.each_mut().map(|(subscription, gap)| {
-        let Read::Next { entries, .. } = broker.reading(0).read(subscription, u64::MAX, 100) else {
-            panic!()
-        };
+        let Read::Next { entries, .. } = broker.reading(0).read(subscription, 100) else { panic!() };
         let data = entries.iter().map(|entry| entry.encoded.event().data().unwrap().to_owned());
         (*gap, data.collect::<Vec<_>>().join(" "))
     });
@@ -458,13 +455,13 @@ fn a_log_that_never_comes_is_given_up_at_the_end() {
     block(folder.path());
     let broker = open(&settings);
     let since = Since { last_event_id: None, replay: Replay::Live };
-    let waiting = broker.wait_for_log(&channels(&["a"]), since, None, 0).unwrap();
+    let waiting = broker.wait_for_log(Wish::new(&channels(&["a"]), since, 0)).unwrap();
 
     broker.close();
 
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     assert!(runtime.block_on(waiting).is_err());
-    assert!(broker.wait_for_log(&channels(&["a"]), since, None, 0).is_none());
+    assert!(broker.wait_for_log(Wish::new(&channels(&["a"]), since, 0)).is_none());
 }
 
 #[test]
@@ -586,4 +583,28 @@ fn a_history_that_does_not_fit_in_the_file_is_shortened_and_publishes_go_on() {
     assert!(kept.iter().any(|kept| kept.event.data().unwrap().starts_with("1499 ")));
     let first = format!("{}-1", broker.epoch().as_str());
     assert!(resume(&broker, &["c0"], Some(&first), Replay::Live).0, "who wants what has gone is told");
+}
+
+#[test]
+fn a_number_that_an_ending_has_is_never_given_to_an_event() {
+    let anna = || vec![crate::subject::Subject::parse("anna").unwrap()];
+    for stored in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings { stored, ..settings(folder.path()) };
+        let broker = open(&settings);
+        publish(&broker, news(&["a"], "1")).unwrap();
+        publish(&broker, Publication { close: true, ..Publication { event: None, ..news(&["a"], "") } })
+            .unwrap();
+        publish(&broker, Publication { disconnect: anna(), ..Publication::default() }).unwrap();
+        let head = broker.head();
+        assert_eq!(head.sequence, 3);
+        broker.close();
+        drop(broker);
+
+        let broker = open(&settings);
+
+        assert_eq!(broker.head(), head);
+        let next = publish(&broker, news(&["a"], "4")).unwrap().id.map(|id| id.to_string());
+        assert_eq!(next, Some(format!("{}-4", head.epoch.as_str())));
+    }
 }

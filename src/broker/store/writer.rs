@@ -78,6 +78,7 @@ impl Writer {
             hurries: false,
             last: 0,
             more: false,
+            head,
             most_bytes,
             lossy: false,
         };
@@ -130,6 +131,8 @@ struct Thread {
     last: usize,
     /// Whether there is more to tell the disk than was told it in the last step.
     more: bool,
+    /// The log's head as the disk has it.
+    head: u64,
     /// The most bytes in one step.
     most_bytes: usize,
     /// Whether something that was acknowledged as accepted did not get to the disk.
@@ -198,9 +201,9 @@ impl Thread {
         }
         let (mut batch, drafts) = self.prepare(step.jobs);
         self.tidy(&mut batch, drafts.is_empty(), step.work);
-        if !batch.is_empty()
-            && let Err(fault) = self.disk.write(&batch)
-        {
+        // Endings that take nothing else to the disk have numbers too, which must not be given out again.
+        let is_news = !batch.is_empty() || batch.head > self.head;
+        if is_news && let Err(fault) = self.disk.write(&batch) {
             let refused = self.fail(&fault);
             self.lossy |= drafts.is_empty() && !batch.events.is_empty();
             self.shared.lock().note_not_written();
@@ -208,6 +211,7 @@ impl Thread {
             drafts.into_iter().for_each(|(_, answer)| drop(answer.send(Err(refused.clone()))));
             return;
         }
+        self.head = batch.head;
         self.commit(drafts);
     }
 
@@ -220,7 +224,6 @@ impl Thread {
         let mut log = self.shared.lock();
         let mut next = log.head + 1;
         let mut ends_some = false;
-        batch.head = log.head;
         let mut portion = Portion::default();
         for job in jobs {
             portion.add(job.work(), &mut log);
@@ -251,10 +254,9 @@ impl Thread {
                                     let names = event.channels.iter().cloned();
                                     keys.extend(names.map(|name| ((name, key.clone()), id.clone())));
                                 }
-                                batch.head = next;
                                 batch.events.push(event);
-                                next += 1;
                             }
+                            next += draft.numbers();
                             let rows = log.rows_after(&draft, &batch.rows);
                             log.add_rows(rows, &mut batch.rows);
                             ends_some |= draft.close || !draft.disconnect.is_empty();
@@ -264,6 +266,7 @@ impl Thread {
                 }
             }
         }
+        batch.head = next - 1;
         (batch, drafts)
     }
 

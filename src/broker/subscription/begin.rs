@@ -1,15 +1,10 @@
 //! Where a subscription begins, and where it is counted.
 
-use std::sync::Arc;
-
 use smallvec::SmallVec;
 
 use super::{Beginning, ChannelThen, Gap, Reason, Since, Start, Subscription};
 use crate::broker::log::Log;
 use crate::broker::moment::Moment;
-use crate::broker::party::CountedAt;
-use crate::broker::reader::ReaderId;
-use crate::broker::selection::Selection;
 use crate::broker::settings::Keep;
 use crate::event::Position;
 use crate::replay::Replay;
@@ -37,8 +32,10 @@ impl Log {
         let Some(id) = since.last_event_id else { return (self.replay(keys, since.replay), None) };
         match self.place(id, keys) {
             Ok(place) if self.is_complete_after(place, keys) => (Start::at(place), None),
-            Ok(place) => (Start::at(place), Some(self.gap(keys, Reason::Trimmed, Some(id), place))),
-            Err(reason) => (Start::at(0), Some(self.gap(keys, reason, Some(id), 0))),
+            Ok(place) => {
+                (Start::at(place), Some(self.gap(keys, Reason::Trimmed, Some(id), place, self.head)))
+            }
+            Err(reason) => (Start::at(0), Some(self.gap(keys, reason, Some(id), 0, self.head))),
         }
     }
 
@@ -78,10 +75,17 @@ impl Log {
         newest.last().copied()
     }
 
-    /// Where a subscription begins: right before what comes first; and what has to be remembered of it.
-    pub(super) fn begin(&self, keys: &[Key], start: &Start, now: Moment) -> (u64, Option<Box<Beginning>>) {
-        let first = self.merge(keys, start.cursor, |index| start.floor(index), u64::MAX, 1).0;
-        let cursor = first.first().map_or(self.head, |entry| entry.sequence - 1).max(start.cursor);
+    /// Where a subscription begins that gets nothing after `up_to`: right before what comes first; and what
+    /// has to be remembered of it.
+    pub(super) fn begin(
+        &self,
+        keys: &[Key],
+        start: &Start,
+        now: Moment,
+        up_to: u64,
+    ) -> (u64, Option<Box<Beginning>>) {
+        let first = self.merge(keys, start.cursor, |index| start.floor(index), up_to, 1).0;
+        let cursor = first.first().map_or(up_to, |entry| entry.sequence - 1).max(start.cursor);
         if start.floors.is_empty() && self.is_complete_after(cursor, keys) {
             return (cursor, None);
         }
@@ -116,58 +120,12 @@ impl Log {
         }
     }
 
-    /// Counts a subscriber in; also, how often its channel has been closed, if it is but one.
-    pub(super) fn enter(&mut self, keys: SmallVec<[Key; 1]>, reader: ReaderId) -> (Arc<Selection>, u32) {
-        let mut rates: SmallVec<[_; 0]> =
-            keys.iter().map(|&key| self.records.get(key).and_then(|record| record.terms.max_rate)).collect();
-        if rates.iter().all(Option::is_none) {
-            rates = SmallVec::new();
-        }
-        let (selection, id, is_new) = self.selections.enter(Selection { channels: keys, rates });
-        let alone = selection.channels.len() == 1;
-        let mut closes = 0;
-        for &key in &selection.channels {
-            let Some(record) = self.records.get_mut(key) else { continue };
-            record.count(reader, alone);
-            closes = record.closes;
-            if !alone && is_new {
-                record.selections.push(id);
-            }
-        }
-        (selection, closes)
-    }
-
     /// Counts a subscriber out that has left.
     pub(super) fn leave(&mut self, subscription: &Subscription) {
-        match &subscription.party {
-            // Those were all counted out when their subject was disconnected.
-            Some(party) if party.ended_at().is_some() => {}
-            Some(party) => {
-                let party = Arc::clone(party);
-                self.uncount(subscription.counted_at());
-                self.part(&party, subscription.counted_at());
-            }
-            None => self.uncount(subscription.counted_at()),
-        }
-        let gone = self.selections.leave(&subscription.selection);
-        for &key in &subscription.selection.channels {
-            if let (Some(record), Some(gone)) = (self.records.get_mut(key), gone) {
-                record.selections.retain(|id| *id != gone);
-            }
+        let Subscription { selection, party, reader, .. } = subscription;
+        self.audience.leave(&mut self.records, selection, party.as_deref(), *reader);
+        for &key in &selection.channels {
             self.note_idle(key);
-        }
-    }
-
-    /// Counts a subscriber out that gets nothing from now on.
-    pub(in crate::broker) fn uncount(&mut self, at: CountedAt<'_>) {
-        let alone = at.selection.channels.len() == 1;
-        self.selections.uncount(at.selection);
-        for &key in &at.selection.channels {
-            let Some(record) = self.records.get_mut(key) else { continue };
-            // A close has counted out everyone who was there alone.
-            if !alone || record.closes == at.closes {
-                record.uncount(at.reader, alone);
-            }
         }
     }
 }

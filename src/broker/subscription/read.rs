@@ -15,7 +15,8 @@ use crate::slots::Key;
 impl Log {
     /// Whether no event after this place has left these channels' histories.
     pub(super) fn is_complete_after(&self, place: u64, keys: &[Key]) -> bool {
-        keys.iter().filter_map(|&key| self.records.get(key)).all(|record| record.trimmed <= place)
+        // What is known no more may have been closed, read to its end by nobody, and forgotten.
+        keys.iter().all(|&key| self.records.get(key).map_or(self.forgotten, |record| record.trimmed) <= place)
     }
 
     /// Whether the channels' histories hold everything that is still to come for a cursor.
@@ -24,27 +25,29 @@ impl Log {
         keys.iter().zip(&beginning.channels).all(|(&key, then)| {
             let after = cursor.max(then.floor);
             let is_there = |record: &Record| record.trimmed <= after || record.left.since(then.left) <= after;
-            self.records.get(key).is_none_or(is_there)
+            self.records.get(key).map_or(self.forgotten <= after, is_there)
         })
     }
 
     /// Whether the history has moved past a cursor, so that nothing can be read for it any more.
     pub(in crate::broker) fn has_fallen(&self, subscription: &Subscription) -> bool {
         let cursor = subscription.cursor;
-        !self.is_complete_for(cursor, subscription.beginning.as_deref(), &subscription.selection.channels)
+        let is_done = subscription.end().is_some_and(|(last, _)| cursor >= last);
+        !is_done
+            && !self.is_complete_for(
+                cursor,
+                subscription.beginning.as_deref(),
+                &subscription.selection.channels,
+            )
             && self.recent.after(cursor, self.head).is_none()
     }
 
-    /// What comes next for a cursor: at most `limit` entries, none after `up_to`.
-    pub(in crate::broker) fn read(
-        &mut self,
-        subscription: &mut Subscription,
-        up_to: u64,
-        limit: usize,
-    ) -> Read {
+    /// What comes next for a cursor: at most `limit` entries, and none behind its ending.
+    pub(in crate::broker) fn read(&self, subscription: &mut Subscription, limit: usize) -> Read {
+        let end = subscription.end();
         let keys = &subscription.selection.channels;
         let cursor = subscription.cursor;
-        let up_to = up_to.min(self.head);
+        let up_to = end.map_or(self.head, |(last, _)| last);
         if subscription.beginning.as_ref().is_some_and(|beginning| cursor >= beginning.until) {
             subscription.beginning = None;
         }
@@ -55,7 +58,7 @@ impl Log {
             let floor = |index: usize| beginning.map_or(0, |beginning| beginning.channels[index].floor);
             self.merge(keys, cursor, floor, up_to, limit)
         } else {
-            let Some(recent) = self.recent.after(cursor, self.head) else { return Read::Fallen };
+            let Some(recent) = self.recent.events_after(cursor, self.head) else { return Read::Fallen };
             let entries: Vec<_> = recent
                 .take_while(|entry| entry.sequence <= up_to)
                 .filter(|entry| self.is_wanted(entry, keys, beginning))
@@ -66,13 +69,8 @@ impl Log {
             (entries, reached)
         };
         let more = reached < up_to;
-        let closed = || keys.iter().filter_map(|&key| self.records.get(key)).all(|record| record.closed);
-        Read::Next {
-            entries,
-            cursor: reached.max(cursor),
-            more,
-            over: !more && up_to == self.head && closed(),
-        }
+        let over = end.filter(|_| !more).map(|(_, why)| why);
+        Read::Next { entries, cursor: reached.max(cursor), more, over }
     }
 
     /// Whether a recent entry is for a subscription on these channels, whatever their histories hold.
@@ -129,27 +127,29 @@ impl Log {
     /// Moves a subscription that has fallen behind on to what is left; what to tell it.
     pub(in crate::broker) fn skip(&self, subscription: &mut Subscription) -> Gap {
         let keys = &subscription.selection.channels;
+        let up_to = subscription.end().map_or(self.head, |(last, _)| last);
         // What was not wanted at first is not wanted now.
         let then = subscription.beginning.iter().flat_map(|beginning| &beginning.channels);
         let start = Start { cursor: subscription.cursor, floors: then.map(|then| then.floor).collect() };
-        (subscription.cursor, subscription.beginning) = self.begin(keys, &start, Moment::now());
-        self.gap(keys, Reason::Slow, None, subscription.cursor)
+        (subscription.cursor, subscription.beginning) = self.begin(keys, &start, Moment::now(), up_to);
+        self.gap(keys, Reason::Slow, None, subscription.cursor, up_to)
     }
 
-    /// What to tell a client that does not get everything after `from`.
+    /// What to tell a client that does not get everything from `from` to `up_to`.
     pub(in crate::broker) fn gap(
         &self,
         keys: &[Key],
         reason: Reason,
         requested: Option<&str>,
         from: u64,
+        up_to: u64,
     ) -> Gap {
         let records = || keys.iter().filter_map(|&key| self.records.get(key));
         let text = |entry: &Arc<Entry>| self.id(entry).to_string().into();
         let oldest = records().filter_map(|record| record.oldest()).min_by_key(|entry| entry.sequence);
         let newest = records().filter_map(|record| record.newest()).max_by_key(|entry| entry.sequence);
-        let (next, _) = self.merge(keys, from, |_| from, u64::MAX, 1);
-        let resume = next.first().map_or(self.head, |entry| entry.sequence - 1);
+        let (next, _) = self.merge(keys, from, |_| from, up_to, 1);
+        let resume = next.first().map_or(up_to, |entry| entry.sequence - 1);
         Gap {
             reason,
             requested: requested.map(Into::into),

@@ -21,7 +21,6 @@ impl Rig<'_> {
                 // So that a history is the same each time.
                 self.settle();
             }
-            self.end_those_counted_out()?;
             self.look_around()?;
         }
         Ok(())
@@ -56,7 +55,7 @@ impl Rig<'_> {
         let is_busy = |&number: &usize| {
             channels.contains(&number)
                 || !self.model.held[number].is_empty()
-                || self.clients.iter().any(|client| client.listens_on(number))
+                || self.clients.iter().any(|client| client.is_on(number))
         };
         let with: BTreeSet<_> = self.known.iter().chain(channels).collect();
         let most = self.history.max_channels;
@@ -105,46 +104,45 @@ impl Rig<'_> {
             );
             self.tally.published += 1;
             for client in &mut self.clients {
-                if client.listens_on_any(&sent.channels) {
+                if client.is_on_any(&sent.channels) {
                     let by =
                         sent.channels.iter().copied().filter(|channel| client.channels.contains(channel));
                     client.owed.insert(number, claim_by(by));
                 }
             }
-            if listening > 0 {
+            if self.clients.iter().any(|client| client.is_on_any(&sent.channels)) {
                 self.news.push(number);
             }
         } else {
             ensure!(id.is_none() && receipt.receivers == 0, "phantom: {receipt:?} without an event");
             self.model.publish(sent, &listened);
         }
-        let mut ended = 0;
-        for client in &mut self.clients {
-            let is_ended = sent.disconnects_anna && client.is_anna;
-            let is_over =
-                sent.close && matches!(client.channels[..], [only] if sent.channels.contains(&only));
-            ended += usize::from(is_ended);
-            client.is_anna &= !is_ended;
-            if client.until.is_none() && (is_ended || is_over) {
-                client.until = Some(self.model.head);
-            }
-        }
+        let ended = self.end_clients(sent);
         ensure!(receipt.disconnected == ended, "count: {} were ended, not {ended}", receipt.disconnected);
         Ok(())
     }
 
-    /// Those who get nothing any more still get what is before their end.
-    pub(super) fn end_those_counted_out(&mut self) -> Verdict {
-        while let Some(index) = self.clients.iter().position(|client| client.until.is_some()) {
-            let mut more = true;
-            while more {
-                let count = self.clients.len();
-                more = self.read_once(index, 2, false)? && self.clients.len() == count;
-            }
-            if self.clients.get(index).is_some_and(|client| client.until.is_some()) {
-                self.clients.swap_remove(index);
+    /// Ends those who have only closed channels now, and anna's; how many of these.
+    fn end_clients(&mut self, sent: &Sent) -> usize {
+        let Self { clients, model, ended, .. } = self;
+        for client in clients.iter_mut().filter(|client| client.until.is_none()) {
+            if sent.close && client.channels.iter().all(|&channel| model.closed[channel]) {
+                client.until = Some(model.head);
+                ended.push(client.subscription.selection.id());
             }
         }
-        Ok(())
+        if !sent.disconnects_anna {
+            return 0;
+        }
+        let (place, mut count) = (model.disconnect_anna(), 0);
+        for client in clients.iter_mut().filter(|client| client.is_anna) {
+            client.is_anna = false;
+            if client.until.is_none() {
+                client.until = Some(place);
+                ended.push(client.subscription.selection.id());
+                count += 1;
+            }
+        }
+        count
     }
 }

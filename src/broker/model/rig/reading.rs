@@ -7,7 +7,9 @@ impl Rig<'_> {
         &mut self,
         numbers: &[usize],
         from: &Start,
-        as_anna: bool,
+        role: Role,
+        as_anna: Option<u64>,
+        is_adopted: bool,
         seen: Seen,
     ) -> Verdict {
         let epoch = self.epochs.len() - 1;
@@ -26,7 +28,15 @@ impl Rig<'_> {
         let (may, must) = self.refuses(numbers);
         let since = Since { last_event_id: last.as_deref(), replay };
         let (anna, names) = (anna(), channels(numbers));
-        let subscribed = self.broker.subscribe(&names, since, as_anna.then_some(&anna), 0);
+        let subject = as_anna.map(|_| &anna);
+        let asked_at = as_anna.map(|places| self.model.head.saturating_sub(places));
+        let wish = Wish { role, subject, asked_at, ..Wish::new(&names, since, 0) };
+        let subscribed = self.broker.subscribe(wish);
+        let is_barred = asked_at.is_some_and(|place| place < self.model.disconnected);
+        ensure!(is_barred == matches!(subscribed, Ok(Subscribed::Disconnected)), "barred: {subscribed:?}");
+        if is_barred {
+            return Ok(());
+        }
         let subscribed = match subscribed {
             Err(refused) => {
                 ensure!(may && matches!(refused, Refused::TooManyChannels(_)), "refused: {refused}");
@@ -40,6 +50,7 @@ impl Rig<'_> {
         let is_closed = numbers.iter().all(|&number| self.model.closed[number]);
         let (subscription, mut gap) = match subscribed {
             Subscribed::Open(subscription, gap) => (subscription, gap),
+            Subscribed::Disconnected => return Ok(()),
             Subscribed::Over => {
                 ensure!(is_closed, "over: {numbers:?} are not closed");
                 let is_owed =
@@ -65,17 +76,22 @@ impl Rig<'_> {
                 Start::After { epochs_ago: 0, number } => Seen::Position { epoch, number: *number },
                 _ => seen,
             },
-            Some(gap) => self.check_gap(&gap, numbers, last.as_deref(), &owed)?,
+            Some(gap) => self.check_gap(&gap, numbers, last.as_deref(), &owed, self.model.head)?,
         };
-        self.model.hand_out(numbers, from, &owed);
+        if role == Role::Listener {
+            self.model.hand_out(numbers, from, &owed);
+        }
         self.clients.push(Client {
             subscription,
             channels: numbers.to_vec(),
-            is_anna: as_anna,
+            role,
+            is_anna: as_anna.is_some(),
+            is_adopted,
             seen,
             owed: owed.events,
             got: 0,
-            until: None,
+            // What comes when one of them is opened again is for others.
+            until: is_closed.then_some(self.model.head + 1),
         });
         Ok(())
     }
@@ -87,13 +103,14 @@ impl Rig<'_> {
         channels: &[usize],
         asked: Option<&str>,
         owed: &Owed,
+        end: u64,
     ) -> Result<Seen, String> {
         let held = || channels.iter().flat_map(|&channel| &self.model.held[channel]).copied();
         let id = |number: Option<u64>| number.map(|number| self.id(number));
         ensure!(gap.requested.as_deref() == asked, "gap: {gap:?} for {asked:?}");
         ensure!(gap.oldest.as_deref() == id(held().min()).as_deref(), "gap: the oldest in {gap:?}");
         ensure!(gap.newest.as_deref() == id(held().max()).as_deref(), "gap: the newest in {gap:?}");
-        let number = owed.events.keys().next().map_or(self.model.head, |next| next - 1);
+        let number = owed.events.keys().next().map_or(end, |next| next - 1);
         ensure!(gap.resume.sequence == number, "gap: {gap:?} before {number}");
         ensure!(gap.resume.epoch == *self.broker.epoch(), "epoch: {gap:?}");
         Ok(Seen::Position { epoch: self.epochs.len() - 1, number })
@@ -108,8 +125,7 @@ impl Rig<'_> {
     pub(super) fn read_once(&mut self, index: usize, portion: usize, skips: bool) -> Result<bool, String> {
         let client = &mut self.clients[index];
         let before = client.subscription.cursor;
-        let up_to = client.until.unwrap_or(u64::MAX);
-        let read = self.broker.reading(0).read(&mut client.subscription, up_to, portion);
+        let read = self.broker.reading(0).read(&mut client.subscription, portion);
         let (entries, cursor, more, over) = match read {
             Read::Fallen => return self.fall(index, skips).map(|()| false),
             Read::Next { entries, cursor, more, over } => (entries, cursor, more, over),
@@ -136,10 +152,9 @@ impl Rig<'_> {
                 None => Seen::Position { epoch: self.epochs.len() - 1, number: *number },
             };
         }
-        let is_closed = client.channels.iter().all(|&channel| self.model.closed[channel]);
-        let is_over = !more && is_closed && up_to >= self.model.head;
-        ensure!(over == is_over, "over: {over} for {:?}", client.channels);
-        if over {
+        let is_over = !more && client.until.is_some();
+        ensure!(over.is_some() == is_over, "over: {over:?} for {:?}", client.channels);
+        if over.is_some() {
             self.clients.swap_remove(index);
         }
         Ok(more)
@@ -157,7 +172,10 @@ impl Rig<'_> {
         };
         // Of one whose end is set the log cannot tell what left before it from what left after.
         let left_later = |until| client.channels.iter().any(|&channel| self.model.left[channel] > until);
-        let is_lost = client.owed.keys().any(has_left) || client.until.is_some_and(left_later);
+        // Nor what left it before it was forgotten.
+        let is_forgotten = client.channels.iter().any(|channel| !self.known.contains(channel));
+        let is_lost = client.owed.keys().any(has_left)
+            || client.until.is_some_and(|until| left_later(until) || is_forgotten);
         let recent = self.opened_at.max(self.model.head.saturating_sub(self.history.recent as u64));
         ensure!(is_lost, "false gap: cut off with {:?} before it", client.owed);
         ensure!(client.subscription.cursor < recent, "false gap: cut off, and all after {recent} is at hand");
@@ -167,6 +185,7 @@ impl Rig<'_> {
             return Ok(());
         }
         let client = &mut self.clients[index];
+        let end = client.until.map_or(self.model.head, |until| until - 1);
         let gap = self.broker.reading(0).skip(&mut client.subscription);
         let left = self.model.held_after(&client.channels, 0);
         let is_replaced = |number, claim| claim == Claim::AsState && self.model.is_replaced(number);
@@ -178,7 +197,7 @@ impl Rig<'_> {
         });
         ensure!(gap.reason == Reason::Slow, "gap: {gap:?}");
         let owed = Owed { gap: None, events: client.owed.clone() };
-        let seen = self.check_gap(&gap, &wanted, None, &owed)?;
+        let seen = self.check_gap(&gap, &wanted, None, &owed, end)?;
         self.clients[index].seen = seen;
         Ok(())
     }
