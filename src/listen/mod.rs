@@ -7,6 +7,7 @@
 pub mod accept;
 pub mod connection;
 mod request;
+pub mod unix;
 
 pub use accept::{BindError, Listener, bind};
 pub use request::{Interim, Request};

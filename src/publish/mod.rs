@@ -24,6 +24,7 @@ use crate::admin::Door;
 use crate::drain::{self, Draining};
 use crate::listen::accept::{Room, pause_after};
 use crate::listen::connection::{self, Options};
+use crate::listen::unix;
 use crate::socket::Socket;
 
 use sniff::Language;
@@ -38,7 +39,7 @@ pub use socket::Settings;
 /// # Errors
 /// When the socket cannot be registered with the runtime; nothing has been served then.
 pub async fn serve(bound: Bound, api: Arc<Api>, draining: Draining) -> io::Result<()> {
-    let Bound { listener, claim, max_publishers } = bound;
+    let Bound { socket: unix::Bound { listener, claim }, max_publishers } = bound;
     let listener = UnixListener::from_std(listener)?;
     let publishers = Publishers {
         api,

@@ -1,7 +1,7 @@
 //! Names, and patterns and templates of them.
 
 use super::Written;
-use crate::publish::socket;
+use crate::listen::unix;
 use crate::route::{Auth, Pattern, Template};
 
 impl Written for Auth {
@@ -105,7 +105,7 @@ impl Written for Group {
             return Err(format!("expected {}, not {text:?}", Self::EXPECTED));
         }
         // Looked up here too, so that `check` and a reload say what the next start would.
-        socket::group_number(text).map_err(|error| error.to_string())?;
+        unix::group_number(text).map_err(|error| error.to_string())?;
         Ok(Self(text.into()))
     }
 }

@@ -3,12 +3,12 @@ use std::os::unix::net::UnixStream;
 
 use super::*;
 
-fn settings(socket: impl Into<PathBuf>) -> Settings {
-    Settings { socket: socket.into(), ..Settings::default() }
+fn place(path: impl Into<PathBuf>) -> Place {
+    Place { path: path.into(), mode: 0o660, group: None, purpose: Purpose::Publish }
 }
 
 fn refusal(path: &Path) -> String {
-    bind(&settings(path)).expect_err("the path is not to be had").to_string()
+    bind(&place(path)).expect_err("the path is not to be had").to_string()
 }
 
 #[test]
@@ -16,7 +16,7 @@ fn the_socket_and_its_folder_are_made_with_their_modes() {
     let temp = tempfile::tempdir().unwrap();
     let path = temp.path().join("run/outboard/publish.sock");
 
-    let bound = bind(&settings(&path)).unwrap();
+    let bound = bind(&place(&path)).unwrap();
 
     assert_eq!(fs::metadata(bound.path()).unwrap().mode() & 0o7777, 0o660);
     assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().mode() & 0o7777, 0o750);
@@ -38,7 +38,7 @@ fn a_folder_that_is_there_and_shut_lets_the_group_in_and_an_open_one_stays_as_it
         fs::create_dir(&folder).unwrap();
         fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).unwrap();
         let path = folder.join("publish.sock");
-        drop(bind(&Settings { group: Some("12345".into()), ..settings(&path) }).unwrap());
+        drop(bind(&Place { group: Some("12345".into()), ..place(&path) }).unwrap());
         fs::metadata(&folder).unwrap().gid()
     };
 
@@ -51,17 +51,17 @@ fn the_file_is_removed_at_the_end_and_the_path_can_be_had_again() {
     let temp = tempfile::tempdir().unwrap();
     let path = temp.path().join("publish.sock");
 
-    drop(bind(&settings(&path)).unwrap());
+    drop(bind(&place(&path)).unwrap());
 
     assert!(!path.exists());
-    assert!(bind(&settings(&path)).is_ok());
+    assert!(bind(&place(&path)).is_ok());
 }
 
 #[test]
 fn a_file_that_is_no_longer_ours_is_left_alone() {
     let temp = tempfile::tempdir().unwrap();
     let path = temp.path().join("publish.sock");
-    let bound = bind(&settings(&path)).unwrap();
+    let bound = bind(&place(&path)).unwrap();
     fs::remove_file(&path).unwrap();
     fs::write(&path, "somebody else's").unwrap();
 
@@ -77,7 +77,7 @@ fn what_a_crash_left_behind_is_taken_over() {
     drop(UnixListener::bind(&path).unwrap());
     assert!(path.exists());
 
-    let _bound = bind(&settings(&path)).unwrap();
+    let _bound = bind(&place(&path)).unwrap();
 
     assert!(UnixStream::connect(&path).is_ok());
 }
@@ -102,7 +102,7 @@ fn a_socket_on_which_somebody_listens_is_refused() {
 fn a_second_outboard_is_refused_even_if_the_file_is_gone() {
     let temp = tempfile::tempdir().unwrap();
     let path = temp.path().join("publish.sock");
-    let _first = bind(&settings(&path)).unwrap();
+    let _first = bind(&place(&path)).unwrap();
     fs::remove_file(&path).unwrap();
 
     assert!(refusal(&path).starts_with("another outboard is running with the publish socket `/"));
@@ -158,7 +158,7 @@ fn a_path_longer_than_the_system_allows_is_named() {
         temp.path().join("n".repeat(length - folder))
     };
 
-    assert!(bind(&settings(path_of(107))).is_ok());
+    assert!(bind(&place(path_of(107))).is_ok());
     assert!(
         refusal(&path_of(108))
             .starts_with("the path of the publish socket has 108 bytes and the system allows 107")
