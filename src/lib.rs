@@ -22,6 +22,7 @@ pub mod http1;
 pub mod journal;
 pub mod listen;
 pub mod metrics;
+pub mod once;
 pub mod peer;
 pub mod proxy;
 pub mod publish;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use outboard::broker::Keep;
 use outboard::config::{Config, Flag, Sources, keys_of};
+use outboard::listen::Entrance;
 use outboard::proxy::Address;
 use outboard::replay::Replay;
 use outboard::route::Auth;
@@ -61,7 +62,7 @@ const BACKEND: &str = "[backend]\nurl = \"http://127.0.0.1:8080\"\n";
 fn one_flag_is_all_that_is_needed() {
     let config = Setup::no_file().flag(Flag::to("http://127.0.0.1:8080")).config();
 
-    assert_eq!(config.listen, ["0.0.0.0:8000".parse().unwrap()]);
+    assert_eq!(config.listen, [Entrance::Tcp("0.0.0.0:8000".parse().unwrap())]);
     assert_eq!(config.backend.address, Address::Tcp { host: "127.0.0.1".into(), port: 8080 });
     assert_eq!(config.publish.mode, 0o660);
     assert_eq!(config.publish.max_event_size, 256 << 10);
@@ -169,7 +170,7 @@ fn a_variable_that_looks_like_a_number_can_be_text() {
 
     assert_eq!(config.admin.unwrap().token.as_deref(), Some("12345678"));
     assert_eq!(config.publish.mode, 0o660);
-    assert_eq!(config.listen, ["127.0.0.1:9000".parse().unwrap()]);
+    assert_eq!(config.listen, [Entrance::Tcp("127.0.0.1:9000".parse().unwrap())]);
 }
 
 #[test]

@@ -8,7 +8,7 @@
 mod support;
 
 use support::outboard::subscribe;
-use support::{Apache, Backend, Nginx, Outboard, Request, Stream};
+use support::{Apache, Backend, Nginx, Outboard, Request, Site, Stream};
 
 const ROUTE: &str = "[[event_route]]\npath = \"/events\"\nchannels = [\"news\"]\nauth = \"none\"\n";
 
@@ -38,7 +38,7 @@ fn nginx_with_http_1_1_and_compression_passes_each_event_on_at_once() {
     let outboard = Outboard::behind(&backend).with_config(ROUTE).start();
     let lines = "proxy_http_version 1.1; proxy_set_header Connection \"\"; gzip on; gzip_proxied any; \
                  gzip_min_length 1; gzip_types text/css;";
-    let nginx = Nginx::with_location(&outboard, lines);
+    let nginx = Nginx::with_location(&outboard.url(), lines);
 
     let mut stream = subscribe(&nginx.address(), "/events", None);
 

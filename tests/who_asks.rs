@@ -5,7 +5,11 @@
 
 mod support;
 
-use support::{Apache, Backend, Nginx, Outboard, Request, Site};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+
+use support::{Apache, Backend, Haproxy, Nginx, Outboard, Request, Site};
 
 const TRUSTED: &str = "[proxy]\ntrusted_proxies = [\"127.0.0.1\"]\n";
 
@@ -21,6 +25,12 @@ fn mirror() -> Backend {
 fn values<'a>(head: &'a str, name: &str) -> Vec<&'a str> {
     let line = |line: &'a str| line.split_once(": ").filter(|(n, _)| n.eq_ignore_ascii_case(name));
     head.lines().filter_map(line).map(|(_, value)| value).collect()
+}
+
+/// Waits until the log says this; all that it has said by then.
+fn said(outboard: &Outboard, words: &str) -> String {
+    outboard.process().wait_for(words, |line| line.contains(words).then_some(()));
+    outboard.log()
 }
 
 /// A site as it stands behind a proxy that ends TLS: Apache knows the client by mod_remoteip, redirects
@@ -91,7 +101,7 @@ fn a_proxy_that_is_not_trusted_is_named_once_with_the_line_to_write() {
     assert_eq!(values(&seen, "x-forwarded-for"), ["127.0.0.1"]);
     assert_eq!(values(&seen, "x-forwarded-proto"), ["http"]);
     assert_eq!(values(&seen, "x-forwarded-host"), [""; 0]);
-    let log = outboard.log();
+    let log = said(&outboard, "trusted_proxies");
     assert_eq!(log.matches(r#"write trusted_proxies = ["127.0.0.1"] in [proxy]"#).count(), 1, "{log}");
 }
 
@@ -169,7 +179,7 @@ fn a_header_that_is_not_passed_on_is_named_once_and_passes_when_the_operator_say
     }
     assert_eq!(values(&told.send(&request).text(), "x_api_key"), ["1"]);
 
-    let log = silent.log();
+    let log = said(&silent, "pass_headers");
     assert_eq!(log.matches(r#"write pass_headers = ["X_Api_Key"] in [proxy]"#).count(), 1, "{log}");
     assert!(!told.log().contains("pass_headers"));
 }
@@ -188,4 +198,116 @@ fn nginx_as_the_site_compresses_as_it_does_without_outboard() {
 
     assert_eq!(through.headers.get("content-encoding"), Some("gzip"));
     assert_eq!(through.body.len(), directly.body.len());
+}
+
+/// What a client gets that says these bytes ahead of its request.
+fn introduced(outboard: &Outboard, introduction: &[u8]) -> String {
+    let mut socket = TcpStream::connect(outboard.address()).unwrap();
+    socket.set_read_timeout(Some(support::DEADLINE)).unwrap();
+    socket
+        .write_all(&[introduction, b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"].concat())
+        .unwrap();
+    let mut answer = String::new();
+    // A connection that is not served may also be broken off.
+    let _ = socket.read_to_string(&mut answer);
+    answer
+}
+
+const INTRODUCED: &str = "[proxy]\ntrusted_proxies = [\"127.0.0.1\", \"unix\"]\nproxy_protocol = true\n";
+
+#[test]
+fn a_client_that_haproxy_introduces_is_known_by_its_address_in_both_versions() {
+    let backend = mirror();
+    let outboard = Outboard::behind(&backend).with_config(INTRODUCED).start();
+    for how in ["send-proxy", "send-proxy-v2"] {
+        let haproxy = Haproxy::in_front_of(outboard.address(), how);
+
+        // HAProxy itself comes from 127.0.0.1, its client from another address of this machine.
+        let seen = haproxy.ask_from("127.0.0.7", "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+
+        assert_eq!(values(&seen, "x-forwarded-for"), ["127.0.0.7"], "{how}: {seen}");
+    }
+}
+
+#[test]
+fn an_introduction_says_who_the_client_is_and_that_it_came_through_tls() {
+    let backend = mirror();
+    let outboard = Outboard::behind(&backend).with_config(INTRODUCED).start();
+
+    let seen = introduced(&outboard, b"PROXY TCP4 192.0.2.7 10.0.0.1 4386 443\r\n");
+    let local = introduced(&outboard, b"PROXY UNKNOWN\r\n");
+
+    assert_eq!(values(&seen, "x-forwarded-for"), ["192.0.2.7"]);
+    assert_eq!(values(&seen, "x-forwarded-proto"), ["https"]);
+    assert_eq!(values(&local, "x-forwarded-for"), ["127.0.0.1"]);
+}
+
+#[test]
+fn nobody_gets_in_without_an_introduction_or_from_elsewhere() {
+    let backend = mirror();
+    let outboard = Outboard::behind(&backend).with_config(INTRODUCED).start();
+    let elsewhere = INTRODUCED.replace("127.0.0.1", "10.0.0.0/8");
+    let strict = Outboard::behind(&backend).with_config(&elsewhere).start();
+
+    assert_eq!(introduced(&outboard, b""), "");
+    assert_eq!(introduced(&strict, b"PROXY TCP4 192.0.2.7 10.0.0.1 4386 443\r\n"), "");
+
+    said(&outboard, "does not begin with a PROXY header");
+    said(&strict, "not among `trusted_proxies`");
+    assert!(backend.requests_so_far().is_empty());
+}
+
+#[test]
+fn an_introduction_that_does_not_come_is_not_waited_for_for_long() {
+    let backend = mirror();
+    let config = format!("{INTRODUCED}[limits]\nheader_timeout = \"50ms\"\n");
+    let outboard = Outboard::behind(&backend).with_config(&config).start();
+    let mut socket = TcpStream::connect(outboard.address()).unwrap();
+    socket.set_read_timeout(Some(support::DEADLINE)).unwrap();
+    socket.write_all(b"PROXY TCP4 192.0.2.7 ").unwrap();
+
+    assert!(matches!(socket.read(&mut [0; 9]), Ok(0) | Err(_)));
+
+    said(&outboard, "within `header_timeout`");
+}
+
+#[test]
+fn clients_come_in_through_a_unix_socket_too_with_the_mode_of_the_publish_socket() {
+    let backend = mirror();
+    let folder = support::folder::shared();
+    let path = folder.path().join("http.sock");
+    let listen = format!("[\"127.0.0.1:0\", \"unix:{}\"]", path.display());
+    let trusted = "[proxy]\ntrusted_proxies = [\"unix\"]\n";
+    let outboard =
+        Outboard::behind(&backend).with_variable("OUTBOARD__LISTEN", &listen).with_config(trusted).start();
+    let nginx = Nginx::with_tls_in_front_of(&format!("unix:{}", path.display()));
+
+    let seen = curl(&nginx, "/", "192.0.2.7");
+    let direct = Request::get("/").header("Connection", "close").send_to_socket_half_open(&path).text();
+    let tcp = Request::get("/").header("X-Forwarded-For", "6.6.6.6").send(outboard.address()).text();
+
+    assert_eq!(values(&seen, "x-forwarded-for"), ["192.0.2.7"]);
+    assert_eq!(values(&seen, "x-forwarded-proto"), ["https"]);
+    assert_eq!(values(&direct, "x-forwarded-for"), [""; 0], "nobody has an address there");
+    assert_eq!(values(&tcp, "x-forwarded-for"), ["127.0.0.1"]);
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o666);
+}
+
+#[test]
+fn a_stream_is_held_over_a_unix_socket_of_ours() {
+    let backend = mirror();
+    let folder = support::folder::shared();
+    let path = folder.path().join("http.sock");
+    let listen = format!("[\"127.0.0.1:0\", \"unix:{}\"]", path.display());
+    let route = "[[event_route]]\npath = \"/events\"\nchannels = [\"news\"]\nauth = \"none\"\n";
+    let outboard =
+        Outboard::behind(&backend).with_variable("OUTBOARD__LISTEN", &listen).with_config(route).start();
+    let nginx = Nginx::with_location(&format!("http://unix:{}:", path.display()), "");
+
+    let mut stream = support::outboard::subscribe(&nginx.address(), "/events", None);
+
+    assert_eq!(stream.status(), 200);
+    assert_eq!(outboard.publish("news", "one").receivers, 1);
+    assert_eq!(stream.data(), "one");
 }

@@ -12,8 +12,8 @@ use tokio::sync::Semaphore;
 
 use crate::drain::Draining;
 use crate::listen::connection::Options;
-use crate::listen::{self, Listener};
-use crate::peer::Endpoint;
+use crate::listen::{self, Listener, Service};
+use crate::peer::{Endpoint, Peer};
 
 pub use api::{Api, Door, Tcp};
 
@@ -47,6 +47,7 @@ pub enum BindError {
 #[derive(Debug)]
 pub struct Bound {
     listener: Listener,
+    address: SocketAddr,
     token: Option<Arc<str>>,
 }
 
@@ -59,28 +60,29 @@ pub fn bind(settings: &Settings) -> Result<Bound, BindError> {
     if token.is_none() && !settings.listen.ip().to_canonical().is_loopback() {
         return Err(BindError::Open(settings.listen));
     }
-    Ok(Bound { listener: listen::bind(settings.listen)?, token: token.map(Into::into) })
+    let listener = listen::bind(settings.listen, "`listen` in [admin]")?;
+    let address = listener.tcp().unwrap_or(settings.listen);
+    Ok(Bound { listener, address, token: token.map(Into::into) })
 }
 
 impl Bound {
     /// The address, with the port the system chose if none was given.
     pub fn address(&self) -> SocketAddr {
-        self.listener.address
+        self.address
     }
 }
 
 /// Serves operators until the drain begins and their last request is answered.
 pub async fn serve(bound: Bound, api: Arc<Api>, draining: Draining) {
-    let Bound { listener, token } = bound;
+    let Bound { listener, address, token } = bound;
     let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
-    let own = listener.address;
-    let answer = move |request, peer: crate::peer::Peer| {
-        let local = if let Endpoint::Tcp(local) = peer.local { local } else { own };
+    let answer = move |request, peer: Peer| {
+        let local = if let Endpoint::Tcp(local) = peer.local { local } else { address };
         let door = Door::Tcp(Tcp { local, token: token.clone() });
         Arc::clone(&api).answer(request, door)
     };
-    listener
-        .serve(Arc::clone(&room), Options { half_close: true, ..Options::default() }, draining, answer)
-        .await;
+    let options = Options { half_close: true, ..Options::default() };
+    let service = Service { options, connections: Arc::clone(&room), introductions: None };
+    listener.serve(service, draining, answer, |_| {}).await;
     let _ = room.acquire_many(MOST_CONNECTIONS as u32).await;
 }

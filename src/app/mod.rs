@@ -22,8 +22,9 @@ use crate::broker::{self, Broker};
 use crate::config::Config;
 use crate::drain::{Drain, Draining, drain};
 use crate::gateway::{self, Desk, Gateway};
-use crate::listen::{self, Listener, connection};
+use crate::listen::{self, Entrance, Introductions, Listener, Service, connection};
 use crate::metrics::Metrics;
+use crate::peer::Trusted;
 use crate::proxy::Backend;
 use crate::subscribe::Streams;
 use crate::{admin, publish};
@@ -42,9 +43,9 @@ pub enum StartError {
     /// A public address.
     #[error(transparent)]
     Listen(#[from] listen::BindError),
-    /// The publish socket.
+    /// The publish socket, or one for clients.
     #[error(transparent)]
-    Publish(#[from] publish::socket::BindError),
+    Unix(#[from] publish::socket::BindError),
     /// The admin address.
     #[error(transparent)]
     Admin(#[from] admin::BindError),
@@ -60,6 +61,8 @@ pub enum StartError {
 pub struct Running {
     /// Where clients connect, with the ports that the system chose.
     pub addresses: Vec<SocketAddr>,
+    /// The same, and the Unix sockets for clients, as operators know them.
+    pub entrances: Vec<String>,
     /// Where operators connect.
     pub admin: Option<SocketAddr>,
     /// Where publishers connect.
@@ -86,7 +89,8 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     let shared = Shared::new(config, draining.clone())?;
     let gateway = Arc::new(ArcSwap::from_pointee(shared.gateway(config)));
 
-    let addresses = public.iter().map(|listener| listener.address).collect();
+    let addresses = public.iter().filter_map(Listener::tcp).collect();
+    let entrances = public.iter().map(|listener| listener.name.clone()).collect();
     let (path, admin_address) = (socket.path().to_path_buf(), admin.as_ref().map(admin::Bound::address));
     let api = Arc::new(shared.api(config));
     if let Some(admin) = admin {
@@ -98,16 +102,20 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         header_timeout: config.limits.header_timeout,
         ..connection::Options::default()
     };
+    let introductions =
+        config.proxy_protocol.then(|| Arc::new(Introductions::by(Arc::clone(&shared.trusted))));
+    let service = Service { options, connections: Arc::clone(&connections), introductions };
     let current = Arc::clone(&gateway);
     let answer = move |request, peer| current.load_full().answer(request, peer);
     let serve = |listener: Listener| {
-        tokio::spawn(listener.serve(Arc::clone(&connections), options, draining.clone(), answer.clone()))
+        tokio::spawn(listener.serve(service.clone(), draining.clone(), answer.clone(), |_| {}))
     };
     let public = public.into_iter().map(serve).collect();
     let clock = tokio::spawn(tick(Arc::clone(&shared.broker)));
 
     Ok(Running {
         addresses,
+        entrances,
         admin: admin_address,
         socket: path,
         config: config.clone(),
@@ -130,11 +138,18 @@ struct Bound {
 
 impl Bound {
     fn new(config: &Config) -> Result<Self, StartError> {
-        let public = config.listen.iter().map(|&address| listen::bind(address)).collect::<Result<_, _>>()?;
+        let public = config.listen.iter().map(entrance).collect::<Result<_, _>>()?;
         let admin = config.admin.as_ref().map(admin::bind).transpose()?;
         let socket = publish::socket::bind(&config.publish)?;
         Ok(Self { public, admin, socket })
     }
+}
+
+fn entrance(entrance: &Entrance) -> Result<Listener, StartError> {
+    Ok(match entrance {
+        Entrance::Tcp(address) => listen::bind(*address, "--listen")?,
+        Entrance::Unix(place) => listen::bind_unix(place)?,
+    })
 }
 
 /// What all who serve share, whatever the configuration becomes.
@@ -145,6 +160,8 @@ struct Shared {
     desk: Arc<Desk>,
     backend: Arc<ArcSwap<Backend>>,
     tunnels: Arc<Semaphore>,
+    /// Who may introduce clients, as the configuration says now.
+    trusted: Arc<ArcSwap<Trusted>>,
     metrics: Arc<Metrics>,
     draining: Draining,
 }
@@ -164,7 +181,8 @@ impl Shared {
             threads,
         )?;
         let tunnels = Arc::new(Semaphore::new(gateway::MOST_TUNNELS));
-        Ok(Self { broker, streams, desk, backend, tunnels, metrics, draining })
+        let trusted = Arc::new(ArcSwap::from_pointee(config.backend.rules.trusted.clone()));
+        Ok(Self { broker, streams, desk, backend, tunnels, trusted, metrics, draining })
     }
 
     /// What clients are answered by, with the routes of `config`.
@@ -254,7 +272,7 @@ pub async fn run<E: Display>(
 ) -> Result<(), StartError> {
     let mut signals = Signals::listen()?;
     let mut running = start(&config)?;
-    for address in &running.addresses {
+    for address in &running.entrances {
         tracing::info!(%address, backend = %config.backend.address, "listening");
     }
     if let Some(address) = running.admin {

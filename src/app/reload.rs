@@ -17,6 +17,7 @@ impl Running {
         // Connections to a backend that stays are worth keeping.
         if config.backend != self.config.backend {
             self.shared.backend.store(Arc::new(Backend::new(config.backend.clone())));
+            self.shared.trusted.store(Arc::new(config.backend.rules.trusted.clone()));
         }
         self.gateway.store(Arc::new(self.shared.gateway(&config)));
         self.shared.broker.reconfigure(&config.history);
@@ -36,6 +37,7 @@ impl Running {
 fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let changed = [
         ("listen", old.listen != new.listen),
+        ("[proxy] proxy_protocol", old.proxy_protocol != new.proxy_protocol),
         ("[publish]", old.publish != new.publish),
         (
             "[history] store",

@@ -7,6 +7,7 @@ use super::arguments::Run;
 use super::{block_on, output, run};
 use crate::broker::{Keep, Limits, Store};
 use crate::config::Config;
+use crate::listen::Entrance;
 use crate::proxy::Backend;
 use crate::route::{Auth, EventRoute};
 
@@ -30,7 +31,14 @@ fn describe(config: &Config, backend: &str) -> String {
     let mut line = |subject: &str, what: String| {
         let _ = writeln!(text, "{subject:<9} {what}");
     };
-    let addresses: Vec<_> = config.listen.iter().map(|address| format!("http://{address}")).collect();
+    let addresses: Vec<_> = config
+        .listen
+        .iter()
+        .map(|entrance| match entrance {
+            Entrance::Tcp(address) => format!("http://{address}"),
+            Entrance::Unix(_) => entrance.to_string(),
+        })
+        .collect();
     line("listen", addresses.join(", "));
     line("backend", backend.into());
     line("publish", publish(config));

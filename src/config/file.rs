@@ -11,6 +11,7 @@ use super::values::{
 };
 use super::{Format, Level};
 use crate::broker::{self, Keep, Rate};
+use crate::listen::Entrance;
 use crate::peer::TrustedPeer;
 use crate::proxy::{Address, PassedName, Rules};
 use crate::replay::Replay;
@@ -24,7 +25,7 @@ pub(super) const LATER: &[&str] = &["tls", "grip", "backend.urls", "event_route.
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(super) struct File {
-    pub(super) listen: List<SocketAddr>,
+    pub(super) listen: List<Entrance>,
     pub(super) backend: Backend,
     pub(super) proxy: Proxy,
     pub(super) publish: Publish,
@@ -40,7 +41,7 @@ pub(super) struct File {
 impl Default for File {
     fn default() -> Self {
         Self {
-            listen: List(vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8000))]),
+            listen: List(vec![Entrance::Tcp(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8000)))]),
             backend: Backend::default(),
             proxy: Proxy::default(),
             publish: Publish::default(),
@@ -88,6 +89,7 @@ impl Default for Backend {
 #[serde(default, deny_unknown_fields, expecting = "a table, as in [proxy]")]
 pub(super) struct Proxy {
     pub(super) trusted_proxies: List<TrustedPeer>,
+    pub(super) proxy_protocol: bool,
     pub(super) forwarded: bool,
     pub(super) pass_headers: List<PassedName>,
     pub(super) rewrite_locations: bool,
@@ -98,6 +100,7 @@ impl Default for Proxy {
         let rules = Rules::default();
         Self {
             trusted_proxies: List(Vec::new()),
+            proxy_protocol: false,
             forwarded: rules.forwarded,
             pass_headers: List(rules.pass_headers),
             rewrite_locations: rules.rewrite_locations,

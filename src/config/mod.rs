@@ -15,7 +15,6 @@ mod secret;
 mod socket;
 mod values;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -24,6 +23,7 @@ pub use report::Report;
 pub use socket::candidates as socket_candidates;
 pub use values::{Size, channel_glob};
 
+use crate::listen::Entrance;
 use crate::route::Routes;
 use crate::{admin, broker, proxy, publish, subscribe};
 use layers::{Layers, Source};
@@ -35,7 +35,9 @@ pub const DEFAULT_FILE: &str = "/etc/outboard/outboard.toml";
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where clients connect; at least one.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<Entrance>,
+    /// Whether those who connect there are proxies that introduce their clients.
+    pub proxy_protocol: bool,
     /// The site behind.
     pub backend: proxy::Settings,
     /// The publish socket.

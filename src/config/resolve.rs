@@ -1,7 +1,7 @@
 //! From what is written to what it means: everything that one value alone cannot get wrong.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::file::{self, File};
 use super::mistake::{KeyPath, Mistake};
@@ -9,6 +9,8 @@ use super::values::As;
 use super::{Config, Limits, Log};
 use crate::admin;
 use crate::broker::{self, Store};
+use crate::listen::Entrance;
+use crate::peer::{Endpoint, Trusted};
 use crate::proxy::{self, Address};
 use crate::publish;
 use crate::route::{Auth, EventRoute, Pattern, Routes, Source, Template};
@@ -33,17 +35,23 @@ impl File {
         default_socket: impl FnOnce() -> Result<PathBuf, String>,
     ) -> Result<Config, Vec<Mistake>> {
         let mut mistakes = Vec::new();
-        listen(&self.listen.0, &mut mistakes);
-        let backend = backend(&self.backend, self.proxy, &self.listen.0, &mut mistakes);
+        let (listen, proxy_protocol) =
+            (listen(self.listen.0, &self.publish, &mut mistakes), self.proxy.proxy_protocol);
+        let public: Vec<_> = listen.iter().filter_map(Entrance::tcp).collect();
+        let backend = backend(&self.backend, self.proxy, &public, &mut mistakes);
+        if let Some(backend) = backend.as_ref().filter(|_| proxy_protocol) {
+            introduced(&listen, &backend.rules.trusted, &mut mistakes);
+        }
         let largest = self.publish.max_event_size.0.0;
         let publish = publish(self.publish, default_socket, &mut mistakes);
-        let admin = self.admin.and_then(|admin| admin_listener(admin, &self.listen.0, &mut mistakes));
+        let admin = self.admin.and_then(|admin| admin_listener(admin, &public, &mut mistakes));
         let history = history(&self.history, self.channel.0, largest, &mut mistakes);
         let stream = stream(&self.stream, &mut mistakes);
         let routes = routes(self.event_route.0, &mut mistakes);
         match (backend, publish) {
             (Some(backend), Some(publish)) if mistakes.is_empty() => Ok(Config {
-                listen: self.listen.0,
+                listen,
+                proxy_protocol,
                 backend,
                 publish,
                 history,
@@ -65,18 +73,73 @@ impl File {
     }
 }
 
-fn listen(addresses: &[SocketAddr], mistakes: &mut Vec<Mistake>) {
+fn listen(
+    mut entrances: Vec<Entrance>,
+    publish: &file::Publish,
+    mistakes: &mut Vec<Mistake>,
+) -> Vec<Entrance> {
     let path = KeyPath::of("listen");
-    if addresses.is_empty() {
+    if entrances.is_empty() {
         mistakes.push(
             Mistake::value(path.clone(), "`listen` is empty, so no client could connect")
                 .help("write listen = [\"0.0.0.0:8000\"]"),
         );
     }
-    for (index, address) in addresses.iter().enumerate() {
-        if addresses[..index].contains(address) && address.port() != 0 {
-            mistakes.push(Mistake::value(path.index(index), format!("`listen` names {address} twice")));
+    for (index, entrance) in entrances.iter().enumerate() {
+        if entrances[..index].contains(entrance) && entrance.tcp().is_none_or(|address| address.port() != 0) {
+            mistakes.push(Mistake::value(path.index(index), format!("`listen` names {entrance} twice")));
         }
+        if let Entrance::Unix(place) = entrance {
+            fits_a_socket("listen", &path.index(index), &place.path, mistakes);
+            let is_publish = publish.socket.as_ref().is_some_and(|As(socket)| *socket == place.path);
+            if is_publish {
+                mistakes.push(
+                    Mistake::value(
+                        path.index(index),
+                        format!("`listen` names {entrance}, the publish socket"),
+                    )
+                    .help(
+                        "give the socket for clients a path of its own, such as unix:/run/outboard/http.sock",
+                    ),
+                );
+            }
+        }
+    }
+    for entrance in &mut entrances {
+        if let Entrance::Unix(place) = entrance {
+            place.mode = publish.mode.0.0;
+            place.group = publish.group.as_ref().map(|As(group)| group.0.clone());
+        }
+    }
+    entrances
+}
+
+/// Where clients are introduced by proxies, somebody must be allowed to do so.
+fn introduced(entrances: &[Entrance], trusted: &Trusted, mistakes: &mut Vec<Mistake>) {
+    let path = KeyPath::of("proxy.proxy_protocol");
+    if trusted.is_nobody() {
+        mistakes.push(
+            Mistake::value(
+                path,
+                "`proxy.proxy_protocol` is on and `trusted_proxies` is empty, so nobody could connect",
+            )
+            .help("write the addresses of your proxies in [proxy], as in trusted_proxies = [\"10.0.0.0/8\"]"),
+        );
+    } else if entrances.iter().any(|entrance| entrance.tcp().is_none()) && !trusted.includes(Endpoint::Unix) {
+        mistakes.push(
+            Mistake::value(path, "`proxy.proxy_protocol` is on and nobody is trusted who comes through a Unix socket of `listen`")
+                .help("add \"unix\" to trusted_proxies in [proxy]"),
+        );
+    }
+}
+
+fn fits_a_socket(key: &str, place: &KeyPath, path: &Path, mistakes: &mut Vec<Mistake>) {
+    let length = path.as_os_str().len();
+    if length > LONGEST_SOCKET {
+        mistakes.push(Mistake::value(
+            place.clone(),
+            format!("`{key}`: a socket's path has at most {LONGEST_SOCKET} bytes, this one has {length}"),
+        ));
     }
 }
 
@@ -149,15 +212,7 @@ fn publish(
             }
         },
     };
-    let length = socket.as_os_str().len();
-    if length > LONGEST_SOCKET {
-        mistakes.push(Mistake::value(
-            path,
-            format!(
-                "`publish.socket`: a socket's path has at most {LONGEST_SOCKET} bytes, this one has {length}"
-            ),
-        ));
-    }
+    fits_a_socket("publish.socket", &path, &socket, mistakes);
     Some(publish::socket::Settings {
         socket,
         mode: file.mode.0.0,

@@ -91,7 +91,8 @@ pub async fn serve<S, F, T>(
     options: Options,
     draining: Draining,
     answer: S,
-) where
+) -> End
+where
     S: Fn(Request) -> F,
     F: Future<Output = Handled<T>>,
     T: TakesOver,
@@ -112,8 +113,14 @@ pub async fn serve<S, F, T>(
         let request = connection.wire().begin(head, length, &connection.wire);
         let answered = connection.while_there(pin!(answer(request))).await;
         let reply = match answered {
-            None => return drop(lock(&connection.wire).take()),
-            Some(Handled::Taken(taker)) => return connection.give_away(*taker),
+            None => {
+                drop(lock(&connection.wire).take());
+                return End::Closed;
+            }
+            Some(Handled::Taken(taker)) => {
+                connection.give_away(*taker);
+                return End::TakenOver;
+            }
             Some(Handled::Response(response)) => response.into(),
             Some(Handled::Reply(reply)) => reply,
         };
@@ -122,6 +129,16 @@ pub async fn serve<S, F, T>(
         }
     }
     connection.close().await;
+    End::Closed
+}
+
+/// What has become of a connection that is not served any more.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum End {
+    /// The client has left, or was sent away.
+    Closed,
+    /// Somebody else has its socket.
+    TakenOver,
 }
 
 /// A connection at work. The drain and the clock lie in the future that owns it.

@@ -6,8 +6,10 @@
 
 pub mod accept;
 pub mod connection;
+mod introduction;
 mod request;
 pub mod unix;
 
-pub use accept::{BindError, Listener, bind};
+pub use accept::{BindError, Entrance, Listener, Service, bind, bind_unix, try_bind};
+pub use introduction::Introductions;
 pub use request::{Interim, Request};

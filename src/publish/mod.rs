@@ -122,7 +122,7 @@ async fn serve_http(stream: UnixStream, read_ahead: Bytes, api: Arc<Api>, draini
     let served = connection::serve(Socket::Unix(stream), read_ahead, options, never, answer);
     let mut served = std::pin::pin!(served);
     tokio::select! {
-        () = &mut served => return,
+        _ = &mut served => return,
         () = draining.begun() => stop_sending(handle.as_fd()),
     }
     served.await;

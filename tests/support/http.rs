@@ -71,6 +71,14 @@ impl Request {
         Answer::read(Box::new(socket), self.line.starts_with("HEAD ")).into_response()
     }
 
+    /// Sends it to a Unix socket for clients and reads the whole answer: who ends the own side there has left.
+    pub fn send_to_socket_half_open(&self, path: &Path) -> Response {
+        let mut socket = UnixStream::connect(path).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        socket.write_all(&self.bytes("localhost")).unwrap();
+        Answer::read(Box::new(socket), self.line.starts_with("HEAD ")).into_response()
+    }
+
     /// Sends it and reads the whole answer.
     pub fn send(&self, address: &str) -> Response {
         self.open(address).into_response()

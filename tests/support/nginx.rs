@@ -18,12 +18,12 @@ pub struct Nginx {
 impl Nginx {
     /// With nothing but `proxy_pass`: buffering on and HTTP/1.0 to the upstream, as Debian's comes.
     pub fn plain_in_front_of(outboard: &Outboard) -> Self {
-        Self::with_location(outboard, "")
+        Self::with_location(&outboard.url(), "")
     }
 
     /// The same, with more lines in its only `location`.
-    pub fn with_location(outboard: &Outboard, lines: &str) -> Self {
-        let pass = format!("proxy_pass {};", outboard.url());
+    pub fn with_location(url: &str, lines: &str) -> Self {
+        let pass = format!("proxy_pass {url};");
         Self::start(&format!("server {{ listen 127.0.0.1:{{port}}; location / {{ {pass} {lines} }} }}"))
     }
 

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::Written;
+use crate::listen::Entrance;
+use crate::listen::unix::{Place, Purpose};
 use crate::peer::TrustedPeer;
 use crate::proxy::{Address, PassedName};
 
@@ -12,6 +14,33 @@ impl Written for SocketAddr {
 
     fn from_text(text: &str) -> Result<Self, String> {
         text.parse().map_err(|_| format!("expected {}, not {text:?}", Self::EXPECTED))
+    }
+}
+
+impl Written for Entrance {
+    const EXPECTED: &'static str = "an address and a port such as \"0.0.0.0:8000\", or a socket such as \"unix:/run/outboard/http.sock\"";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let Some(path) = text.strip_prefix("unix:") else {
+            return text
+                .parse()
+                .map(Self::Tcp)
+                .map_err(|_| format!("expected {}, not {text:?}", Self::EXPECTED));
+        };
+        socket_path(text, path).map(|path| {
+            // Mode and group are those of the publish socket, which `resolve` knows.
+            Self::Unix(Place { path, mode: 0o660, group: None, purpose: Purpose::Clients })
+        })
+    }
+}
+
+/// The path of a socket, which `text` names as `unix:PATH`.
+fn socket_path(text: &str, path: &str) -> Result<PathBuf, String> {
+    match path.starts_with('/') && !path.starts_with("//") && !path.contains('\0') {
+        true => Ok(path.into()),
+        false => Err(format!(
+            "after `unix:` comes the socket's whole path, as in \"unix:/run/app.sock\", not {text:?}"
+        )),
     }
 }
 
@@ -48,12 +77,7 @@ impl Written for Address {
 
     fn from_text(text: &str) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix("unix:") {
-            return match path.starts_with('/') && !path.starts_with("//") && !path.contains('\0') {
-                true => Ok(Self::Unix(path.into())),
-                false => Err(format!(
-                    "after `unix:` comes the socket's whole path, as in \"unix:/run/app.sock\", not {text:?}"
-                )),
-            };
+            return socket_path(text, path).map(Self::Unix);
         }
         if text.starts_with("https:") {
             return Err("https backends are not in this version; use http:// or unix:".into());

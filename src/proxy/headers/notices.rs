@@ -1,13 +1,10 @@
 //! What the operator is told about headers that were taken out of requests: each thing once, and not more
 //! than so many things, for clients choose what they send.
 
-use std::collections::HashSet;
-use std::hash::Hash;
-use std::sync::{Mutex, PoisonError};
-
 use super::names::Forwarding;
 use super::rules::Rules;
 use crate::http1::{Field, RequestHead};
+use crate::once::{News, Once};
 use crate::peer::{Endpoint, Peer};
 
 /// How many peers are named that speak for others and are not trusted.
@@ -18,10 +15,16 @@ const MOST_NAMES: usize = 32;
 const LONGEST_NAME: usize = 64;
 
 /// What has been told.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::proxy) struct Notices {
     speakers: Once<String>,
     names: Once<String>,
+}
+
+impl Default for Notices {
+    fn default() -> Self {
+        Self { speakers: Once::at_most(MOST_SPEAKERS), names: Once::at_most(MOST_NAMES) }
+    }
 }
 
 /// What of a request's head did not pass, and was not to be expected.
@@ -63,7 +66,7 @@ impl Notices {
             Endpoint::Tcp(address) => address.ip().to_canonical().to_string(),
         };
         let header = shown(line.name);
-        match self.speakers.note(speaker.clone(), MOST_SPEAKERS) {
+        match self.speakers.note(speaker.clone()) {
             News::Known => {}
             News::New => tracing::warn!(
                 peer = speaker,
@@ -81,7 +84,7 @@ impl Notices {
 
     fn tell_name(&self, name: &[u8]) {
         let header = shown(name);
-        match self.names.note(header.clone(), MOST_NAMES) {
+        match self.names.note(header.clone()) {
             News::Known => {}
             News::New => tracing::warn!(
                 header,
@@ -99,48 +102,4 @@ impl Notices {
 
 fn shown(name: &[u8]) -> String {
     String::from_utf8_lossy(&name[..name.len().min(LONGEST_NAME)]).into_owned()
-}
-
-/// Things that are told once.
-#[derive(Debug)]
-struct Once<T>(Mutex<HashSet<T>>);
-
-impl<T> Default for Once<T> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
-}
-
-/// Whether a thing is to be told.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum News {
-    Known,
-    New,
-    /// There are as many as are told.
-    Last,
-}
-
-impl<T: Eq + Hash> Once<T> {
-    fn note(&self, thing: T, most: usize) -> News {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() > most || !known.insert(thing) {
-            return News::Known;
-        }
-        if known.len() > most { News::Last } else { News::New }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_thing_is_told_once_and_not_more_than_so_many() {
-        let once = Once::default();
-
-        let told: Vec<_> = [1, 1, 2, 3, 2, 4, 3].into_iter().map(|thing| once.note(thing, 2)).collect();
-
-        use News::{Known, Last, New};
-        assert_eq!(told, [New, Known, New, Last, Known, Known, Known]);
-    }
 }
