@@ -4,10 +4,14 @@
 
 mod support;
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
+use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use support::folder::{self, SOCKET};
 use support::{Apache, Backend, Outboard, Reply, Request, readme};
 
@@ -17,44 +21,133 @@ const AWKWARD: &str =
 const AS_READ: &str =
     "50\n\n你好: \"quoted\" \\n $HOME %s\n: not a comment\n\nchannel: victim\ndata: INJECTED\nclose:";
 
-/// Runs the README's lines for `language`, then `call`, which publishes `AWKWARD` from the
-/// environment and prints the reply.
-fn publishes(language: &str, file: &str, call: &str, program: &[&str]) {
-    let code = readme::snippet(language);
-    assert!(code.lines().count() < 12, "{language} takes {} lines", code.lines().count());
-    let backend = Backend::greeting();
-    let outboard = Outboard::behind(&backend).start();
-    let opening = if language == "php" { "<?php\n" } else { "" };
-    let script = format!("{opening}{code}{call}").replace(SOCKET, outboard.socket().to_str().unwrap());
-    let script = folder::write(outboard.folder(), file, &script);
-
-    let done = run(program, &script, "job-42");
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    let reply = Reply::parse(String::from_utf8_lossy(&done.stdout).trim_end());
-    assert_eq!((reply.receivers, reply.level.as_str(), reply.duplicate), (0, "accepted", false));
-    let mut replayed = kept(&outboard, "job-42");
-    assert_eq!(replayed.pop().as_deref(), Some(AS_READ));
-    let channels = Request::get("/channels").send_to_socket(&outboard.socket());
-    assert!(
-        !String::from_utf8_lossy(&channels.body).contains("victim"),
-        "{language} lets data pose as a field"
-    );
-
-    // Reading the reply is what makes a refusal visible: a name with a space is refused.
-    let refused = run(program, &script, "not a name");
-    assert!(!refused.status.success(), "{language} takes a refusal for success");
-    let told = String::from_utf8_lossy(&refused.stderr);
-    assert!(told.contains("bad-channel"), "{language} does not pass the reason on: {told}");
+/// What a language's page is made of.
+struct Language {
+    name: &'static str,
+    file: &'static str,
+    opening: &'static str,
+    /// Publishes `DATA` of the environment to `CHANNEL`, prints the reply, and goes on with its page.
+    page: &'static str,
+    program: &'static [&'static str],
 }
 
-fn run(program: &[&str], script: &Path, channel: &str) -> Output {
-    Command::new(program[0])
-        .args(&program[1..])
-        .arg(script)
-        .env("CHANNEL", channel)
-        .env("DATA", AWKWARD)
-        .output()
-        .unwrap_or_else(|error| panic!("cannot run {program:?}: {error}; `tests/run` installs it"))
+const SH: Language = Language {
+    name: "sh",
+    file: "publish.sh",
+    opening: "",
+    page: "outboard_publish \"$CHANNEL\" \"$DATA\" 'event: done' 'close:'\necho 'the page lives'\n",
+    program: &["sh"],
+};
+const PERL: Language = Language {
+    name: "perl",
+    file: "publish.pl",
+    opening: "use strict; use warnings;\n",
+    page: "print outboard_publish($ENV{CHANNEL}, $ENV{DATA}, 'event: done', 'close:') // '', \"the page lives\\n\";\n",
+    program: &["perl"],
+};
+const PHP: Language = Language {
+    name: "php",
+    file: "publish.php",
+    opening: "<?php\n",
+    page: "echo outboard_publish(getenv('CHANNEL'), getenv('DATA'), array('event: done', 'close:')), \"the page lives\\n\";\n",
+    // Its error log is standard error here, as it is a server's.
+    program: &["php", "-n", "-d", "display_errors=stderr"],
+};
+const PYTHON: Language = Language {
+    name: "python",
+    file: "publish.py",
+    opening: "",
+    page: "import os\nreply = outboard_publish(os.environ['CHANNEL'], os.environ['DATA'], 'event: done', 'close:')\n\
+           print(reply or '', end='')\nprint('the page lives')\n",
+    program: &["/usr/bin/python3"],
+};
+const TCL: Language = Language {
+    name: "tcl",
+    file: "publish.tcl",
+    opening: "",
+    page: "encoding system utf-8\nputs [outboard_publish $::env(CHANNEL) $::env(DATA) {event: done} close:]\n\
+           puts {the page lives}\n",
+    program: &["tclsh"],
+};
+
+/// What a page came to.
+struct Page {
+    reply: String,
+    told: String,
+    took: Duration,
+}
+
+impl Language {
+    /// Runs the README's lines in a page that publishes `data`; the page always lives.
+    fn publish(&self, socket: &Path, channel: &str, data: &OsStr) -> Page {
+        let code = readme::snippet(self.name);
+        assert!(code.lines().count() <= 24, "{} takes {} lines", self.name, code.lines().count());
+        let folder = tempfile::tempdir().unwrap();
+        let script = format!("{}{code}{}", self.opening, self.page).replace(SOCKET, socket.to_str().unwrap());
+        let script = folder::write(folder.path(), self.file, &script);
+        let begun = Instant::now();
+        let done = Command::new(self.program[0])
+            .args(&self.program[1..])
+            .arg(script)
+            .env("CHANNEL", channel)
+            .env("DATA", data)
+            .output()
+            .unwrap_or_else(|error| {
+                panic!("cannot run {:?}: {error}; `tests/run` installs it", self.program)
+            });
+        let took = begun.elapsed();
+        let (out, told) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        let reply = out.strip_suffix("the page lives\n");
+        let reply = reply.unwrap_or_else(|| panic!("{} ended its page: {out}{told}", self.name));
+        assert!(done.status.success(), "{}: {told}", self.name);
+        Page { reply: reply.trim_end().into(), told: told.into_owned(), took }
+    }
+
+    fn publishes(&self) {
+        let name = self.name;
+        let backend = Backend::greeting();
+        let outboard = Outboard::behind(&backend).start();
+        let socket = outboard.socket();
+
+        let page = self.publish(&socket, "job-42", AWKWARD.as_ref());
+        let latin_1 = OsStr::from_bytes(b"M\xfcller");
+        let umlauts = ["Müller".as_ref(), latin_1].map(|data| self.publish(&socket, "umlauts", data).told);
+
+        let reply = Reply::parse(&page.reply);
+        assert_eq!((reply.receivers, reply.level.as_str(), reply.duplicate), (0, "accepted", false));
+        assert_eq!(kept(&outboard, "job-42"), [AS_READ], "{name}");
+        assert_eq!(umlauts, ["", ""], "{name}");
+        assert_eq!(kept(&outboard, "umlauts"), ["Müller", "Müller"], "{name}");
+        let channels = Request::get("/channels").send_to_socket(&outboard.socket());
+        let channels = String::from_utf8_lossy(&channels.body).into_owned();
+        assert!(!channels.contains("victim"), "{name} lets data pose as a field");
+        assert!(channels.contains("\"closed\":true"), "{name} leaves further fields out: {channels}");
+
+        // Reading the reply is what makes a refusal visible: a name with a space is refused.
+        let refused = self.publish(&socket, "not a name", AWKWARD.as_ref());
+        assert_eq!(refused.reply, "", "{name} takes a refusal for success");
+        assert!(refused.told.contains("bad-channel"), "{name} does not pass the reason on: {}", refused.told);
+    }
+
+    /// An outboard that is not there, or stands still, costs a page no more than a moment.
+    fn survives(&self) {
+        let backend = Backend::greeting();
+        let outboard = Outboard::behind(&backend).start();
+        let nowhere = outboard.folder().join("nowhere.sock");
+        // More than a socket takes that nobody reads from would be longer than a variable may be.
+        let long = "x".repeat(120_000);
+
+        outboard.process().signal(Signal::STOP);
+        let stopped = self.publish(&outboard.socket(), "job-42", long.as_ref());
+        outboard.process().signal(Signal::CONT);
+        let absent = self.publish(&nowhere, "job-42", "50".as_ref());
+
+        for page in [stopped, absent] {
+            assert_eq!(page.reply, "", "{}", self.name);
+            assert!(page.told.contains("outboard: "), "{} says nothing: {}", self.name, page.told);
+            assert!(page.took < Duration::from_secs(6), "{} took {:?}", self.name, page.took);
+        }
+    }
 }
 
 /// The data of every event the channel keeps.
@@ -66,34 +159,38 @@ fn kept(outboard: &Outboard, channel: &str) -> Vec<String> {
 
 #[test]
 fn sh_publishes_as_the_readme_says() {
-    publishes("sh", "publish.sh", "outboard_publish \"$CHANNEL\" \"$DATA\"\n", &["sh"]);
+    SH.publishes();
 }
 
 #[test]
 fn perl_publishes_as_the_readme_says() {
-    publishes("perl", "publish.pl", "print outboard_publish($ENV{CHANNEL}, $ENV{DATA});\n", &["perl"]);
+    PERL.publishes();
 }
 
 #[test]
 fn php_publishes_as_the_readme_says() {
-    let call = "echo outboard_publish(getenv('CHANNEL'), getenv('DATA'));\n";
-    // What PHP says of an uncaught exception goes to stderr here, as it goes to a server's log.
-    let program = ["php", "-n", "-d", "display_errors=stderr"];
-    let code = readme::snippet("php");
-    assert!(!code.contains("<?php"), "the README's lines go into a script that is already PHP");
-    publishes("php", "publish.php", call, &program);
+    assert!(
+        !readme::snippet("php").contains("<?php"),
+        "the README's lines go into a script that is already PHP"
+    );
+    PHP.publishes();
 }
 
 #[test]
 fn python_publishes_as_the_readme_says() {
-    let call = "import os\nprint(outboard_publish(os.environ['CHANNEL'], os.environ['DATA']), end='')\n";
-    publishes("python", "publish.py", call, &["/usr/bin/python3"]);
+    PYTHON.publishes();
 }
 
 #[test]
 fn tcl_publishes_as_the_readme_says() {
-    let call = "encoding system utf-8\nputs [outboard_publish $::env(CHANNEL) $::env(DATA)]\n";
-    publishes("tcl", "publish.tcl", call, &["tclsh"]);
+    TCL.publishes();
+}
+
+#[test]
+fn no_page_fails_or_waits_because_outboard_is_absent_or_stands_still() {
+    for language in [SH, PERL, PHP, PYTHON, TCL] {
+        language.survives();
+    }
 }
 
 /// No free CFML engine is packaged; the README's template is shown, and what its `cfhttp` sends is
@@ -101,7 +198,7 @@ fn tcl_publishes_as_the_readme_says() {
 #[test]
 fn what_cfml_sends_is_published() {
     let code = readme::snippet("cfml");
-    assert!(code.lines().count() < 12);
+    assert!(code.contains("timeout=\"2\"") && code.contains("charset=utf-8"), "{code}");
     assert!(code.contains("http://127.0.0.1:8001/channels/"), "{code}");
     let backend = Backend::greeting();
     let port = support::ports::free();
