@@ -408,5 +408,6 @@ fn a_taken_address_is_an_error_that_says_so() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains(&format!("cannot listen on {address}")), "{said}");
     assert!(said.contains("--listen"), "{said}");
+    assert_eq!(said.matches("in use").count(), 1, "{said}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
 }

@@ -186,6 +186,23 @@ fn tcl_publishes_as_the_readme_says() {
     TCL.publishes();
 }
 
+/// The lines of the demo's pages, as their readers copy them.
+#[test]
+fn the_demo_shows_the_functions_of_the_readme() {
+    for (page, languages) in
+        [("htdocs/progress.html", &["perl", "php"][..]), ("cgi-bin/same-url.html", &["tcl"])]
+    {
+        let html = std::fs::read_to_string(folder::repository().join("deploy/demo").join(page)).unwrap();
+        let shown = html.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
+        for language in languages {
+            assert!(
+                shown.contains(readme::snippet(language).trim()),
+                "{page} has another function for {language}"
+            );
+        }
+    }
+}
+
 #[test]
 fn no_page_fails_or_waits_because_outboard_is_absent_or_stands_still() {
     for language in [SH, PERL, PHP, PYTHON, TCL] {

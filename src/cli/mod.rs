@@ -85,9 +85,20 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
         output::say(&report.render(paint_errors()));
         return ExitCode::from(2);
     }
-    // `{:#}` puts the causes behind the error, in one line.
-    output::say(&format!("outboard: {error:#}"));
+    output::say(&format!("outboard: {}", in_one_line(error)));
     if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+}
+
+/// An error with its causes behind it, but for those that it names itself.
+fn in_one_line(error: &anyhow::Error) -> String {
+    let mut line = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !line.contains(&cause) {
+            line.push_str(": ");
+            line.push_str(&cause);
+        }
+    }
+    line
 }
 
 /// Runs a client command to its end on a runtime of its own.

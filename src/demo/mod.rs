@@ -54,7 +54,6 @@ pub enum DemoError {
         /// Where temporary files are put.
         folder: PathBuf,
         /// What the system said.
-        #[source]
         cause: io::Error,
     },
     /// The address is taken, or not ours.
@@ -63,7 +62,6 @@ pub enum DemoError {
         /// The address.
         address: SocketAddr,
         /// What the system said.
-        #[source]
         cause: io::Error,
     },
     /// No port is free.
@@ -76,10 +74,10 @@ pub enum DemoError {
     },
     /// The site's own server failed.
     #[error("the demo's site cannot go on: {0}")]
-    Site(#[source] io::Error),
+    Site(io::Error),
     /// The system sends us no signals.
     #[error("cannot wait for Ctrl-C: {0}")]
-    Signals(#[source] io::Error),
+    Signals(io::Error),
     /// The configuration that the demo brings is wrong; a test sees to it that it is not.
     #[error("the demo's own configuration is wrong:\n{0}")]
     Configuration(String),
@@ -88,7 +86,7 @@ pub enum DemoError {
     Front(app::StartError),
 }
 
-/// Runs the demo until Ctrl-C, `SIGTERM` or `SIGHUP`.
+/// Runs the demo until Ctrl-C, `SIGTERM`, `SIGQUIT` or `SIGHUP`.
 ///
 /// # Errors
 /// When a part of it cannot start or go on; what was started is ended all the same.
@@ -107,6 +105,9 @@ pub async fn run(options: Options) -> Result<(), DemoError> {
         () = keep_ticking(&site.scripts) => Ok(()),
         () = jobs.look_after() => Ok(()),
     };
+    if outcome.is_ok() {
+        welcome::say("ending the jobs and the streams; nothing is left behind");
+    }
     // Jobs first: they would find their socket gone.
     jobs.end().await;
     front::stop(front).await;
@@ -182,10 +183,16 @@ async fn end_asked_for() -> Result<(), DemoError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(DemoError::Signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(DemoError::Signals)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(DemoError::Signals)?;
+    let mut quit = signal(SignalKind::quit()).map_err(DemoError::Signals)?;
+    // Heard, so that they end nothing; there is nothing for them to do here.
+    for kind in [SignalKind::user_defined1(), SignalKind::user_defined2()] {
+        drop(signal(kind).map_err(DemoError::Signals)?);
+    }
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
         _ = hangup.recv() => {}
+        _ = quit.recv() => {}
     }
     Ok(())
 }

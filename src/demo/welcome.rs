@@ -1,6 +1,7 @@
 //! What the demo says on the terminal when it is ready.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::net::SocketAddr;
 
 use super::files::Home;
@@ -9,7 +10,12 @@ use super::program;
 /// Prints where to look and what to try; `moved` if the usual port was taken.
 pub(super) fn print(address: SocketAddr, moved: bool, home: &Home) {
     let socket = home.publish_socket();
-    println!("{}", text(address, moved, &program().display().to_string(), &socket.display().to_string()));
+    say(&text(address, moved, &program().display().to_string(), &socket.display().to_string()));
+}
+
+/// Prints a line. That nobody reads it is no reason to stop.
+pub(super) fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 fn text(address: SocketAddr, moved: bool, program: &str, socket: &str) -> String {

@@ -113,6 +113,68 @@ test('a message reaches the user it is for, and nobody else', async (t) => {
   await shows(anna, 'inbox-state', 'ended for good: 403');
 });
 
+test('the inbox keeps its newest messages, and a log-out in one tab is seen in the other', async (t) => {
+  const first = await visit(t, '/messages.html');
+  await first.click('[data-user=mei]');
+  await shows(first, 'inbox-state', 'listening');
+  await first.selectOption('#send-to', 'mei');
+  await first.fill('#send-text', 'kept for later');
+  await first.click('#send-form button');
+  await shows(first, 'inbox', 'kept for later');
+  await first.reload();
+  await shows(first, 'inbox', 'kept for later');
+  const second = await first.context().newPage();
+  await second.goto(`${url}/messages.html`);
+  await shows(second, 'inbox', 'kept for later');
+  await shows(second, 'me', '美玲');
+
+  await first.click('#logout');
+
+  await shows(second, 'me', 'nobody');
+  await second.waitForFunction(() => document.getElementById('logged-in').hidden);
+});
+
+test('a wire that was opened before its stream begins shows it', async (t) => {
+  const page = await visit(t, '/progress.html');
+
+  await page.click('#wire-toggle');
+  await shows(page, 'wire-lines', 'no stream yet');
+  await page.click('#progress-start');
+
+  await shows(page, 'wire-lines', 'data: \\d+');
+});
+
+test('the picture has its arrow heads at every width', async (t) => {
+  for (const width of [390, 1280]) {
+    const page = await visit(t, '/', { width, height: 900 });
+
+    const drawn = await page.evaluate(() => [...document.querySelectorAll('marker')]
+      .every((marker) => marker.closest('svg').checkVisibility() && document.querySelectorAll(`#${marker.id}`).length === 1));
+
+    assert.ok(drawn, `at ${width}`);
+    await page.close();
+  }
+});
+
+test('no tab stands under the button beside it', async (t) => {
+  for (const width of [390, 1280]) {
+    for (const path of ['/', '/progress.html', '/log.html', '/ticker.html', '/messages.html', '/cgi-bin/same-url.cgi']) {
+      const page = await visit(t, path, { width, height: 900 });
+
+      const covered = await page.evaluate(() => [...document.querySelectorAll('.code header')].flatMap((header) => {
+        const copy = header.querySelector('.copy').getBoundingClientRect();
+        return [...header.querySelectorAll('.tabs > *')].filter((tab) => {
+          const box = tab.getBoundingClientRect();
+          return box.right > copy.left && box.left < copy.right && box.bottom > copy.top && box.top < copy.bottom;
+        }).map((tab) => tab.textContent);
+      }));
+
+      assert.deepEqual(covered, [], `${path} at ${width}`);
+      await page.close();
+    }
+  }
+});
+
 test('a page and its event source are one script', async (t) => {
   const page = await visit(t, '/cgi-bin/same-url.cgi');
 

@@ -2,6 +2,7 @@
 #
 # What goes into the socket is server-sent events with a "channel:" line on top.
 # What comes back is one line: "ok ID RECEIVERS LEVEL", or "error CODE TEXT".
+# Nobody waits for it longer than 2 seconds.
 #
 #   publish CHANNEL DATA [EVENT]       one event; DATA may have several lines
 #   publish_last CHANNEL DATA EVENT    the same, and then the channel is closed
@@ -18,10 +19,10 @@ case $(nc -h 2>&1) in
             printf '%s\n' "$2" | tr -d '\r' | sed 's/^/data: /'
             [ -z "${4-}" ] || printf '%s\n' "$4"
             printf '\n'
-        } | nc -NU "$OUTBOARD_SOCKET" | told
+        } | nc -w 2 -NU "$OUTBOARD_SOCKET" | told
     }
     publish_last() { publish "$1" "$2" "$3" close:; }
-    disconnect() { printf 'disconnect: %s\n\n' "$1" | nc -NU "$OUTBOARD_SOCKET" | told; }
+    disconnect() { printf 'disconnect: %s\n\n' "$1" | nc -w 2 -NU "$OUTBOARD_SOCKET" | told; }
     ;;
 *)
     # Without one, outboard's own command does the same, and prints what follows

@@ -4,7 +4,7 @@
 . ./publish.sh
 
 for step in 1 2 3 4; do
-    publish "steps-$1" "finish $step: $(date '+%H:%M:%S')" || exit
+    publish "steps-$1" "finish $step: $(date '+%H:%M:%S')"
     sleep 1
 done
 publish_last "steps-$1" 'all steps are finished' 'done'

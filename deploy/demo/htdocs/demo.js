@@ -92,7 +92,7 @@ function fillPanel(panel) {
         const path = file === 'second terminal' ? 'terminal.cgi' : `source.cgi?file=${encodeURIComponent(file)}`;
         const answer = await fetch(`/cgi-bin/${path}`);
         pre.replaceChildren(...marked((await answer.text()).trimEnd(), file));
-        pre.scrollTop = 0;
+        pre.scrollTo(0, 0);
     };
     for (const file of panel.dataset.files.split(',')) {
         const tab = document.createElement('button');
@@ -162,20 +162,26 @@ export function watchWire(url, view, each = () => {}) {
     return () => stop.abort();
 }
 
-/// A scene's wire: closed until asked for, since it is a second connection. `url` says of what.
+/// A scene's wire: closed until asked for, since it is a second connection. `url` says of what; where there
+/// is no stream yet, the wire opens once the page calls what this returns.
 export function offerWire(url) {
     const button = $('wire-toggle');
+    let wanted = false;
     let stop = null;
-    button.onclick = () => {
-        if (stop) {
-            stop();
-            stop = null;
-        } else if (url()) {
+    const open = () => {
+        stop?.();
+        stop = null;
+        if (wanted && url()) {
             $('wire-lines').replaceChildren();
             stop = watchWire(url(), $('wire-lines'));
-        } else {
-            $('wire-lines').textContent = 'There is no stream yet.';
+        } else if (wanted) {
+            $('wire-lines').textContent = 'There is no stream yet. It is shown as soon as it begins.';
         }
-        button.textContent = stop ? 'Close it' : 'Open a second connection';
+        button.textContent = wanted ? 'Close it' : 'Open a second connection';
     };
+    button.onclick = () => {
+        wanted = !wanted;
+        open();
+    };
+    return open;
 }

@@ -2,10 +2,12 @@
 import { $, offerWire, say } from './demo.js';
 
 let url = null;
+const showWire = offerWire(() => url);
 
 function listen(job) {
     url = `/cgi-bin/log.cgi?job=${job}`;
     const events = new EventSource(url);
+    showWire();
     let finished = false;
 
     events.onopen = () => finished || say('log-state', 'live', 'listening');
@@ -44,4 +46,3 @@ if (job) {
     $('log-start').disabled = true;
     listen(job);
 }
-offerWire(() => url);

@@ -14,9 +14,18 @@ function listen() {
         const [from, ...lines] = event.data.split('\n');
         add(NAMES[from] ?? from, lines.join('\n'));
     };
-    source.onerror = () => {
-        if (source.readyState === EventSource.CLOSED) say('inbox-state', 'ended', 'The stream has ended for good: 403');
-        else say('inbox-state', 'waiting', 'the stream was ended; the browser asks again …');
+    source.onerror = async () => {
+        if (source.readyState !== EventSource.CLOSED) {
+            say('inbox-state', 'waiting', 'the stream was ended; the browser asks again …');
+            return;
+        }
+        say('inbox-state', 'ended', 'The stream has ended for good: 403');
+        // Perhaps somebody has logged out in another tab, or logged in there as somebody else.
+        const user = await whoami();
+        if (source !== events) return;
+        show(user);
+        $('inbox').replaceChildren();
+        if (user) listen();
     };
 }
 
@@ -27,6 +36,8 @@ function add(from, text) {
     item.append(name, text);
     $('inbox').prepend(item);
 }
+
+const whoami = async () => (await (await fetch('/cgi-bin/whoami.cgi')).text()).trim();
 
 function show(user) {
     $('me').textContent = NAMES[user] ?? 'nobody';
@@ -45,6 +56,7 @@ for (const button of document.querySelectorAll('[data-user]')) {
 $('logout').onclick = async () => {
     await post('logout', {});
     show('');
+    $('inbox').replaceChildren();
 };
 
 $('send-form').onsubmit = async (submit) => {
@@ -65,7 +77,7 @@ $('stranger').onclick = async () => {
     $('stranger-result').textContent = `${answer.status} ${(await answer.text()).trim()}`;
 };
 
-const user = (await (await fetch('/cgi-bin/whoami.cgi')).text()).trim();
+const user = await whoami();
 show(user);
 if (user) listen();
 offerWire(() => url);

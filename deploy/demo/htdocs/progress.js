@@ -2,10 +2,12 @@
 import { $, fact, offerWire, say } from './demo.js';
 
 let url = null;
+const showWire = offerWire(() => url);
 
 function listen(job) {
     url = `/cgi-bin/progress.cgi?job=${job}`;
     const events = new EventSource(url);
+    showWire();
     let finished = false;
 
     events.onopen = () => finished || say('progress-state', 'live', 'listening');
@@ -52,4 +54,3 @@ if (job) {
     fact('progress-facts', 'The page was loaded again. It did not ask how far the job is: it was told.');
     listen(job);
 }
-offerWire(() => url);
