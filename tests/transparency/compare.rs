@@ -164,11 +164,13 @@ impl Found {
 /// Each hop writes these anew, so their place says nothing.
 const FRAMING: [&str; 4] = ["connection", "content-length", "keep-alive", "transfer-encoding"];
 
-/// The lines of each name, which is in lower case: how it is spelt, and the values.
+/// The lines of each name, which is in lower case and without blanks behind it: how it is spelt, and
+/// the values.
 fn by_name(lines: &[Line]) -> BTreeMap<String, (Vec<&str>, Vec<&str>)> {
     let mut names: BTreeMap<String, (Vec<&str>, Vec<&str>)> = BTreeMap::new();
     for line in lines {
-        let (spelling, values) = names.entry(line.name.to_lowercase()).or_default();
+        let name = line.name.trim_end().to_lowercase();
+        let (spelling, values) = names.entry(name).or_default();
         spelling.push(&line.name);
         values.push(&line.value);
     }
