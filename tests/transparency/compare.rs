@@ -162,7 +162,7 @@ impl Found {
 }
 
 /// Each hop writes these anew, so their place says nothing.
-const FRAMING: [&str; 4] = ["connection", "content-length", "keep-alive", "transfer-encoding"];
+const FRAMING: [&str; 5] = ["connection", "content-length", "keep-alive", "transfer-encoding", "upgrade"];
 
 /// The lines of each name, which is in lower case and without blanks behind it: how it is spelt, and
 /// the values.

@@ -61,11 +61,15 @@ impl Message {
     fn framing_of(&self, kind: Kind<'_>) -> Framing {
         let bodiless = match kind {
             Kind::Request => false,
-            Kind::AnswerTo(method) => method == "HEAD" || matches!(self.status(), 100..200 | 204 | 304),
+            Kind::AnswerTo(method) => {
+                method == "HEAD" || self.is_interim() || matches!(self.status(), 204 | 304)
+            }
         };
         let chunked = self.values("transfer-encoding").any(|value| value.to_lowercase().contains("chunked"));
         match kind {
             _ if bodiless => Framing::NoBody,
+            // What follows a switch is no HTTP, and is all there is.
+            Kind::AnswerTo(_) if self.status() == 101 => Framing::UntilClose,
             _ if chunked => Framing::Chunked,
             _ if self.values("content-length").next().is_some() => Framing::Length,
             Kind::Request => Framing::NoBody,

@@ -44,8 +44,9 @@ pub(in crate::proxy) fn switched(head: &AnswerHead, rules: &Rules) -> Option<Vec
     if rules.via {
         lines.add("Via", via(head.start.version).as_bytes());
     }
-    lines.add("Connection", b"upgrade");
-    lines.add("Upgrade", b"websocket");
+    // Spelt as servers do: some clients compare it byte by byte.
+    lines.add("Connection", b"Upgrade");
+    head.values(Field::Upgrade).for_each(|value| lines.add("Upgrade", value));
     Some(lines.into_head())
 }
 
@@ -156,7 +157,7 @@ mod tests {
         let told = String::from_utf8(told.unwrap()).unwrap();
         assert_eq!(
             told,
-            "HTTP/1.1 101 Switching Protocols\r\nX-A: b\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+            "HTTP/1.1 101 Switching Protocols\r\nX-A: b\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n"
         );
         assert!(switched(&head(&["Upgrade: h2c", "Connection: upgrade"]), &rules).is_none());
     }

@@ -72,8 +72,9 @@ pub(in crate::proxy) fn pass_request(
     let told = Told { peer, id, received: head.start.version, said: said.as_ref() };
     add_ours(&mut lines, host.name, &told, rules);
     if websocket {
-        lines.add("Connection", b"upgrade");
-        lines.add("Upgrade", b"websocket");
+        // Spelt as browsers do: some servers compare it byte by byte.
+        lines.add("Connection", b"Upgrade");
+        head.values(Field::Upgrade).for_each(|value| lines.add("Upgrade", value));
     }
     Passed { head: lines.into_head(), websocket, trailers, withheld }
 }
@@ -466,7 +467,7 @@ mod tests {
 
     #[test]
     fn a_websocket_is_asked_for_and_no_other_upgrade() {
-        let given = ["Host: a", "Connection: Upgrade, X-A", "Upgrade: websocket", "X-A: 1"];
+        let given = ["Host: a", "Connection: Upgrade, X-A", "Upgrade: WebSocket", "X-A: 1"];
         let (_, websocket, asked) = passed("/", &given, Length::NONE);
         let (_, other, not_asked) = passed("/", &["Connection: upgrade", "Upgrade: h2c"], Length::NONE);
 
@@ -476,7 +477,7 @@ mod tests {
                 |line: &&String| ["connec", "upgrad", "x-a: "].iter().any(|start| line.starts_with(start));
             lines.iter().filter(is_about).cloned().collect()
         };
-        assert_eq!(about(&websocket), ["connection: upgrade", "upgrade: websocket"]);
+        assert_eq!(about(&websocket), ["connection: Upgrade", "upgrade: WebSocket"]);
         assert_eq!(about(&other), [""; 0]);
     }
 
