@@ -261,5 +261,62 @@ fn a_handoff_whose_answer_never_ends_holds_the_client_all_the_same() {
 
     assert_eq!(stream.data(), "half");
     assert_eq!(stream.data(), "live");
-    assert!(outboard.log().contains("does not end its answer"), "{}", outboard.log());
+    outboard.process().wait_for("why", |line| line.contains("does not end its answer").then_some(()));
+}
+
+/// The answer of a site that must not be asked.
+fn answered_here(request: &str) -> String {
+    let backend = Backend::greeting();
+    let outboard = Outboard::behind(&backend).start();
+    let answer = exchange(&outboard, request);
+    assert_eq!(backend.requests_so_far(), [""; 0], "{request:?} went on to the site");
+    answer
+}
+
+#[test]
+fn options_that_no_proxy_may_pass_on_are_answered_here() {
+    for target in ["*", "/", "http://a"] {
+        let answer = answered_here(&format!(
+            "OPTIONS {target} HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\nConnection: close\r\n\r\n"
+        ));
+
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{target}: {answer}");
+        assert!(answer.contains("\r\nContent-Length: 0\r\n"), "{target}: {answer}");
+        assert!(answer.to_lowercase().contains("\r\nallow: get, "), "{target}: {answer}");
+    }
+}
+
+#[test]
+fn a_request_that_is_refused_is_told_which_of_its_faults_it_was() {
+    for (request, status, told) in [
+        ("GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", 400, "has a space in it, which must be written as %20"),
+        ("GET /a HTTP/1.1\nHost: a\n\n", 400, "does not end in CRLF"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551615\r\n\r\n", 413, "larger than"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9223372036854775808\r\n\r\n", 413, "larger than"),
+    ] {
+        let answer = answered_here(request);
+
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request:?}: {answer}");
+        assert!(answer.contains(told), "{request:?}: {answer}");
+    }
+}
+
+#[test]
+fn the_api_asks_for_one_host_as_the_site_does() {
+    let backend = Backend::greeting();
+    let outboard = Outboard::behind(&backend).start();
+    for (hosts, status) in
+        [("", 400), ("Host: a\r\nHost: b\r\n", 400), ("Host: a b\r\n", 400), ("Host: localhost\r\n", 200)]
+    {
+        let next = "GET /channels HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        let mut socket = UnixStream::connect(outboard.socket()).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        socket.write_all(format!("GET /channels HTTP/1.1\r\n{hosts}\r\n{next}").as_bytes()).unwrap();
+        let mut answer = String::new();
+        let _ = socket.read_to_string(&mut answer);
+
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{hosts:?}: {answer}");
+        let answers = if status == 200 { 2 } else { 1 };
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), answers, "{hosts:?}: {answer}");
+    }
 }

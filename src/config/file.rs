@@ -92,6 +92,7 @@ pub(super) struct Proxy {
     pub(super) proxy_protocol: bool,
     pub(super) forwarded: bool,
     pub(super) pass_headers: List<PassedName>,
+    pub(super) raw_targets: bool,
     pub(super) rewrite_locations: bool,
 }
 
@@ -103,6 +104,7 @@ impl Default for Proxy {
             proxy_protocol: false,
             forwarded: rules.forwarded,
             pass_headers: List(rules.pass_headers),
+            raw_targets: rules.raw_targets,
             rewrite_locations: rules.rewrite_locations,
         }
     }
@@ -193,6 +195,7 @@ impl Default for Stream {
 pub(super) struct Limits {
     pub(super) max_connections: As<Count>,
     pub(super) header_timeout: As<Period>,
+    pub(super) write_timeout: Option<As<Period>>,
 }
 
 impl Default for Limits {
@@ -201,6 +204,7 @@ impl Default for Limits {
         Self {
             max_connections: As(Count(limits.max_connections)),
             header_timeout: As(Period(limits.header_timeout)),
+            write_timeout: None,
         }
     }
 }

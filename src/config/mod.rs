@@ -63,11 +63,13 @@ pub struct Limits {
     pub max_connections: usize,
     /// How long a request's head may take.
     pub header_timeout: Duration,
+    /// How long a client may take nothing of its answer; without a limit, as long as its connection lives.
+    pub write_timeout: Option<Duration>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_connections: 20_000, header_timeout: Duration::from_secs(30) }
+        Self { max_connections: 20_000, header_timeout: Duration::from_secs(30), write_timeout: None }
     }
 }
 

@@ -61,6 +61,7 @@ impl File {
                 limits: Limits {
                     max_connections: self.limits.max_connections.0.0,
                     header_timeout: self.limits.header_timeout.0.0,
+                    write_timeout: self.limits.write_timeout.map(|As(period)| period.0),
                 },
                 log: Log {
                     level: self.log.level.0,
@@ -176,6 +177,7 @@ fn backend(
             forwarded: proxy.forwarded,
             via: file.via,
             pass_headers: proxy.pass_headers.0,
+            raw_targets: proxy.raw_targets,
             rewrite_locations: proxy.rewrite_locations,
         },
         retry: file.retry,

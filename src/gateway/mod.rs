@@ -21,7 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::body::Body;
 use crate::drain::Draining;
 use crate::handoff;
-use crate::http1::{Length, Lines, gate};
+use crate::http1::{Length, Lines};
 use crate::listen::connection::{self, TakesOver};
 use crate::listen::{Interim, Request};
 use crate::metrics::Metrics;
@@ -119,11 +119,14 @@ impl Gateway {
         let Request { head, length, body, interim } = request;
         let id = self.backend.name_request(&head, &peer);
         let asked = Asked { head: Arc::new(head), peer, id };
-        if let Err(refusal) = gate::check_host(&asked.head) {
+        if let Err(refusal) = self.backend.check(&asked.head) {
             return Handled::Response(refuse::host(refusal, &asked));
         }
         if matches!(*asked.method(), Method::CONNECT | Method::TRACE) {
             return Handled::Response(refuse::method(&asked));
+        }
+        if asked.head.max_forwards() == Some(0) {
+            return Handled::Response(refuse::nobody_behind());
         }
         match self.routes.find(asked.path()) {
             // A page may live at the same place as its events.

@@ -12,6 +12,9 @@ use crate::proxy::page::error_page;
 
 const TRY_AGAIN: &str = "Please try again in a moment.";
 
+/// The methods that are served here.
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+
 /// A request that is for no host, or for several.
 pub(super) fn host(refusal: Refusal, asked: &Asked) -> Response<Body> {
     tell_of(refusal.status(), &refusal, asked);
@@ -27,8 +30,15 @@ pub(super) fn method(asked: &Asked) -> Response<Body> {
     let text = "CONNECT and TRACE are not served here.";
     tell_of(StatusCode::METHOD_NOT_ALLOWED, &"CONNECT and TRACE are not served", asked);
     let mut response = page_for(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", text, asked);
-    let allowed = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-    response.headers_mut().insert(header::ALLOW, allowed);
+    response.headers_mut().insert(header::ALLOW, METHODS);
+    response
+}
+
+/// The options of the last server that the client wanted to hear of: of us, and of nobody behind us (RFC 9110
+/// section 7.6.2).
+pub(super) fn nobody_behind() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    response.headers_mut().insert(header::ALLOW, METHODS);
     response
 }
 

@@ -24,6 +24,8 @@ pub enum Field {
     Host,
     /// `Keep-Alive`, of which HTTP/1.0 knew (RFC 9112 section C.2.2).
     KeepAlive,
+    /// `Max-Forwards` (RFC 9110 section 7.6.2).
+    MaxForwards,
     /// `TE` (RFC 9110 section 10.1.4).
     Te,
     /// `Trailer` (RFC 9110 section 6.6.2).
@@ -53,6 +55,7 @@ impl Field {
             b"expect" => Self::Expect,
             b"host" => Self::Host,
             b"keep-alive" => Self::KeepAlive,
+            b"max-forwards" => Self::MaxForwards,
             b"te" => Self::Te,
             b"trailer" => Self::Trailer,
             b"transfer-encoding" => Self::TransferEncoding,
@@ -95,6 +98,7 @@ mod tests {
             ("upgrade", Field::Upgrade),
             ("Connection", Field::Connection),
             ("Keep-Alive", Field::KeepAlive),
+            ("Max-Forwards", Field::MaxForwards),
             ("Content-Type", Field::ContentType),
             ("Content-Length", Field::ContentLength),
             ("Accept-Encoding", Field::AcceptEncoding),

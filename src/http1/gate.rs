@@ -20,6 +20,9 @@ pub enum Refusal {
     /// More bytes or lines than taken.
     #[error("the request's head is larger than {} KiB or {MAX_LINES} lines", MAX_HEAD >> 10)]
     TooLarge,
+    /// More than one blank in the first line: what stands between the first and the last is no target.
+    #[error("the request's target has a space in it, which must be written as %20")]
+    Space,
     /// A later version, or none.
     #[error("only HTTP/1.0 and HTTP/1.1 are spoken here")]
     Version,
@@ -41,6 +44,9 @@ pub enum Refusal {
     /// Repeated, together with a transfer coding, or not a number.
     #[error("the Content-Length is not one plain number")]
     ContentLength,
+    /// More bytes than anybody can count in a signed number.
+    #[error("the Content-Length is larger than {}", i64::MAX)]
+    BodyTooLarge,
     /// `Connection` names a header that is not for one hop.
     #[error("the Connection header names a header that is not for one hop only")]
     Connection,
@@ -55,10 +61,11 @@ impl Refusal {
         match self {
             Self::Expectation => StatusCode::EXPECTATION_FAILED,
             Self::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Self::NoHost | Self::SeveralHosts | Self::Host => StatusCode::BAD_REQUEST,
             Self::Target | Self::TransferEncoding | Self::ContentLength => StatusCode::BAD_REQUEST,
-            Self::Connection | Self::Head | Self::LineEnd => StatusCode::BAD_REQUEST,
+            Self::Connection | Self::Head | Self::LineEnd | Self::Space => StatusCode::BAD_REQUEST,
         }
     }
 
@@ -99,6 +106,14 @@ pub fn check(head: &RequestHead) -> Result<Length, Refusal> {
     }
 }
 
+/// Checks that a target has nothing but visible ASCII, for those who want no other.
+///
+/// # Errors
+/// When it has bytes that should have been percent-encoded.
+pub fn check_escaped(head: &RequestHead) -> Result<(), Refusal> {
+    if head.full_target().is_ascii() { Ok(()) } else { Err(Refusal::Target) }
+}
+
 /// Checks that a request is for one host, before it is passed on to a server that may have several.
 ///
 /// # Errors
@@ -125,7 +140,11 @@ struct Seen {
 impl Seen {
     fn length(&mut self, value: &[u8]) -> Result<(), Refusal> {
         let padded = value.starts_with(b"0") && value.len() > 1;
-        let length = number(value).filter(|_| !padded).ok_or(Refusal::ContentLength)?;
+        if padded || value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+            return Err(Refusal::ContentLength);
+        }
+        let countable = |length: &u64| i64::try_from(*length).is_ok();
+        let length = number(value).filter(countable).ok_or(Refusal::BodyTooLarge)?;
         if self.length.replace(length).is_some() { Err(Refusal::ContentLength) } else { Ok(()) }
     }
 
@@ -156,7 +175,8 @@ fn check_target(head: &RequestHead) -> Result<(), Refusal> {
         None => target.starts_with(b"/") || head.start.method == Method::CONNECT,
     };
     // A fragment is never sent (RFC 9112 section 3.2); whoever reads one here ends the path at it or not.
-    let visible = target.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#');
+    // Bytes beyond ASCII are not allowed either, but links that old pages hold have them, and servers take them.
+    let visible = target.iter().all(|byte| (byte.is_ascii_graphic() || !byte.is_ascii()) && *byte != b'#');
     if known_form && visible && !target.is_empty() { Ok(()) } else { Err(Refusal::Target) }
 }
 
@@ -255,11 +275,16 @@ mod tests {
             (&["Content-Length: +5"], Refusal::ContentLength),
             (&["Content-Length: 005"], Refusal::ContentLength),
             (&["Content-Length:"], Refusal::ContentLength),
-            (&["Content-Length: 99999999999999999999"], Refusal::ContentLength),
+            (&["Content-Length: 9223372036854775808"], Refusal::BodyTooLarge),
+            (&["Content-Length: 99999999999999999999"], Refusal::BodyTooLarge),
+            (&["Content-Length: 9999999999999999999x"], Refusal::ContentLength),
         ] {
             let lines = [&["Host: a"], lines].concat();
             assert_eq!(check_get("1.1", "/", &lines), Err(refusal), "{lines:?}");
         }
+        let most = check_get("1.1", "/", &["Host: a", "Content-Length: 9223372036854775807"]);
+        assert_eq!(most, Ok(Length::Exactly(i64::MAX as u64)));
+        assert_eq!(Refusal::BodyTooLarge.status(), StatusCode::PAYLOAD_TOO_LARGE);
         let refused = check_get("1.0", "/", &["Transfer-Encoding: chunked"]);
         assert_eq!(refused, Err(Refusal::TransferEncoding));
     }
@@ -287,7 +312,8 @@ mod tests {
         for target in ["/", "//a/../b;c=%zz?d=e|f^[g]{<\">}`", "http://example.org/a", "http://example.org"] {
             assert!(check_get("1.1", target, &["Host: a"]).is_ok(), "{target}");
         }
-        for target in ["*", "example.org:80", "ftp://example.org/", "http://a,b/", "/ä", "/a#b", "http:///a"]
+        for target in
+            ["*", "example.org:80", "ftp://example.org/", "http://a,b/", "/a#b", "/ä#b", "http:///a"]
         {
             let refused = check_get("1.1", target, &["Host: a"]).unwrap_err();
             assert!(matches!(refused, Refusal::Target | Refusal::Head), "{target}: {refused:?}");
@@ -296,10 +322,28 @@ mod tests {
     }
 
     #[test]
+    fn bytes_beyond_ascii_pass_in_a_target_unless_somebody_wants_none() {
+        for target in [&b"/\xc3\x9cbung.html"[..], b"/env.cgi?name=M\xfcller", b"/\x82\xa0\x80?\xff"] {
+            let bytes = [b"GET ", target, b" HTTP/1.1\r\nHost: a\r\n\r\n"].concat();
+            let head = RequestHead::parse(bytes.into()).unwrap();
+
+            assert_eq!(check(&head), Ok(Length::NONE));
+            assert_eq!(head.full_target(), target);
+            assert_eq!(head.values(Field::Host).next(), Some(&b"a"[..]));
+            assert_eq!(check_escaped(&head), Err(Refusal::Target));
+        }
+    }
+
+    #[test]
     fn what_is_no_head_is_refused() {
         for (bytes, refusal) in [
             (&b"GET / HTTP/2.0\r\nHost: a\r\n\r\n"[..], Refusal::Version),
             (b"GET / HTTP/1.2\r\nHost: a\r\n\r\n", Refusal::Version),
+            (b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", Refusal::Space),
+            (b"GET /\xfc b HTTP/1.1\r\nHost: a\r\n\r\n", Refusal::Space),
+            (b"GET /a\x01b HTTP/1.1\r\nHost: a\r\n\r\n", Refusal::Head),
+            (b"GET /a\x7f HTTP/1.1\r\nHost: a\r\n\r\n", Refusal::Head),
+            (b"GET /a\tb HTTP/1.1\r\nHost: a\r\n\r\n", Refusal::Head),
             (b"GET /\r\nHost: a\r\n\r\n", Refusal::Head),
             (b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n", Refusal::Head),
             (b"GET / HTTP/1.1\r\nHost : a\r\n\r\n", Refusal::Head),

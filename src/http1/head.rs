@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
 use super::field::{Field, Fields};
-use super::gate::Refusal;
-use super::value::{elements, strip_start};
+use super::gate::{Refusal, number};
+use super::value::{begins, elements, strip_start};
 
 /// The most lines of a request's head.
 pub(super) const MAX_LINES: usize = 128;
@@ -128,6 +128,8 @@ pub struct RequestLine {
     /// In which version it came. What it came in decides about chunks and `Via`.
     pub version: Version,
     target: Range<u32>,
+    /// The target with bytes beyond ASCII percent-encoded, if it has any.
+    escaped: Option<Box<str>>,
 }
 
 /// The head of a request.
@@ -139,11 +141,23 @@ impl RequestHead {
     /// # Errors
     /// When they are none of a request.
     pub fn parse(bytes: Bytes) -> Result<Self, Refusal> {
-        let (start, index) = Self::split(&bytes)?;
-        Ok(Self { start, bytes, index })
+        Self::parse_or_quote(bytes).map_err(|(refusal, _)| refusal)
     }
 
-    fn split(bytes: &Bytes) -> Result<(RequestLine, Index), Refusal> {
+    fn split(bytes: &[u8]) -> Result<(RequestLine, Index), Refusal> {
+        Self::split_utf8(bytes).or_else(|refusal| match target_place(bytes) {
+            // The parser wants UTF-8 there, which links of old pages are not.
+            Some(target) if std::str::from_utf8(&bytes[target.clone()]).is_err() => {
+                let mut masked = bytes.to_vec();
+                masked[target].iter_mut().filter(|byte| !byte.is_ascii()).for_each(|byte| *byte = b'x');
+                Self::split_utf8(&masked)
+            }
+            None if has_spaces(bytes) => Err(Refusal::Space),
+            _ => Err(refusal),
+        })
+    }
+
+    fn split_utf8(bytes: &[u8]) -> Result<(RequestLine, Index), Refusal> {
         let mut room = [const { MaybeUninit::uninit() }; MAX_LINES];
         let mut request = httparse::Request::new(&mut []);
         let parsed = request.parse_with_uninit_headers(bytes, &mut room).map_err(Refusal::of)?;
@@ -158,6 +172,7 @@ impl RequestHead {
             method: Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::Head)?,
             version: version_of(version),
             target: place(bytes, target.as_bytes()),
+            escaped: None,
         };
         let index = Index::of(bytes, request.headers);
         Ok((start, index))
@@ -166,12 +181,16 @@ impl RequestHead {
     /// The same, with the first line for whoever is to know what it was.
     pub(super) fn parse_or_quote(bytes: Bytes) -> Result<Self, (Refusal, Box<str>)> {
         match Self::split(&bytes) {
-            Ok((start, index)) => Ok(Self { start, bytes, index }),
+            Ok((mut start, index)) => {
+                let target = &bytes[start.target.start as usize..start.target.end as usize];
+                start.escaped = Some(target).filter(|target| !target.is_ascii()).map(escaped);
+                Ok(Self { start, bytes, index })
+            }
             Err(refusal) => Err((refusal, first_line(&bytes))),
         }
     }
 
-    /// The target as the client wrote it: visible ASCII, or the gate refuses it.
+    /// The target as the client wrote it: without control characters and blanks, or the gate refuses it.
     pub fn full_target(&self) -> &[u8] {
         self.part(&self.start.target)
     }
@@ -185,7 +204,18 @@ impl RequestHead {
 
     /// The target in origin form: path and query, or the `*` of `OPTIONS`.
     pub fn target(&self) -> Target<'_> {
-        let full = self.full_target();
+        self.in_origin_form(self.full_target())
+    }
+
+    /// The target in origin form, with bytes beyond ASCII percent-encoded.
+    fn text_target(&self) -> Target<'_> {
+        match &self.start.escaped {
+            None => self.target(),
+            Some(escaped) => self.in_origin_form(escaped.as_bytes()),
+        }
+    }
+
+    fn in_origin_form<'a>(&self, full: &'a [u8]) -> Target<'a> {
         match absolute(full) {
             None => Target { slash: b"", rest: full },
             Some((_, rest)) if rest.starts_with(b"/") => Target { slash: b"", rest },
@@ -195,17 +225,23 @@ impl RequestHead {
         }
     }
 
-    /// The path, as it was written.
+    /// The path, as it was written, but that bytes beyond ASCII are percent-encoded.
     pub fn path(&self) -> &str {
-        match self.target().split().0 {
+        match self.text_target().split().0 {
             b"" => "/",
             path => text(path),
         }
     }
 
-    /// The query, as it was written.
+    /// The query, as it was written, but that bytes beyond ASCII are percent-encoded.
     pub fn query(&self) -> Option<&str> {
-        self.target().split().1.map(text)
+        self.text_target().split().1.map(text)
+    }
+
+    /// How many proxies may still pass the request on, for the two methods that count them (RFC 9110 section 7.6.2).
+    pub fn max_forwards(&self) -> Option<u64> {
+        let counts = matches!(self.start.method, Method::OPTIONS | Method::TRACE);
+        self.values(Field::MaxForwards).next().filter(|_| counts).and_then(number)
     }
 
     /// Whether the client wants to use the connection again (RFC 9112 section 9.3).
@@ -237,10 +273,36 @@ impl<'a> Target<'a> {
     }
 }
 
+/// As it was written, but that bytes beyond ASCII are percent-encoded.
 impl std::fmt::Display for Target<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}{}", text(self.slash), text(self.rest))
+        f.write_str(text(self.slash))?;
+        if self.rest.is_ascii() { f.write_str(text(self.rest)) } else { f.write_str(&escaped(self.rest)) }
     }
+}
+
+/// A target with bytes beyond ASCII percent-encoded: to most servers that is the same.
+fn escaped(target: &[u8]) -> Box<str> {
+    percent_encoding::percent_encode(target, &percent_encoding::AsciiSet::EMPTY).collect::<String>().into()
+}
+
+/// Where the target is in the bytes of a head; `None` if the first line does not have two blanks.
+fn target_place(head: &[u8]) -> Option<Range<usize>> {
+    let line = head.split(|&byte| byte == b'\n').next()?;
+    let mut blanks = memchr::memchr_iter(b' ', line);
+    let (first, second) = (blanks.next()?, blanks.next()?);
+    blanks.next().is_none().then_some(first + 1..second)
+}
+
+/// Whether a first line is one but for blanks within its target.
+fn has_spaces(head: &[u8]) -> bool {
+    let line = head.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let (Some(first), Some(last)) = (memchr::memchr(b' ', line), memchr::memrchr(b' ', line)) else {
+        return false;
+    };
+    let target = &line[first..=last];
+    let is_request = begins(&line[last + 1..], b"HTTP/1.") && target.get(1).is_some_and(|byte| *byte != b' ');
+    is_request && target.len() > 1 && memchr::memchr(b' ', &target[1..target.len() - 1]).is_some()
 }
 
 /// The authority of a URL, and what follows it.
@@ -319,6 +381,18 @@ mod tests {
             assert_eq!(head.target().to_string(), origin, "{target}");
             assert_eq!((head.path(), head.query()), (path, query), "{target}");
         }
+    }
+
+    #[test]
+    fn a_target_beyond_ascii_passes_as_it_came_and_is_looked_at_percent_encoded() {
+        let head = RequestHead::parse(Bytes::from_static(
+            b"GET http://h/\xfc\xc3\xbc%FF?q=\xe4 HTTP/1.1\r\nHost: x\r\n\r\n",
+        ));
+
+        let head = head.unwrap();
+        assert_eq!(head.target().parts().concat(), b"/\xfc\xc3\xbc%FF?q=\xe4");
+        assert_eq!((head.path(), head.query()), ("/%FC%C3%BC%FF", Some("q=%E4")));
+        assert_eq!(head.target().to_string(), "/%FC%C3%BC%FF?q=%E4");
     }
 
     #[test]

@@ -83,6 +83,11 @@ impl Reply {
         self.lines.put_all(lines);
     }
 
+    /// Has the connection end with it.
+    pub fn close(&mut self) {
+        self.close = true;
+    }
+
     /// The length that the body would have if it were sent: it is told to `HEAD` and with `304`.
     pub fn state_length(&mut self, length: Option<u64>) {
         self.length = length;

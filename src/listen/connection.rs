@@ -7,6 +7,7 @@
 
 use std::convert::Infallible;
 use std::future::{self, Future};
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
@@ -15,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Response;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::request::{Request, Wire};
 use crate::body::Body;
@@ -69,16 +70,20 @@ pub struct Options {
     pub half_close: bool,
     /// How long the head of a request may take, counted from the end of the one before.
     pub header_timeout: Duration,
-    /// How long a client may take none of the bytes that wait for it.
-    pub write_timeout: Duration,
+    /// How long a client may take none of the bytes that wait for it; without a limit, as long as its
+    /// connection lives.
+    pub write_timeout: Option<Duration>,
 }
+
+/// How long a client may take nothing that has sent more than may wait: nobody sees such a one leave.
+const OVERRUN_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Default for Options {
     fn default() -> Self {
         Self {
             half_close: false,
             header_timeout: Duration::from_secs(30),
-            write_timeout: Duration::from_secs(30),
+            write_timeout: Some(Duration::from_secs(30)),
         }
     }
 }
@@ -269,7 +274,7 @@ impl<D: Future> Connection<'_, D> {
         writer: &mut Writer,
         stalled_at: &mut Option<u64>,
     ) -> Poll<Result<(), WriteError>> {
-        loop {
+        let limit = loop {
             // The body may read from the same socket, so the two take turns with it.
             let has_more = writer.gather(cx);
             let mut wire = lock(&self.wire);
@@ -281,19 +286,19 @@ impl<D: Future> Connection<'_, D> {
                     if wire.poll_gone(cx, self.options.half_close).is_ready() {
                         return Poll::Ready(Err(gone()));
                     }
-                    // Behind too much nobody sees it leave: it gets no more time than if it took nothing.
                     if wire.is_overrun() {
-                        break;
+                        break Some(self.options.write_timeout.unwrap_or(OVERRUN_TIMEOUT));
                     }
                     *stalled_at = None;
                     return Poll::Pending;
                 }
-                Poll::Pending => break,
+                Poll::Pending => break self.options.write_timeout,
             }
-        }
+        };
+        let Some(limit) = limit else { return Poll::Pending };
         if *stalled_at != Some(writer.taken()) {
             *stalled_at = Some(writer.taken());
-            self.set_clock(self.options.write_timeout);
+            self.set_clock(limit);
         }
         self.poll_clock(cx).map(|()| Err(stalled()))
     }
@@ -305,10 +310,11 @@ impl<D: Future> Connection<'_, D> {
     }
 
     async fn close(self) {
-        let taken = lock(&self.wire).take();
+        let patience = if self.wire().is_body_read() { Patience::SHORT } else { Patience::LONG };
+        let taken = self.wire().take();
         if let Some((socket, _)) = taken {
-            // In a box of its own, for its buffer would else be a part of every connection.
-            Box::pin(linger(socket)).await;
+            // In a box of its own, because its buffer would otherwise be a part of every connection.
+            Box::pin(linger(socket, patience, self.draining)).await;
         }
     }
 }
@@ -318,11 +324,11 @@ pub(super) fn lock(wire: &Mutex<Wire>) -> MutexGuard<'_, Wire> {
 }
 
 fn gone() -> WriteError {
-    std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "the client left").into()
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the client left").into()
 }
 
 fn stalled() -> WriteError {
-    std::io::Error::new(std::io::ErrorKind::TimedOut, "the client took no bytes for too long").into()
+    io::Error::new(io::ErrorKind::TimedOut, "the client took no bytes for too long").into()
 }
 
 /// What a client is told whose request cannot be understood, or could be understood in two ways.
@@ -334,28 +340,48 @@ fn refused(refusal: Refusal) -> Response<Body> {
     response
 }
 
+/// How long a client that was answered may go on sending.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// In all.
+    total: Duration,
+    /// From one piece to the next.
+    pause: Duration,
+}
+
+impl Patience {
+    /// For a client that has no reason to send anything more.
+    const SHORT: Self = Self { total: Duration::from_secs(2), pause: Duration::from_secs(2) };
+    /// For a client in the middle of its request: many send all of it before they look for an answer. As nginx
+    /// has it (`lingering_time`, `lingering_timeout`).
+    const LONG: Self = Self { total: Duration::from_secs(30), pause: Duration::from_secs(5) };
+}
+
 /// Closes a socket so that the client can read to the end of what we wrote.
 ///
 /// Closing while bytes of the client are unread resets the connection, and the reset can overtake
-/// our answer (RFC 9112 section 9.6). So we end our side and read on for a moment.
-async fn linger(mut socket: Socket) {
-    const PATIENCE: Duration = Duration::from_secs(2);
-    const MOST: usize = 1 << 20;
-
+/// our answer (RFC 9112 section 9.6). So we end our side and read on for a while; for a moment, once the drain
+/// has begun.
+async fn linger(mut socket: Socket, patience: Patience, draining: Draining) {
     let read_to_end = async {
         socket.shutdown().await?;
-        let mut scrap = [0; 4096];
-        let mut read = 0;
-        while read < MOST {
-            match socket.read(&mut scrap).await? {
-                0 => break,
-                n => read += n,
+        let mut scrap = [0; 16 << 10];
+        loop {
+            match timeout(patience.pause, socket.read(&mut scrap)).await?? {
+                0 => return io::Result::Ok(()),
+                _ => continue,
             }
         }
-        std::io::Result::Ok(())
+    };
+    let drained = async {
+        draining.begun().await;
+        sleep(Patience::SHORT.total).await;
     };
     // Whether the client is gone, silent or still talking: it had its chance.
-    let _ = tokio::time::timeout(PATIENCE, read_to_end).await;
+    tokio::select! {
+        _ = timeout(patience.total, read_to_end) => {}
+        () = drained => {}
+    }
 }
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ use self::headers::{Notices, Passed};
 use self::pool::Pool;
 use self::tunnel::Upstream;
 use crate::body::Body;
+use crate::http1::gate::{self, Refusal};
 use crate::http1::{AnswerHead, Framing, Length, Lines, RequestHead, Writer};
 use crate::peer::Peer;
 
@@ -142,6 +143,15 @@ impl Backend {
     /// socket.
     pub fn client_of(&self, head: &RequestHead, peer: &Peer) -> Option<IpAddr> {
         headers::client(head, peer, &self.inside.settings.rules.trusted)
+    }
+
+    /// Checks that a request can be sent on: it is for one host, and its target is one that the operator takes.
+    ///
+    /// # Errors
+    /// With what is wrong with it.
+    pub fn check(&self, head: &RequestHead) -> Result<(), Refusal> {
+        gate::check_host(head)?;
+        if self.inside.settings.rules.raw_targets { Ok(()) } else { gate::check_escaped(head) }
     }
 
     /// Sends a client's request on and returns the answer's head, with a body that follows. `length` is

@@ -93,6 +93,41 @@ async fn an_absolute_target_becomes_a_path_and_its_host_the_host() {
 }
 
 #[tokio::test]
+async fn bytes_beyond_ascii_pass_in_a_target_as_they_came_unless_the_operator_wants_none() {
+    for target in [&b"/\xc3\x9cbung.html"[..], b"/env.cgi?name=M\xfcller", b"/\x82\xa0?\xff=%FF"] {
+        let mut script = Script::new().await;
+        let proxy = Proxy::before(script.address).await;
+        let mut client = proxy.client().await;
+        let request = [b"GET ", target, b" HTTP/1.1\r\nHost: a\r\n\r\n"].concat();
+        client.say_bytes(&request).await;
+        let mut backend = script.connection().await;
+        let mut line = Vec::new();
+        soon(tokio::io::AsyncBufReadExt::read_until(&mut backend.stream, b'\n', &mut line)).await.unwrap();
+        assert_eq!(line, [b"GET ", target, b" HTTP/1.1\r\n"].concat());
+
+        let rules = Rules { raw_targets: false, ..Rules::default() };
+        let strict = Proxy::with(Settings { rules, ..settings(script.address) }).await;
+        let mut client = strict.client().await;
+        client.say_bytes(&request).await;
+        let answer = client.head().await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn the_proxies_that_options_may_still_pass_are_counted() {
+    for (method, given, passed) in [("OPTIONS", "7", "6"), ("OPTIONS", "x", "x"), ("GET", "7", "7")] {
+        let (request, _) = exchange(
+            &format!("{method} / HTTP/1.1\r\nHost: a\r\nMax-Forwards: {given}\r\nConnection: close\r\n\r\n"),
+            "HTTP/1.1 204 No Content\r\n\r\n",
+        )
+        .await;
+
+        assert!(request.contains(&format!("\r\nMax-Forwards: {passed}\r\n")), "{method} {given}: {request}");
+    }
+}
+
+#[tokio::test]
 async fn the_star_of_options_stays_one() {
     let (request, answer) = exchange(
         "OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
@@ -388,7 +423,8 @@ async fn a_refused_request_never_reaches_the_backend() {
             "400",
         ),
         ("\x16\x03\x01", "400"),
-        ("GET /ä HTTP/1.1\r\nHost: a\r\n\r\n", "400"),
+        ("GET /a\x7f HTTP/1.1\r\nHost: a\r\n\r\n", "400"),
+        ("GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", "400"),
     ] {
         let mut client = proxy.client().await;
         client.say(request).await;

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use outboard::drain;
-use outboard::http1::gate;
 use outboard::listen::Request;
 use outboard::listen::connection::{self, Handled, Options, TakesOver};
 use outboard::peer::Peer;
@@ -204,7 +203,7 @@ async fn answer(
 ) -> Handled<Tunnel> {
     let id = RequestId::generate();
     let Request { head, length, body, interim } = request;
-    if let Err(refusal) = gate::check_host(&head) {
+    if let Err(refusal) = backend.check(&head) {
         return Handled::Response(page::error_page(refusal.status(), "Refused", "Mend it", id, None));
     }
     match backend.forward(&head, length, body, peer, id, |status, lines| interim.tell(status, lines)).await {

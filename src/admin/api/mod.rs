@@ -23,7 +23,7 @@ use http::{Method, StatusCode};
 use crate::body::Body;
 use crate::broker::Broker;
 use crate::event::frame::Code;
-use crate::http1::RequestHead;
+use crate::http1::{RequestHead, gate};
 use crate::listen::Request;
 use crate::listen::connection;
 use crate::metrics::Metrics;
@@ -60,7 +60,8 @@ impl Api {
             head.start.method = Method::GET;
         }
         let by = door.name();
-        let answer = match door.admit(&head) {
+        let admitted = gate::check_host(&head).map_err(Problem::Host).and_then(|()| door.admit(&head));
+        let answer = match admitted {
             Ok(()) => self.route(&head, &mut body, is_head).await,
             Err(problem) => Err(problem),
         };

@@ -14,6 +14,9 @@ pub(super) enum Problem {
     /// In the words of the publish socket.
     #[error("{}", .0.text)]
     Refused(FrameError),
+    /// The request is for no host, or for several.
+    #[error(transparent)]
+    Host(Refusal),
     #[error("{0}")]
     NotFound(String),
     #[error("this address answers to {allowed}")]
@@ -61,6 +64,7 @@ impl Problem {
     pub(super) const fn code(&self) -> &'static str {
         match self {
             Self::Refused(error) => error.code.as_str(),
+            Self::Host(_) => Code::BadValue.as_str(),
             Self::NotFound(_) => "not-found",
             Self::Method { .. } => "method-not-allowed",
             Self::ContentType(_) => "unsupported-type",
@@ -74,6 +78,7 @@ impl Problem {
     pub(super) const fn status(&self) -> StatusCode {
         match self {
             Self::Refused(error) => status(error.code),
+            Self::Host(_) => StatusCode::BAD_REQUEST,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::ContentType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -32,6 +32,8 @@ pub(super) fn refusal(problem: &Problem) -> Handled {
     let text = serde_json::json!({ "error": problem.code(), "message": problem.to_string() });
     let mut reply = json_reply(problem.status(), &text);
     match problem {
+        // As after any other request that could be understood in two ways, nothing more is read.
+        Problem::Host(_) => reply.close(),
         Problem::Method { allowed } => reply.add("Allow", allowed.as_bytes()),
         Problem::Unauthorized => reply.add("WWW-Authenticate", b"Bearer realm=\"outboard\""),
         _ => {}

@@ -187,7 +187,7 @@ async fn a_client_that_leaves_behind_more_than_may_wait_is_not_kept_for_ever() {
             Poll::Pending
         }
     }
-    let options = Options { write_timeout: Duration::from_millis(50), ..Options::default() };
+    let options = Options { write_timeout: Some(Duration::from_millis(50)), ..Options::default() };
     let (mut socket, _drain, served) =
         client(options, |_request| async { Handled::Response(Response::new(Body::stream(Silent))) });
     socket.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
@@ -197,6 +197,44 @@ async fn a_client_that_leaves_behind_more_than_may_wait_is_not_kept_for_ever() {
     drop(socket);
 
     tokio::time::timeout(Duration::from_secs(20), served).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_pauses_while_its_answer_waits_is_not_cut_off_unless_there_is_a_limit() {
+    const SIZE: usize = 8 << 20;
+    let options = Options { write_timeout: None, ..Options::default() };
+    let (mut slow, _drain, _served) = client(options, |_request| async {
+        Handled::<Infallible>::Response(Response::new(Body::from(vec![b'x'; SIZE])))
+    });
+    slow.write_all(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n").await.unwrap();
+
+    // The pause is what is tested: many times as long as a limit with which the next test cuts off.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let mut heard = Vec::new();
+    slow.read_to_end(&mut heard).await.unwrap();
+
+    assert!(heard.len() > SIZE, "{} bytes", heard.len());
+}
+
+#[tokio::test]
+async fn a_client_may_send_all_of_its_request_before_it_looks_for_an_answer() {
+    const SIZE: usize = 8 << 20;
+    let (mut socket, _drain, served) = client(Options::default(), |_request| async {
+        let mut response = Response::new(Body::from("too much"));
+        *response.status_mut() = http::StatusCode::PAYLOAD_TOO_LARGE;
+        Handled::<Infallible>::Response(response)
+    });
+
+    socket.write_all(format!("POST / HTTP/1.1\r\nContent-Length: {SIZE}\r\n\r\n").as_bytes()).await.unwrap();
+    for _ in 0..SIZE >> 16 {
+        socket.write_all(&[b'x'; 1 << 16]).await.expect("all of it is taken");
+    }
+    let mut heard = String::new();
+    socket.read_to_string(&mut heard).await.unwrap();
+
+    assert!(heard.starts_with("HTTP/1.1 413 "), "{heard}");
+    drop(socket);
+    served.await.unwrap();
 }
 
 #[tokio::test]
@@ -221,7 +259,7 @@ async fn what_is_no_request_is_told_so_and_was_the_last() {
 #[tokio::test]
 async fn a_head_that_does_not_come_and_an_answer_that_is_not_taken_have_clocks() {
     let short = Duration::from_millis(50);
-    let options = Options { header_timeout: short, write_timeout: short, half_close: false };
+    let options = Options { header_timeout: short, write_timeout: Some(short), half_close: false };
     let (mut slow, _drain, _served) = client(options, echo);
     assert_eq!(say(&mut slow, "GET / HT").await, "");
 

@@ -38,7 +38,7 @@ fn is_for_one_hop(field: Field, name: &[u8]) -> bool {
         Field::TransferEncoding | Field::Upgrade => true,
         Field::Other => is_proxy(name),
         Field::Accept | Field::AcceptEncoding | Field::ContentLength | Field::ContentType => false,
-        Field::Date | Field::Expect | Field::Host => false,
+        Field::Date | Field::Expect | Field::Host | Field::MaxForwards => false,
     }
 }
 

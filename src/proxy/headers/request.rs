@@ -46,12 +46,14 @@ pub(in crate::proxy) fn pass_request(
     let named = named_by_connection(head);
     let said = Said::of(head, peer, &rules.trusted);
     let mut withheld = Withheld::default();
+    let hops = head.max_forwards();
     host.say_ahead(&mut lines);
     for line in head.lines() {
         match line.field {
             Field::Host if host.is_said => {}
             Field::AcceptEncoding if plain => {}
             Field::Expect => {}
+            Field::MaxForwards if hops.is_some() => {}
             _ => match verdict(line, said.is_some(), rules) {
                 Verdict::Passes if is_among(&named, line.name) => {}
                 Verdict::Passes | Verdict::IsSaid => lines.copy(line),
@@ -60,6 +62,10 @@ pub(in crate::proxy) fn pass_request(
                 Verdict::IsOdd => withheld.odd_name = true,
             },
         }
+    }
+    if let Some(hops) = hops {
+        // The gateway answers those of which none is left.
+        lines.put("Max-Forwards", itoa::Buffer::new().format(hops.saturating_sub(1)).as_bytes());
     }
     let mut trailers = Announced::new();
     if length == Length::Chunked {

@@ -16,6 +16,8 @@ pub struct Rules {
     pub via: bool,
     /// Names that pass though a CGI program could take them for other ones.
     pub pass_headers: Vec<PassedName>,
+    /// Whether targets may have bytes beyond ASCII, which pass as they came.
+    pub raw_targets: bool,
     /// Whether `Location` and its like that name the backend's own address are rewritten.
     pub rewrite_locations: bool,
 }
@@ -27,6 +29,7 @@ impl Default for Rules {
             forwarded: false,
             via: false,
             pass_headers: Vec::new(),
+            raw_targets: true,
             rewrite_locations: true,
         }
     }
