@@ -72,7 +72,7 @@ proptest! {
     fn a_chunk_is_as_long_as_it_says(data in nasty()) {
         let encoded = Encoded::new(&Event::with_data(&data), &"e-1");
 
-        prop_assert_eq!(encoded.chunk(), &chunk_if(true, &encoded.plain()));
+        prop_assert_eq!(encoded.chunk(), chunk_if(true, &encoded.plain()));
         let chunk = encoded.chunk();
         let end = chunk.windows(2).position(|two| two == b"\r\n").unwrap();
         let size = usize::from_str_radix(std::str::from_utf8(&chunk[..end]).unwrap(), 16).unwrap();

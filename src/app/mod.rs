@@ -231,6 +231,7 @@ impl Running {
     /// ends the streams, whose clients come back by themselves to whoever listens then.
     pub async fn drain(self) {
         self.drain.start();
+        self.shared.broker.stop_waiting();
         let quiet = async {
             let _ = self.publishing.await;
             for listener in self.public {

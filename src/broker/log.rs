@@ -12,19 +12,18 @@ use std::time::SystemTime;
 
 use smallvec::SmallVec;
 
-use self::forget::Remembered;
+use self::forget::{Remembered, note_large};
 use super::audience::{Audience, Dismissed};
 use super::changes::Changes;
 use super::entry::Entry;
 use super::history::Record;
 use super::moment::Moment;
 use super::names::Names;
-use super::publication::{Level, Publication, Receipt, Refused};
+use super::publication::{Level, Receipt, Refused, Written, WrittenEvent};
 use super::recent::{Happening, Recent};
-use super::settings::{Settings, Store};
+use super::settings::{Settings, Store, Terms};
 use crate::channel::Channel;
-use crate::event::encode::Encoded;
-use crate::event::{Epoch, Event, EventId, Position};
+use crate::event::{Epoch, EventId, Position};
 use crate::slots::{Key, Slots};
 use crate::subject::Subject;
 
@@ -32,7 +31,7 @@ use crate::subject::Subject;
 #[derive(Debug)]
 pub(super) struct Log {
     pub(super) epoch: Epoch,
-    pub(super) settings: Settings,
+    pub(super) settings: Arc<Settings>,
     /// The number of the newest event or ending; 0 before the first.
     pub(super) head: u64,
     pub(super) names: Names,
@@ -56,8 +55,47 @@ pub(super) struct Log {
     swept: usize,
     /// Entries that have just left a history; empty but for the time of a change.
     gone: Vec<Arc<Entry>>,
+    /// Large entries that are to be freed when nobody waits for the log.
+    large: Vec<Arc<Entry>>,
     /// What a store has yet to be told, if there is one.
     pub(super) changes: Option<Changes>,
+}
+
+/// A publication that can be taken: its channels are there. It has no number yet.
+#[derive(Debug)]
+pub(super) struct Checked {
+    publication: Written,
+    channels: SmallVec<[Key; 1]>,
+    /// The id of the first try, if this is another: nothing is to be done.
+    first: Option<EventId>,
+}
+
+impl Checked {
+    /// The same, or nothing to be done, if this is another try of something else on its way.
+    pub(super) fn unless(self, first: Option<EventId>) -> Self {
+        Self { first: self.first.or(first), ..self }
+    }
+
+    /// The same with the number `sequence` for its event, if it has one that is to be published. Nobody
+    /// sees it before [`Log::commit`].
+    pub(super) fn number(self, sequence: u64, now: Moment, time: SystemTime) -> Draft {
+        let Self { publication, channels, first } = self;
+        let Written { channels: names, event, close, dedupe, disconnect } = publication;
+        let event = event.filter(|_| first.is_none());
+        let entry = event.map(|WrittenEvent { text, own_id, ttl }| Entry {
+            sequence,
+            channels: SmallVec::new(),
+            encoded: text.number(sequence),
+            time,
+            born: now,
+            expires: ttl.map(|ttl| now + ttl),
+            own_id,
+            dedupe,
+            holders: AtomicU32::new(0),
+            readers: 0,
+        });
+        Draft { names, channels, entry, close, disconnect, first }
+    }
 }
 
 /// A publication that has been checked and numbered, and is not in the log yet.
@@ -73,14 +111,6 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// The same, or nothing to be done, if this is another try of something else on its way.
-    pub(super) fn unless(self, first: Option<EventId>) -> Self {
-        match first {
-            Some(first) => Self { entry: None, first: Some(first), ..self },
-            None => self,
-        }
-    }
-
     /// Whether nothing is to be done.
     pub(super) fn is_duplicate(&self) -> bool {
         self.first.is_some()
@@ -105,7 +135,7 @@ impl Log {
         let changes = (settings.store != Store::Memory).then(Changes::default);
         Self {
             epoch,
-            settings,
+            settings: Arc::new(settings),
             head: 0,
             names: Names::default(),
             records: Slots::default(),
@@ -119,39 +149,50 @@ impl Log {
             lingering: 0,
             swept: 0,
             gone: Vec::new(),
+            large: Vec::new(),
             changes,
         }
     }
 
-    /// Takes on other limits and rules, but not another store. A rate holds for streams that begin
-    /// from now on.
-    pub(super) fn reconfigure(&mut self, settings: &Settings) {
+    /// Takes on other limits and rules, but not another store. They hold for channels that begin from now
+    /// on, and for the others after [`Log::set_terms`]. A rate holds for streams that begin from now on.
+    pub(super) fn take_on(&mut self, settings: &Settings) {
         let (store, stored) = (self.settings.store.clone(), self.settings.stored);
-        self.settings = Settings { store, stored, ..settings.clone() };
-        for key in self.all_keys() {
+        self.settings = Arc::new(Settings { store, stored, ..settings.clone() });
+    }
+
+    /// The same for all channels at once, while nobody waits for the log.
+    pub(super) fn reconfigure(&mut self, settings: &Arc<Settings>) {
+        self.settings = Arc::clone(settings);
+        for key in self.records.keys() {
             if let Some(record) = self.records.get_mut(key) {
-                record.set_terms(self.settings.of(&record.name));
+                record.set_terms(settings.of(&record.name));
             }
         }
     }
 
-    /// Checks a publication and gives its event the number `sequence`; nobody sees it before
-    /// [`Log::commit`].
-    pub(super) fn prepare(
-        &mut self,
-        publication: Publication,
-        sequence: u64,
-        now: Moment,
-        time: SystemTime,
-    ) -> Result<Draft, Refused> {
+    /// What holds for some channels from now on.
+    pub(super) fn set_terms(&mut self, terms: Vec<(Key, Terms)>) {
+        for (key, terms) in terms {
+            if let Some(record) = self.records.get_mut(key) {
+                record.set_terms(terms);
+            }
+        }
+    }
+
+    /// The channels at up to `count` places from place `from` on, and the place to go on at; 0 after the
+    /// last.
+    pub(super) fn names_at(&self, from: usize, count: usize) -> (Vec<(Key, Channel)>, usize) {
+        let (keys, next) = self.records.walk(from, count);
+        let name = |key| Some((key, self.records.get(key)?.name.clone()));
+        (keys.into_iter().filter_map(name).collect(), next)
+    }
+
+    /// Checks whether a publication can be taken, and makes its channels.
+    pub(super) fn check(&mut self, publication: Written, now: Moment) -> Result<Checked, Refused> {
         let channels = self.keys_of(&publication.channels)?;
         let first = self.first_try(&channels, publication.dedupe.as_deref(), now);
-        let entry = match (&publication.event, &first) {
-            (Some(event), None) => Some(self.number(event, &publication, sequence, now, time)),
-            _ => None,
-        };
-        let Publication { channels: names, close, disconnect, .. } = publication;
-        Ok(Draft { names, channels, entry, close, disconnect, first })
+        Ok(Checked { publication, channels, first })
     }
 
     /// Makes a draft part of the log. The receipt, and a bit for each reader that has something to do
@@ -200,7 +241,8 @@ impl Log {
     fn end(&mut self, dismissed: Dismissed) -> u64 {
         let Dismissed { count: _, selections, readers } = dismissed;
         self.head += 1;
-        self.recent.push(Happening::Ending { readers, selections });
+        let large = &mut self.large;
+        self.recent.push(Happening::Ending { readers, selections }, |entry| note_large(large, entry));
         readers
     }
 
@@ -263,33 +305,6 @@ impl Log {
         })
     }
 
-    fn number(
-        &self,
-        event: &Event,
-        publication: &Publication,
-        sequence: u64,
-        now: Moment,
-        time: SystemTime,
-    ) -> Entry {
-        let own_id: Option<Box<str>> = event.id().map(Into::into);
-        let encoded = match &own_id {
-            Some(id) => Encoded::new(event, id),
-            None => Encoded::new(event, &Position { epoch: self.epoch.clone(), sequence }),
-        };
-        Entry {
-            sequence,
-            channels: SmallVec::new(),
-            encoded,
-            time,
-            born: now,
-            expires: publication.ttl.map(|ttl| now + ttl),
-            own_id,
-            dedupe: publication.dedupe.clone(),
-            holders: AtomicU32::new(0),
-            readers: 0,
-        }
-    }
-
     fn readers(&self, channels: &[Key]) -> u64 {
         let readers = |&key| self.records.get(key).map_or(0, |record| record.attendance.readers());
         channels.iter().map(readers).fold(0, |bits, bit| bits | bit)
@@ -326,7 +341,8 @@ impl Log {
         if let Some(dedupe) = &entry.dedupe {
             self.remember(entry.sequence, entry.channels.clone(), dedupe.clone(), now);
         }
-        self.recent.push(Happening::Event(Arc::clone(entry)));
+        let large = &mut self.large;
+        self.recent.push(Happening::Event(Arc::clone(entry)), |entry| note_large(large, entry));
         self.note_gone(gone);
     }
 
@@ -344,10 +360,5 @@ impl Log {
 
     pub(super) fn key(&self, channel: &Channel) -> Option<Key> {
         self.names.get(channel)
-    }
-
-    /// All channels.
-    pub(super) fn all_keys(&self) -> Vec<Key> {
-        self.names.after(None).map(|(_, key)| key).collect()
     }
 }

@@ -15,10 +15,10 @@
 
 mod attendance;
 mod audience;
-mod away;
 mod bell;
 mod changes;
 mod ending;
+mod engine;
 mod entry;
 mod history;
 mod log;
@@ -26,6 +26,7 @@ mod log;
 mod model;
 mod moment;
 mod names;
+mod opening;
 mod publication;
 mod reader;
 mod recent;
@@ -39,19 +40,20 @@ mod sync;
 mod tests;
 
 use std::future::Future;
-use std::path::Path;
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::task::{Context, Poll};
 
+use arc_swap::ArcSwap;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 
-pub use away::Waiting;
 pub use bell::Wake;
 pub use ending::Ended;
 pub use entry::Entry;
+pub use opening::Waiting;
 pub use publication::{ChannelState, Kept, Level, Publication, Receipt, Refused};
 pub use reader::{Latest, MOST_READERS, News, ReaderId, Reading};
 pub use selection::{Role, Selection, SelectionId};
@@ -59,13 +61,11 @@ pub use settings::{Keep, Limits, Rate, Rule, Settings, Store};
 pub use store::OpenError;
 pub use subscription::{Gap, Read, Reason, Since, Subscribed, Subscription, Wish};
 
-use self::away::Away;
 use self::bell::{Bell, Noted, Round};
+use self::engine::{Home, Memory};
 use self::log::Log;
 use self::moment::Moment;
-use self::store::Rows;
-use self::store::disk::Disk;
-use self::store::writer::{Job, Writer};
+use self::opening::{Condition, Opening, PATIENCE};
 use crate::channel::Channel;
 use crate::event::{Epoch, Position};
 
@@ -74,13 +74,9 @@ pub struct Broker {
     /// Empty until the log is there.
     epoch: OnceLock<Epoch>,
     shared: Arc<Shared>,
-    /// Whether publications are seen only once they are on disk.
-    stored: bool,
-    /// Empty if there is no disk, or none yet.
-    writer: OnceLock<Writer>,
-    /// If the log could not be opened at the start.
-    away: Option<Away>,
-    /// What may wait for the writer, in KiB.
+    /// Where the log lives.
+    home: ArcSwap<Home>,
+    /// What may wait to be part of the log, in KiB.
     room: Arc<Semaphore>,
 }
 
@@ -90,6 +86,8 @@ const ROOM: u32 = 256 << 10;
 /// shortest frames, each of which counts for one.
 const ROOM_OF_A_READ: u32 = 6 << 10;
 
+/// How many channels are looked at while everybody else waits.
+const AT_ONCE: usize = 256;
 /// How many portions of the channels are looked at every second: it comes round to 120,000 within a minute.
 const SWEPT_IN_PORTIONS: usize = 8;
 
@@ -123,6 +121,8 @@ pub enum Publishing {
     Done(Option<Result<Receipt, Refused>>),
     /// The writer has it.
     Waiting(oneshot::Receiver<Result<Receipt, Refused>>),
+    /// It waits for the log to be there.
+    Queued(oneshot::Receiver<Publishing>),
 }
 
 impl Future for Publishing {
@@ -130,10 +130,17 @@ impl Future for Publishing {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let gone = || Err(going_down());
-        match self.get_mut() {
-            Self::Done(outcome) => Poll::Ready(outcome.take().unwrap_or_else(gone)),
-            Self::Waiting(answer) => {
-                Pin::new(answer).poll(cx).map(|answer| answer.unwrap_or_else(|_| gone()))
+        let this = self.get_mut();
+        loop {
+            match this {
+                Self::Done(outcome) => return Poll::Ready(outcome.take().unwrap_or_else(gone)),
+                Self::Waiting(answer) => {
+                    return Pin::new(answer).poll(cx).map(|answer| answer.unwrap_or_else(|_| gone()));
+                }
+                Self::Queued(taken) => match Pin::new(taken).poll(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(taken) => *this = taken.unwrap_or(Self::Done(None)),
+                },
             }
         }
     }
@@ -146,79 +153,117 @@ fn going_down() -> Refused {
 impl Broker {
     /// An empty log in memory.
     pub fn new(settings: Settings) -> Arc<Self> {
-        Arc::new(Self::with(Log::new(settings), false, None))
+        let broker = Arc::new(Self::empty(settings));
+        let _ = broker.epoch.set(broker.lock().epoch.clone());
+        broker.home.store(Arc::new(Home::Open(Box::new(Memory(Arc::clone(&broker.shared))))));
+        broker
     }
 
-    /// The log in its store: what was there before, or an empty one. With a disk that fails just now, a
-    /// log that takes nothing, and whose subscribers wait, until the disk is well.
+    /// The log in its store: what was there before, or an empty one. A large one is read while this has
+    /// returned already, and one on a disk that fails just now is opened when the disk is well: until then
+    /// its subscribers wait, and so do publications unless the disk fails.
     ///
     /// # Errors
     /// When the store is a disk and cannot be used, and waiting is no help: it is somebody else's, by its
     /// lock, its rights or its format.
     pub fn open(settings: &Settings) -> Result<Arc<Self>, OpenError> {
         let Store::Disk(folder) = &settings.store else { return Ok(Self::new(settings.clone())) };
-        match Disk::open_patiently(folder, settings) {
-            Ok((disk, log)) => Self::with_disk(disk, log, settings.stored),
-            Err(error) if error.may_pass() => Self::without_disk(&error, folder, settings),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn with_disk(disk: Disk, log: Log, stored: bool) -> Result<Arc<Self>, OpenError> {
-        let path = disk.path().to_owned();
-        let broker = Self::with(log, stored, None);
-        let writer = Writer::start(disk, Arc::clone(&broker.shared));
-        let _ = broker.writer.set(writer.map_err(|cause| OpenError::Io { path, cause })?);
-        Ok(Arc::new(broker))
-    }
-
-    fn without_disk(error: &OpenError, folder: &Path, settings: &Settings) -> Result<Arc<Self>, OpenError> {
-        let log = Log::new(settings.clone());
-        let broker = Arc::new(Self::with(log, settings.stored, Some(Away::new(error))));
-        if let Some(away) = &broker.away {
-            let started = away.start(folder.into(), settings.clone(), Arc::downgrade(&broker));
-            started.map_err(|cause| OpenError::Io { path: folder.into(), cause })?;
+        let broker = Arc::new(Self::empty(settings.clone()));
+        let home = broker.home.load_full();
+        if let Home::Opening(opening) = &*home {
+            opening.start(folder.clone(), settings.clone(), &broker)?;
         }
         Ok(broker)
     }
 
-    fn with(log: Log, stored: bool, away: Option<Away>) -> Self {
-        let epoch = OnceLock::new();
-        if away.is_none() {
-            let _ = epoch.set(log.epoch.clone());
-        }
+    /// With an empty log that is in nobody's hands.
+    fn empty(settings: Settings) -> Self {
+        let log = Mutex::new(Log::new(settings));
         Self {
-            epoch,
-            shared: Arc::new(Shared { log: Mutex::new(log), bells: RwLock::default(), round: Round::new() }),
-            stored,
-            writer: OnceLock::new(),
-            away,
+            epoch: OnceLock::new(),
+            shared: Arc::new(Shared { log, bells: RwLock::default(), round: Round::new() }),
+            home: ArcSwap::from_pointee(Home::Opening(Opening::new())),
             room: Arc::new(Semaphore::new(ROOM as usize)),
         }
     }
 
-    /// Why there is no log yet, if that is so: it cannot be opened.
-    pub fn away(&self) -> Option<String> {
-        self.opening().map(Away::why)
+    /// With a store that was opened.
+    #[cfg(test)]
+    fn with_disk(settings: &Settings, disk: store::disk::Disk, log: Log) -> Arc<Self> {
+        let broker = Arc::new(Self::empty(settings.clone()));
+        if let Home::Opening(opening) = &*broker.home.load_full() {
+            opening.take_up(&broker, settings, disk, log).unwrap();
+        }
+        broker
     }
 
-    fn opening(&self) -> Option<&Away> {
-        self.away.as_ref().filter(|_| self.writer.get().is_none())
+    /// Waits until the log is there, or it is known that it cannot be read.
+    #[cfg(test)]
+    fn settle(&self) {
+        if let Home::Opening(opening) = &*self.home.load_full() {
+            opening.settle();
+        }
+    }
+
+    /// Puts a log that was read in the place of the empty one.
+    fn put_in_place(&self, mut read: Log) {
+        // It may have been told of other limits meanwhile, and again while it takes these on.
+        let mut settings = Arc::clone(&self.lock().settings);
+        loop {
+            read.reconfigure(&settings);
+            let mut log = self.lock();
+            if Arc::ptr_eq(&log.settings, &settings) {
+                let empty = std::mem::replace(&mut *log, read);
+                drop(log);
+                drop(empty);
+                return;
+            }
+            settings = Arc::clone(&log.settings);
+        }
+    }
+
+    /// Why there is no log yet, if that is so: it is being read, or cannot be.
+    pub fn away(&self) -> Option<String> {
+        match &**self.home.load() {
+            Home::Opening(opening) if !opening.is_over() => return Some(opening.why()),
+            _ => {}
+        }
+        // It is over when the log is there, or when nobody waits for it any more.
+        match &**self.home.load() {
+            Home::Opening(_) => Some(going_down().to_string()),
+            Home::Open(_) => None,
+        }
+    }
+
+    /// Waits for a log that is being read, but not for ever.
+    ///
+    /// # Errors
+    /// Why there is none: it cannot be read, or not in time.
+    pub async fn opened(&self) -> Result<(), String> {
+        let mut condition = match &**self.home.load() {
+            Home::Opening(opening) => opening.condition(),
+            Home::Open(_) => return Ok(()),
+        };
+        let is_known = |condition: &Condition| !matches!(condition, Condition::Looking | Condition::Reading);
+        let _ = tokio::time::timeout(PATIENCE, condition.wait_for(is_known)).await;
+        self.away().map_or(Ok(()), Err)
     }
 
     /// Numbers, stores and announces a publication. It is done, or on its way, when this returns.
     /// Refused if too much is on its way already.
     pub fn publish(&self, publication: Publication) -> Publishing {
-        let Some(writer) = self.writer.get() else {
-            let outcome = match &self.away {
-                None => self.publish_now(publication, None),
-                Some(away) => Err(Refused::Store(away.why())),
-            };
-            return Publishing::Done(Some(outcome));
-        };
-        match Arc::clone(&self.room).try_acquire_many_owned(room_for(&publication)) {
-            Ok(room) => self.hand_over(writer, publication, room),
-            Err(_) => Publishing::Done(Some(Err(Refused::Overloaded))),
+        let room = Arc::clone(&self.room).try_acquire_many_owned(room_for(&publication));
+        let Ok(room) = room else { return Publishing::Done(Some(Err(Refused::Overloaded))) };
+        let (mut publication, mut room) = (publication, room);
+        loop {
+            match &**self.home.load() {
+                Home::Open(engine) => return engine.append(publication.write(self.epoch()), room),
+                Home::Opening(opening) => match opening.queue(publication, room) {
+                    ControlFlow::Break(publishing) => return publishing,
+                    // It has just come.
+                    ControlFlow::Continue(back) => (publication, room) = back,
+                },
+            }
         }
     }
 
@@ -227,57 +272,54 @@ impl Broker {
         let _ = self.room.acquire_many(ROOM_OF_A_READ).await;
     }
 
-    fn hand_over(&self, writer: &Writer, publication: Publication, room: OwnedSemaphorePermit) -> Publishing {
-        if !self.stored {
-            return Publishing::Done(Some(self.publish_now(publication, Some((writer, room)))));
-        }
-        let (answer, waiting) = oneshot::channel();
-        writer.send(Job::Publish(publication, answer, room));
-        Publishing::Waiting(waiting)
-    }
-
-    /// Makes a publication part of the log at once; if there is a writer, it writes it when it can.
-    fn publish_now(
-        &self,
-        publication: Publication,
-        behind: Option<(&Writer, OwnedSemaphorePermit)>,
-    ) -> Result<Receipt, Refused> {
-        let (now, time) = (Moment::now(), moment::time());
-        let mut log = self.shared.lock();
-        let next = log.head + 1;
-        let draft = log.prepare(publication, next, now, time)?;
-        if let Some((writer, room)) = behind {
-            let rows = log.rows_after(&draft, &Rows::new());
-            // Sent while the log is locked, so that they are written in the order of the log.
-            writer.send(Job::Keep(log.stored(&draft), rows, room));
-        }
-        let (receipt, readers) = log.commit(draft, Level::Accepted, now);
-        keep_to_total(&mut log);
-        drop(log);
-        self.shared.ring_soon(readers);
-        Ok(receipt)
-    }
-
-    /// Takes on other limits and rules. Where the log lives stays as it is.
+    /// Takes on other limits and rules. Where the log lives stays as it is. Channels that are there are
+    /// looked at in turns: which rule holds for a name is found while nobody waits.
     pub fn reconfigure(&self, settings: &Settings) {
-        self.lock().reconfigure(settings);
+        self.lock().take_on(settings);
+        let mut from = 0;
+        loop {
+            let log = self.lock();
+            let (names, next) = log.names_at(from, AT_ONCE);
+            let settings = Arc::clone(&log.settings);
+            drop(log);
+            let terms: Vec<_> = names.into_iter().map(|(key, name)| (key, settings.of(&name))).collect();
+            let mut log = self.lock();
+            if !Arc::ptr_eq(&log.settings, &settings) {
+                // Others have been taken on meanwhile, and whoever did that comes round to all.
+                return;
+            }
+            log.set_terms(terms);
+            drop(log);
+            if next == 0 {
+                return;
+            }
+            from = next;
+        }
+    }
+
+    /// Nobody waits any longer for a log that is not there yet.
+    pub fn stop_waiting(&self) {
+        if let Home::Opening(opening) = &**self.home.load() {
+            opening.give_up();
+        }
     }
 
     /// Ends the log: what was handed over is written, nothing more is taken. Blocks until that is done.
     pub fn close(&self) {
-        if let Some(away) = &self.away {
-            away.close();
+        if let Home::Opening(opening) = &*self.home.load_full() {
+            opening.close();
         }
-        if let Some(writer) = self.writer.get() {
-            writer.close();
+        // It may have come just before.
+        if let Home::Open(engine) = &*self.home.load_full() {
+            engine.close();
         }
     }
 
     /// Whether publications can be taken at present.
     pub fn is_writable(&self) -> bool {
-        match self.writer.get() {
-            Some(writer) => writer.is_writable(),
-            None => self.away.is_none(),
+        match &**self.home.load() {
+            Home::Opening(_) => false,
+            Home::Open(engine) => engine.is_writable(),
         }
     }
 
@@ -296,16 +338,23 @@ impl Broker {
         matching: Option<&globset::GlobMatcher>,
         limit: usize,
     ) -> Vec<ChannelState> {
-        let mut log = self.lock();
-        let matches = |name: &Channel| matching.is_none_or(|glob| glob.is_match(name.as_str()));
-        let keys: Vec<_> = log
-            .names_after(after)
-            .filter(|(name, _)| matches(name))
-            .map(|(_, key)| key)
-            .take(limit)
-            .collect();
-        let now = Moment::now();
-        keys.into_iter().filter_map(|key| log.state(key, now)).collect()
+        let mut states = Vec::new();
+        let mut after = after.map(str::to_owned);
+        while states.len() < limit {
+            // Nobody waits while names are compared.
+            let names = self.lock().names_after(after.as_deref(), AT_ONCE);
+            let Some(last) = names.last() else { break };
+            after = Some(last.as_str().to_owned());
+            let wanted = names.iter().filter(|name| matching.is_none_or(|glob| glob.is_match(name.as_str())));
+            let wanted: Vec<_> = wanted.take(limit - states.len()).collect();
+            let mut log = self.lock();
+            let now = Moment::now();
+            states.extend(wanted.into_iter().filter_map(|name| {
+                let key = log.key(name)?;
+                log.state(key, now)
+            }));
+        }
+        states
     }
 
     /// At most `limit` events of the channel's history after `after` (an id of ours or of the
@@ -313,7 +362,10 @@ impl Broker {
     pub fn history(&self, channel: &Channel, after: Option<&str>, limit: usize) -> Option<Vec<Kept>> {
         let mut log = self.lock();
         let key = log.key(channel)?;
-        Some(log.history(key, after, limit, Moment::now()))
+        let entries = log.history(key, after, limit, Moment::now());
+        drop(log);
+        // They are read while nobody waits.
+        Some(entries.iter().map(|entry| Kept::of(entry, self.epoch())).collect())
     }
 
     /// The place of the newest event or ending.
@@ -331,6 +383,9 @@ impl Broker {
     /// Lets time pass: what is too old leaves. To be called every second.
     pub fn sweep(&self) {
         let now = Moment::now();
+        if let Home::Opening(opening) = &**self.home.load() {
+            opening.sweep(now);
+        }
         let mut log = self.lock();
         log.forget_keys(now);
         for _ in 0..SWEPT_IN_PORTIONS {

@@ -2,9 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::entry::Entry;
 use crate::channel::Channel;
+use crate::event::encode::Unnumbered;
 use crate::event::frame::{Code, Frame, FrameError};
-use crate::event::{Event, EventId};
+use crate::event::{Epoch, Event, EventId, Position};
 use crate::subject::Subject;
 
 /// What a publisher asks for: an event, a close, or both, on some channels, all or none; and whose
@@ -29,7 +31,45 @@ impl Publication {
     /// About how many bytes it holds.
     pub(super) fn size(&self) -> usize {
         let event = self.event.as_ref().and_then(Event::data).map_or(0, str::len);
-        event + 256
+        let names: usize = self.channels.iter().map(|name| name.as_str().len()).sum();
+        event + names + 256
+    }
+
+    /// Writes the event out for the log `epoch`, but for its number: that takes as long as the event is
+    /// large, and is done before anybody waits for it.
+    pub(super) fn write(self, epoch: &Epoch) -> Written {
+        let Self { channels, event, close, ttl, dedupe, disconnect } = self;
+        let event = event.map(|event| WrittenEvent {
+            text: Unnumbered::new(&event, epoch),
+            own_id: event.id().map(Into::into),
+            ttl,
+        });
+        Written { channels, event, close, dedupe, disconnect }
+    }
+}
+
+/// A publication whose event is written out but for its number.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) channels: Vec<Channel>,
+    pub(super) event: Option<WrittenEvent>,
+    pub(super) close: bool,
+    pub(super) dedupe: Option<Box<str>>,
+    pub(super) disconnect: Vec<Subject>,
+}
+
+/// An event that is written out but for its number, and what its publisher said of it.
+#[derive(Debug)]
+pub(super) struct WrittenEvent {
+    pub(super) text: Unnumbered,
+    pub(super) own_id: Option<Box<str>>,
+    pub(super) ttl: Option<Duration>,
+}
+
+impl Written {
+    /// About how many bytes it holds.
+    pub(super) fn size(&self) -> usize {
+        self.event.as_ref().map_or(0, |event| event.text.len())
     }
 }
 
@@ -132,4 +172,15 @@ pub struct Kept {
     pub event: Event,
     /// When it was published.
     pub time: SystemTime,
+}
+
+impl Kept {
+    /// An entry of the log `epoch`.
+    pub(super) fn of(entry: &Entry, epoch: &Epoch) -> Self {
+        let id = match &entry.own_id {
+            Some(id) => EventId::Publisher(id.clone()),
+            None => EventId::Position(Position { epoch: epoch.clone(), sequence: entry.sequence }),
+        };
+        Self { id, event: entry.encoded.event(), time: entry.time }
+    }
 }

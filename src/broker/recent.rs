@@ -64,12 +64,16 @@ impl Recent {
         Self { happenings: VecDeque::new(), bytes: 0, most }
     }
 
-    pub(super) fn push(&mut self, happening: Happening) {
+    /// Takes in what stands at the newest place; an event that is too much then is `left` to somebody else.
+    pub(super) fn push(&mut self, happening: Happening, mut left: impl FnMut(Arc<Entry>)) {
         self.bytes += happening.size();
         self.happenings.push_back(happening);
         while self.happenings.len() > self.most || (self.bytes > MOST_BYTES && self.happenings.len() > 1) {
             let Some(oldest) = self.happenings.pop_front() else { break };
             self.bytes -= oldest.size();
+            if let Happening::Event(entry) = oldest {
+                left(entry);
+            }
         }
     }
 

@@ -226,7 +226,7 @@ impl Log {
                 record.seen = record.seen.max(row.seen);
             }
         }
-        for key in self.all_keys() {
+        for key in self.records.keys() {
             self.note_idle(key);
         }
     }

@@ -9,11 +9,12 @@ use smallvec::SmallVec;
 
 use super::Broker;
 use super::audience::Party;
-use super::away::Waiting;
 use super::ending::Ended;
+use super::engine::Home;
 use super::entry::Entry;
 use super::log::Log;
 use super::moment::Moment;
+use super::opening::Waiting;
 use super::publication::Refused;
 use super::reader::ReaderId;
 use super::selection::{Role, Selection};
@@ -204,7 +205,10 @@ impl Broker {
     /// If there is no log yet: a place among those who are put on their channels once it is there, before
     /// anything is published.
     pub fn wait_for_log(&self, wish: Wish<'_>) -> Option<Waiting> {
-        self.opening()?.wait(wish)
+        match &**self.home.load() {
+            Home::Opening(opening) => opening.wait(wish),
+            Home::Open(_) => None,
+        }
     }
 
     /// Puts somebody on channels of the log, which is locked.

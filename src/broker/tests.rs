@@ -224,9 +224,10 @@ fn an_event_and_its_key_leave_the_store_though_their_channel_was_forgotten_first
     let store = Store::Disk("not opened here".into());
     let mut log =
         Log::new(Settings { store, max_channels: 1, dedupe_window: Duration::ZERO, ..Settings::default() });
-    let mut publish = |publication| {
+    let mut publish = |publication: Publication| {
         let (next, now) = (log.head + 1, Moment::now());
-        let draft = log.prepare(publication, next, now, moment::time()).unwrap();
+        let checked = log.check(publication.write(&log.epoch), now).unwrap();
+        let draft = checked.number(next, now, moment::time());
         log.commit(draft, Level::Stored, now);
     };
     publish(Publication { dedupe: Some("k".into()), ttl: Some(Duration::ZERO), ..news(&["a"], "1") });
@@ -453,6 +454,36 @@ fn an_onlooker_counts_nowhere_and_makes_nothing_seen_but_gets_all_and_ends_as_ot
 }
 
 #[test]
+fn other_rules_hold_for_every_channel_however_many_there_are() {
+    let broker = broker(Settings::default());
+    for number in 0..1000 {
+        publish(&broker, news(&[&format!("c{number}")], "1"));
+        publish(&broker, news(&[&format!("c{number}")], "2"));
+    }
+    let rule = |pattern: &str, max_events| Rule {
+        pattern: globset::Glob::new(pattern).unwrap().compile_matcher(),
+        keep: Keep::All,
+        max_rate: None,
+        limits: Limits { max_events, ..Settings::default().limits },
+    };
+
+    broker.reconfigure(&Settings { rules: vec![rule("c*7", 1)], ..Settings::default() });
+
+    for number in 0..1000 {
+        let state = broker.channel(&channels(&[&format!("c{number}")])[0]).unwrap();
+        assert_eq!(state.events, if number % 10 == 7 { 1 } else { 2 }, "{number}");
+    }
+    let matching = globset::Glob::new("c*7").unwrap().compile_matcher();
+    let listed = |after, limit| -> Vec<String> {
+        let states = broker.channels(after, Some(&matching), limit);
+        states.iter().map(|state| state.channel.as_str().to_owned()).collect()
+    };
+    assert_eq!(listed(None, 1000).len(), 100);
+    assert_eq!(listed(Some("c97"), 3), ["c977", "c987", "c997"]);
+    assert_eq!(listed(Some("c5"), 2), ["c507", "c517"]);
+}
+
+#[test]
 fn when_fewer_channels_are_allowed_those_that_are_there_go_on() {
     let broker = broker(holding(1));
     publish(&broker, news(&["a"], "1"));
@@ -475,8 +506,11 @@ fn what_is_too_old_leaves_even_if_the_age_is_made_less() {
     let start = Moment::now();
     for (data, at) in [("a", seconds(0)), ("b", seconds(4)), ("c", seconds(8))] {
         let sequence = log.head + 1;
-        let draft =
-            log.prepare(news(&["n"], data), sequence, start + at, std::time::SystemTime::now()).unwrap();
+        let draft = log.check(news(&["n"], data).write(&log.epoch), start + at).unwrap().number(
+            sequence,
+            start + at,
+            std::time::SystemTime::now(),
+        );
         log.commit(draft, Level::Accepted, start + at);
     }
     let key = log.key(&channels(&["n"])[0]).unwrap();
@@ -484,7 +518,7 @@ fn what_is_too_old_leaves_even_if_the_age_is_made_less() {
 
     assert_eq!(left(&mut log, seconds(9)), 3);
     assert_eq!(left(&mut log, seconds(10)), 2);
-    log.reconfigure(&aged(seconds(5)));
+    log.reconfigure(&Arc::new(aged(seconds(5))));
     assert_eq!(left(&mut log, seconds(10)), 1);
     assert_eq!(left(&mut log, seconds(13)), 0);
 }

@@ -50,8 +50,9 @@ struct Small {
 
 /// A small store with events of all kinds, and a closed channel.
 fn small_store(folder: &Path) -> Small {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let broker = Broker::open(&settings(folder)).unwrap();
+    runtime.block_on(broker.opened()).unwrap();
     for number in 0..12 {
         let mut event = Event::with_data(&format!("event {number}"));
         if number % 3 == 0 {
@@ -90,6 +91,8 @@ fn open(bytes: &[u8], small: &Small) -> Result<Opened, String> {
     fs::write(folder.path().join(MARK), &small.mark).unwrap();
     let broker: Arc<Broker> =
         Broker::open(&settings(folder.path())).map_err(|error| format!("it refuses: {error}"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(broker.opened()).map_err(|error| format!("it refuses: {error}"))?;
     let found = held(&broker);
     if broker.epoch().as_str() == small.epoch {
         return if found == small.held {

@@ -6,7 +6,8 @@
  *   OUTBOARD_SHIM_TIMES   how many fail from there on; 0 for all
  *   OUTBOARD_SHIM_ERROR   EIO, ENOSPC, SHORT (half of it is written, and so it says),
  *                         TORN (half of it is written, then EIO), KILL (the process dies instead of the
- *                         call), KILLED (it dies right after it)
+ *                         call), KILLED (it dies right after it), HANG (it returns only when calls do not
+ *                         fail any more)
  *   OUTBOARD_SHIM_WHILE   a file: all calls fail as long as it is there, whatever AT says
  *   OUTBOARD_SHIM_READS   if set, reads count and fail as well
  *   OUTBOARD_SHIM_LOG     gets a line for each call that failed
@@ -108,6 +109,12 @@ static int fails(const char *call)
         raise(SIGKILL);
     if (is_error("KILLED")) {
         is_last = 1;
+        errno = before;
+        return 0;
+    }
+    if (is_error("HANG")) {
+        while (!is_turned_off(number, at, times))
+            usleep(10000);
         errno = before;
         return 0;
     }

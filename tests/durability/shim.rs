@@ -85,6 +85,13 @@ pub(crate) fn failing_while(folder: &Path, file: &Path, reads: bool) -> Vec<(&'s
     variables
 }
 
+/// The variables that let all calls below `folder` hang, reads too, as long as a file is there.
+pub(crate) fn hanging_while(folder: &Path, file: &Path) -> Vec<(&'static str, String)> {
+    let mut variables = failing_while(folder, file, true);
+    variables.push(("OUTBOARD_SHIM_ERROR", "HANG".into()));
+    variables
+}
+
 /// The variables that make syncs below `folder` do nothing.
 pub(crate) fn without_sync(folder: &Path) -> Vec<(&'static str, String)> {
     let mut variables = preload(folder);

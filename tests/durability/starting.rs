@@ -2,6 +2,7 @@
 //! wrong of a log that has not been read.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use crate::checker::Said;
@@ -34,7 +35,16 @@ fn publish(rig: &Rig, channel: &str, data: &str) -> Option<String> {
 }
 
 impl Ill {
+    /// A program whose log takes as long to be read as a file is there.
+    fn reading() -> Self {
+        Self::with(|store, file| shim::hanging_while(store, file))
+    }
+
     fn start(reads: bool) -> Self {
+        Self::with(|store, file| shim::failing_while(store, file, reads))
+    }
+
+    fn with(shim: impl Fn(&std::path::Path, &std::path::Path) -> Vec<(&'static str, String)>) -> Self {
         let rig = Rig::new(Store::Disk("stored")).with_keep_alive("1s");
         let mut process = rig.start();
         let ids = ["one", "two", "three"].map(|data| publish(&rig, "news", data).unwrap());
@@ -42,7 +52,7 @@ impl Ill {
         process.kill();
         let fault = rig.file("fault");
         fs::write(&fault, "").unwrap();
-        let process = rig.spawn(&shim::failing_while(rig.store(), &fault, reads));
+        let process = rig.spawn(&shim(rig.store(), &fault));
         rig.wait_until_up(&process);
         Self { rig, process, ids: ids.into() }
     }
@@ -140,4 +150,59 @@ fn a_store_for_which_there_is_no_room_is_made_when_there_is_and_leaves_nothing_e
     let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
     names.sort();
     assert_eq!(names, ["log.mark", "log.redb"], "{}", process.log());
+}
+
+#[test]
+fn while_the_log_is_read_the_site_is_up_and_publishes_streams_and_lists_wait_for_it() {
+    let ill = Ill::reading();
+    let (rig, ids) = (&ill.rig, &ill.ids);
+
+    assert_eq!(Request::get("/").send(&rig.address).status, 200, "the site is up");
+    let ready = Request::get("/readyz").send_to_socket(&rig.socket());
+    assert_eq!(ready.status, 503);
+    assert!(ready.text().contains("being read"), "{}", ready.text());
+    let mut known = subscribe(&rig.address, "/events?c=news", Some(&ids[0]));
+    known.read_until("\n:\n");
+    let socket = rig.socket();
+    let mut publisher = std::os::unix::net::UnixStream::connect(&socket).unwrap();
+    publisher.write_all(b"channel: news\ndata: four\n\ndata: five\n\ndata: six\n\n").unwrap();
+    publisher.shutdown(std::net::Shutdown::Write).unwrap();
+    let list = std::thread::spawn(move || Request::get("/channels/news/events").send_to_socket(&socket));
+    // Whatever is answered now is not what waits.
+    known.read_until("\n:\n");
+    assert!(!list.is_finished(), "the history is not there yet");
+
+    ill.cure();
+
+    let mut replies = String::new();
+    publisher.read_to_string(&mut replies).unwrap();
+    let numbers = |reply: &str| reply.split(' ').nth(1).unwrap().rsplit('-').next().unwrap().to_owned();
+    let numbers: Vec<String> = replies.lines().map(numbers).collect();
+    assert_eq!(numbers, ["5", "6", "7"], "{replies}");
+    assert!(replies.lines().all(|reply| reply.ends_with(" 1 stored")), "who waited is there: {replies}");
+    assert_eq!([(); 5].map(|()| known.data()), ["two", "three", "four", "five", "six"]);
+    assert_eq!(list.join().unwrap().status, 200);
+    assert_eq!(Request::get("/readyz").send_to_socket(&rig.socket()).status, 200);
+}
+
+#[test]
+fn a_program_that_reads_its_log_ends_at_once_when_it_is_asked_to() {
+    let mut ill = Ill::reading();
+    let mut stream = client::open(&ill.rig.address, "/events?c=news", Some(&ill.ids[2])).unwrap();
+    let mut publisher = std::os::unix::net::UnixStream::connect(ill.rig.socket()).unwrap();
+    publisher.write_all(b"channel: news\ndata: too early\n\n").unwrap();
+    publisher.shutdown(std::net::Shutdown::Write).unwrap();
+    let begun = Instant::now();
+
+    ill.process.signal(rustix::process::Signal::TERM);
+
+    let mut replies = String::new();
+    publisher.read_to_string(&mut replies).unwrap();
+    assert!(replies.starts_with("error store "), "{replies}");
+    while let Some(events) = stream.read() {
+        assert!(events.is_empty(), "{events:?}");
+    }
+    assert!(ill.process.wait().success(), "{}", ill.process.log());
+    // A second is promised; a machine that is busy with other tests may take some more.
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }

@@ -17,16 +17,16 @@ const MAX_PATTERN: usize = 1024;
 
 impl Api {
     /// The channels there are, a page of them.
-    pub(super) fn channels(&self, head: &RequestHead) -> Result<Handled, Problem> {
+    pub(super) async fn channels(&self, head: &RequestHead) -> Result<Handled, Problem> {
         let query = Query::of(head, &["after", "limit", "match"])?;
         let matching = query.get("match").map(glob).transpose()?;
-        let channels = self.log()?.channels(query.get("after"), matching.as_ref(), query.limit()?);
+        let channels = self.log().await?.channels(query.get("after"), matching.as_ref(), query.limit()?);
         Ok(reply::json(StatusCode::OK, &channels))
     }
 
     /// One channel.
-    pub(super) fn channel(&self, channel: &Channel) -> Result<Handled, Problem> {
-        match self.log()?.channel(channel) {
+    pub(super) async fn channel(&self, channel: &Channel) -> Result<Handled, Problem> {
+        match self.log().await?.channel(channel) {
             Some(state) => Ok(reply::json(StatusCode::OK, &state)),
             None => Err(unknown(channel)),
         }

@@ -35,7 +35,7 @@ impl<'a> From<&'a Kept> for Past<'a> {
 
 impl Api {
     /// The history, or with `Accept: text/event-stream` a live subscription.
-    pub(super) fn events(
+    pub(super) async fn events(
         &self,
         channel: Channel,
         head: &RequestHead,
@@ -45,7 +45,7 @@ impl Api {
             return self.follow(channel, head);
         }
         let query = Query::of(head, &["after", "limit"])?;
-        let Some(kept) = self.log()?.history(&channel, query.get("after"), query.limit()?) else {
+        let Some(kept) = self.log().await?.history(&channel, query.get("after"), query.limit()?) else {
             return Err(unknown(&channel));
         };
         let past: Vec<_> = kept.iter().map(Past::from).collect();

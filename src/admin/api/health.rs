@@ -24,7 +24,7 @@ struct Ready {
     /// `ok`, or what is wrong with it.
     backend: String,
     /// `ok`, or what is wrong with it.
-    store: &'static str,
+    store: String,
 }
 
 impl Api {
@@ -38,7 +38,11 @@ impl Api {
                 format!("backend {} has not accepted a connection within {PATIENCE:?}", site.name())
             }
         };
-        let store = if self.broker.is_writable() { "ok" } else { "the log cannot be written" };
+        let store = match self.broker.away() {
+            Some(why) => why,
+            None if self.broker.is_writable() => "ok".to_owned(),
+            None => "the log cannot be written".to_owned(),
+        };
         let ready = backend == "ok" && store == "ok";
         let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         reply::json(status, &Ready { ready, backend, store })

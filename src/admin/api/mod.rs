@@ -78,24 +78,24 @@ impl Api {
         match resource {
             Resource::Alive if method == Method::GET => Ok(reply::json(StatusCode::OK, &health::ALIVE)),
             Resource::Ready if method == Method::GET => Ok(self.ready().await),
-            Resource::Channels if method == Method::GET => self.channels(head),
-            Resource::Channel(channel) if method == Method::GET => self.channel(&channel),
+            Resource::Channels if method == Method::GET => self.channels(head).await,
+            Resource::Channel(channel) if method == Method::GET => self.channel(&channel).await,
             Resource::Channel(channel) if method == Method::POST => {
                 self.post(for_others(channel)?, head, body).await
             }
             Resource::Channel(channel) if method == Method::DELETE => self.close(for_others(channel)?).await,
-            Resource::Events(channel) if method == Method::GET => self.events(channel, head, is_head),
+            Resource::Events(channel) if method == Method::GET => self.events(channel, head, is_head).await,
             Resource::Subject(subject) if method == Method::DELETE => self.disconnect(subject).await,
             Resource::Grants if method == Method::POST => Err(Problem::NoGrants),
             resource => Err(Problem::Method { allowed: resource.methods() }),
         }
     }
 
-    /// The broker, if there is a log to read.
-    fn log(&self) -> Result<&Broker, Problem> {
-        match self.broker.away() {
-            None => Ok(&self.broker),
-            Some(why) => {
+    /// The broker, if there is a log to read; one that is being read is waited for.
+    async fn log(&self) -> Result<&Broker, Problem> {
+        match self.broker.opened().await {
+            Ok(()) => Ok(&self.broker),
+            Err(why) => {
                 Err(Problem::refused(Code::Store, format!("there is no log to read at present: {why}")))
             }
         }

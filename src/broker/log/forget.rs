@@ -24,6 +24,10 @@ const MOST_REMEMBERED: usize = 1 << 20;
 const REMEMBERED_AT_ONCE: usize = 1024;
 /// How many events are let go to keep to a bound while everybody else waits.
 const TRIMMED_AT_ONCE: usize = 512;
+/// From how many bytes on an entry is freed when nobody waits for the log.
+const LARGE: usize = 64 << 10;
+/// How many of these may wait for that.
+const MOST_LARGE: usize = 64;
 /// How many channels are looked at while everybody else waits.
 const SWEPT_AT_ONCE: usize = 250;
 
@@ -50,8 +54,14 @@ impl Log {
                 let (sequence, channels) = (entry.sequence, entry.channels.clone());
                 changes.note_dead(DeadEvent { sequence, channels, bytes: entry.encoded.len() });
             }
+            note_large(&mut self.large, entry);
         }
         self.gone = gone;
+    }
+
+    /// The large entries that have left, to be freed when the log is not locked.
+    pub(in crate::broker) fn take_large(&mut self) -> Vec<Arc<Entry>> {
+        std::mem::take(&mut self.large)
     }
 
     pub(super) fn remember(
@@ -213,6 +223,13 @@ impl Log {
             self.refresh(key, now);
             self.note_idle(key);
         }
+    }
+}
+
+/// Lets go of an entry; later, if it takes its time to be freed and there are not too many of those.
+pub(super) fn note_large(large: &mut Vec<Arc<Entry>>, entry: Arc<Entry>) {
+    if entry.encoded.len() >= LARGE && large.len() < MOST_LARGE {
+        large.push(entry);
     }
 }
 

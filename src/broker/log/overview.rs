@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Log;
 use crate::broker::entry::Entry;
 use crate::broker::moment::Moment;
-use crate::broker::publication::{ChannelState, Kept};
+use crate::broker::publication::ChannelState;
 use crate::channel::Channel;
 use crate::slots::Key;
 
@@ -25,12 +25,9 @@ impl Log {
         })
     }
 
-    /// Channels in the order of their names.
-    pub(in crate::broker) fn names_after(
-        &self,
-        after: Option<&str>,
-    ) -> impl Iterator<Item = (&Channel, Key)> {
-        self.names.after(after)
+    /// At most `limit` channels behind this name, in the order of their names.
+    pub(in crate::broker) fn names_after(&self, after: Option<&str>, limit: usize) -> Vec<Channel> {
+        self.names.after(after).map(|(name, _)| name.clone()).take(limit).collect()
     }
 
     /// What is still to be read of a channel.
@@ -40,12 +37,10 @@ impl Log {
         after: Option<&str>,
         limit: usize,
         now: Moment,
-    ) -> Vec<Kept> {
+    ) -> Vec<Arc<Entry>> {
         self.refresh(key, now);
         let Some(record) = self.records.get(key) else { return Vec::new() };
         let from = after.and_then(|id| self.place(id, &[key]).ok()).unwrap_or(0);
-        let kept =
-            |entry: &Arc<Entry>| Kept { id: self.id(entry), event: entry.encoded.event(), time: entry.time };
-        record.after(from).take(limit).map(kept).collect()
+        record.after(from).take(limit).cloned().collect()
     }
 }

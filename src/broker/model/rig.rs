@@ -11,7 +11,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tokio::sync::oneshot;
 
 use super::Verdict;
 use super::client::{Client, Seen};
@@ -21,7 +20,6 @@ use super::step::{History, Sent, Start, Step, name};
 use super::tally::Tally;
 use crate::broker::moment::hands::{Hands, go_by};
 use crate::broker::recent::Recent;
-use crate::broker::store::writer::Job;
 use crate::broker::{
     Broker, Gap, Keep, Limits, Publication, Publishing, Read, Reason, Receipt, Refused, Role, Rule,
     SelectionId, Settings, Since, Store, Subscribed, Wake, Wish,
@@ -116,6 +114,7 @@ fn outcome(publishing: Publishing) -> Result<Receipt, Refused> {
     match publishing {
         Publishing::Done(outcome) => outcome.unwrap(),
         Publishing::Waiting(answer) => answer.blocking_recv().unwrap(),
+        Publishing::Queued(taken) => outcome(taken.blocking_recv().unwrap()),
     }
 }
 
@@ -179,6 +178,7 @@ impl<'a> Rig<'a> {
 
     fn open(&mut self) {
         self.broker = Broker::open(&self.settings()).unwrap();
+        self.broker.settle();
         self.broker.add_reader(Arc::new(Silent));
         self.broker.lock().recent = Recent::of(self.history.recent);
     }

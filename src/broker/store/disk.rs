@@ -8,13 +8,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use redb::{Builder, Database, ReadableTable, StorageError, TableDefinition};
 
 use super::Batch;
 use super::fault::{Fault, OpenError};
-use super::file::Bounded;
+use super::file::{Bounded, Bounds};
 use super::mark::{self, Mark, Seen};
 use crate::broker::log::Log;
 use crate::broker::settings::Settings;
@@ -37,19 +37,28 @@ const STEP: &str = "step";
 const LEAST_BOUND: u64 = 144 << 20;
 /// The file's name.
 const FILE: &str = "log.redb";
-/// How long a disk that fails while the log is opened is left alone before each further try.
-const PAUSES: [Duration; 3] =
-    [Duration::from_millis(100), Duration::from_millis(300), Duration::from_secs(1)];
 /// redb's page cache, in bytes: the store is written, hardly ever read.
 const CACHE: usize = 16 << 20;
+
+/// Who has a store opened.
+pub(in crate::broker) struct Watcher<'a> {
+    /// Set when nobody wants it any more: all that is done with its file fails then.
+    pub(in crate::broker) given_up: Arc<AtomicBool>,
+    /// Called when its file is there and ours. What follows takes as long as the file is large.
+    pub(in crate::broker) on_lock: &'a dyn Fn(),
+}
+
+impl Default for Watcher<'_> {
+    fn default() -> Self {
+        Self { given_up: Arc::default(), on_lock: &|| {} }
+    }
+}
 
 /// The store on disk. Between a fault and [`Disk::reopen`] it is closed.
 #[derive(Debug)]
 pub(in crate::broker) struct Disk {
     path: PathBuf,
-    most: u64,
-    /// Whether what is done now makes room, or is needed for it.
-    makes_room: Arc<AtomicBool>,
+    bounds: Arc<Bounds>,
     /// Whether whatever is acknowledged is on disk.
     stored: bool,
     database: Option<Database>,
@@ -64,31 +73,18 @@ pub(in crate::broker) struct Disk {
 }
 
 impl Disk {
-    /// Opens the store; again, if the disk has a moment of weakness.
-    pub(in crate::broker) fn open_patiently(
-        folder: &Path,
-        settings: &Settings,
-    ) -> Result<(Self, Log), OpenError> {
-        for pause in PAUSES {
-            match Self::open(folder, settings) {
-                Err(error) if error.may_pass() => {
-                    tracing::warn!(%error, "trying again");
-                    std::thread::sleep(pause);
-                }
-                done => return done,
-            }
-        }
-        Self::open(folder, settings)
-    }
-
     /// Opens the store in `folder`, or makes one, and reads the log from it. A damaged file is set
     /// aside, and a new log with a new epoch takes its place.
-    pub(in crate::broker) fn open(folder: &Path, settings: &Settings) -> Result<(Self, Log), OpenError> {
+    pub(in crate::broker) fn open(
+        folder: &Path,
+        settings: &Settings,
+        watcher: Watcher<'_>,
+    ) -> Result<(Self, Log), OpenError> {
         // Half of it is for events: four times what they have, for numbers and names take some room, pages
         // are larger than what is in them, and what is replaced stays until the step is done; and a bit, for
         // a file of 2^n MiB of pages is a bit larger than that.
         let most = (settings.total_bytes as u64).saturating_mul(9).max(LEAST_BOUND);
-        Self::open_bounded(folder, settings, most)
+        Self::open_bounded(folder, settings, most, watcher)
     }
 
     /// The same, with a file of at most so many bytes.
@@ -96,17 +92,19 @@ impl Disk {
         folder: &Path,
         settings: &Settings,
         most: u64,
+        watcher: Watcher<'_>,
     ) -> Result<(Self, Log), OpenError> {
         let path = folder.join(FILE);
         let io = |cause| OpenError::Io { path: path.clone(), cause };
         fs::create_dir_all(folder).map_err(io)?;
         for last in [false, true] {
-            match Self::read(&path, most, settings) {
+            match Self::read(&path, most, settings, &watcher) {
                 Ok(opened) => return Ok(opened),
                 Err(Fault::InUse(_)) => return Err(OpenError::InUse(path)),
                 Err(Fault::Newer(found)) => return Err(OpenError::Newer { path, found }),
                 Err(Fault::Io(cause)) => return Err(OpenError::Io { path, cause }),
-                Err(Fault::Damaged(damage)) if last => {
+                // Who has given up may have seen half of it.
+                Err(Fault::Damaged(damage)) if last || watcher.given_up.load(Ordering::Relaxed) => {
                     return Err(OpenError::Io { path, cause: io::Error::other(damage) });
                 }
                 Err(Fault::Damaged(damage)) => {
@@ -121,7 +119,12 @@ impl Disk {
         unreachable!("the second try returns")
     }
 
-    fn read(path: &Path, most: u64, settings: &Settings) -> Result<(Self, Log), Fault> {
+    fn read(
+        path: &Path,
+        most: u64,
+        settings: &Settings,
+        watcher: &Watcher<'_>,
+    ) -> Result<(Self, Log), Fault> {
         let before = mark::read(&path.with_extension("mark"));
         if let Some(newer) = before.as_ref().map(|before| before.format).filter(|&format| format > FORMAT) {
             return Err(Fault::Newer(newer));
@@ -129,8 +132,7 @@ impl Disk {
         let (path, stored) = (path.to_owned(), settings.stored);
         let mut disk = Self {
             path,
-            most,
-            makes_room: Arc::new(AtomicBool::new(true)),
+            bounds: Arc::new(Bounds::new(most, Arc::clone(&watcher.given_up))),
             stored,
             database: None,
             step: 0,
@@ -141,13 +143,13 @@ impl Disk {
         // redb checks what it reads, but not everything it reads: a file that somebody else has
         // changed may trip it.
         let opened = catch_unwind(AssertUnwindSafe(|| {
-            disk.connect()?;
+            disk.connect(watcher.on_lock)?;
             disk.load(settings, before.as_ref())
         }));
         let opened = opened.unwrap_or_else(|_| Err(Fault::Damaged("its structure is broken".into())));
         // Half a new store would be taken for a damaged one next time, and set aside, with each try.
         let empty = disk.empty.take();
-        disk.makes_room.store(false, Ordering::Relaxed);
+        disk.bounds.make_room(false);
         match opened {
             Ok(log) => Ok((disk, log)),
             Err(fault) => {
@@ -158,9 +160,11 @@ impl Disk {
         }
     }
 
-    fn connect(&mut self) -> Result<&mut Database, Fault> {
-        let file = Bounded::open(&self.path, self.most, &self.makes_room)
-            .map_err(|error| Fault::from(StorageError::Io(error)))?;
+    fn connect(&mut self, on_lock: &dyn Fn()) -> Result<&mut Database, Fault> {
+        let io = |error| Fault::from(StorageError::Io(error));
+        let file = Bounded::open(&self.path, &self.bounds).map_err(io)?;
+        on_lock();
+        file.forget_cached().map_err(io)?;
         self.empty = file.if_empty();
         let mut database = Builder::new().set_cache_size(CACHE).create_with_backend(file)?;
         // Every page against its checksum: what a crash left is mended, what somebody changed found.
@@ -195,9 +199,9 @@ impl Disk {
 
     /// Writes a batch that only takes away, for which the file may become larger than for others.
     pub(in crate::broker) fn make_room(&mut self, batch: &Batch) -> Result<(), Fault> {
-        self.makes_room.store(true, Ordering::Relaxed);
+        self.bounds.make_room(true);
         let made = self.write(batch).and_then(|()| self.shrink());
-        self.makes_room.store(false, Ordering::Relaxed);
+        self.bounds.make_room(false);
         made.inspect_err(|_| self.database = None)
     }
 
@@ -205,7 +209,7 @@ impl Disk {
     /// what the next steps use.
     fn shrink(&mut self) -> Result<(), Fault> {
         let length = fs::metadata(&self.path).map_err(Fault::Io)?.len();
-        if length > self.most / 2
+        if length > self.bounds.most / 2
             && let Some(database) = &mut self.database
         {
             database.compact()?;
@@ -254,10 +258,10 @@ impl Disk {
     /// acknowledged: everything after `head`.
     pub(in crate::broker) fn reopen(&mut self, head: u64) -> Result<(), Fault> {
         self.database = None;
-        self.makes_room.store(true, Ordering::Relaxed);
+        self.bounds.make_room(true);
         let (all_stored, last) = (self.stored, self.step);
         let opened = catch_unwind(AssertUnwindSafe(|| {
-            let database = self.connect()?;
+            let database = self.connect(&|| {})?;
             database.compact()?;
             let step = database.begin_write()?;
             let number = {
@@ -284,7 +288,7 @@ impl Disk {
         }));
         // A handle that is kept would keep the lock.
         self.empty = None;
-        self.makes_room.store(false, Ordering::Relaxed);
+        self.bounds.make_room(false);
         let opened = opened.unwrap_or_else(|_| Err(Fault::Damaged("its structure is broken".into())));
         opened.map(|number| self.took(number)).inspect_err(|_| self.database = None)
     }

@@ -16,16 +16,42 @@ const SLACK: u64 = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Bounded {
     file: File,
-    most: u64,
-    /// Whether what is done now makes room.
-    makes_room: Arc<AtomicBool>,
+    bounds: Arc<Bounds>,
+}
+
+/// What may be done with the file at present.
+#[derive(Debug)]
+pub(super) struct Bounds {
+    /// Its greatest size in bytes.
+    pub(super) most: u64,
+    /// Whether what is done now makes room, or is needed for it.
+    makes_room: AtomicBool,
+    /// Whether nobody wants what is in it any more.
+    given_up: Arc<AtomicBool>,
+}
+
+impl Bounds {
+    /// For a file that is being opened.
+    pub(super) fn new(most: u64, given_up: Arc<AtomicBool>) -> Self {
+        Self { most, makes_room: AtomicBool::new(true), given_up }
+    }
+
+    pub(super) fn make_room(&self, makes_room: bool) {
+        self.makes_room.store(makes_room, Ordering::Relaxed);
+    }
+
+    fn allow(&self) -> io::Result<()> {
+        if self.given_up.load(Ordering::Relaxed) {
+            return Err(io::Error::other("outboard is going down"));
+        }
+        Ok(())
+    }
 }
 
 impl Bounded {
-    /// Opens or creates the file, for this process alone. `most` is its greatest size in bytes. Half of
-    /// that is for steps that add something: a step that takes things away needs room as well, and redb
+    /// Opens or creates the file, for this process alone. Half of its greatest size is for steps that add something: a step that takes things away needs room as well, and redb
     /// makes a file twice as large or leaves it.
-    pub(super) fn open(path: &Path, most: u64, makes_room: &Arc<AtomicBool>) -> io::Result<Self> {
+    pub(super) fn open(path: &Path, bounds: &Arc<Bounds>) -> io::Result<Self> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -36,13 +62,21 @@ impl Bounded {
             .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
             .open(path)?;
         match file.try_lock() {
-            Ok(()) => {
-                forget_cached(&file)?;
-                Ok(Self { file, most, makes_room: Arc::clone(makes_room) })
-            }
+            Ok(()) => Ok(Self { file, bounds: Arc::clone(bounds) }),
             Err(TryLockError::WouldBlock) => Err(io::ErrorKind::ResourceBusy.into()),
             Err(TryLockError::Error(error)) => Err(error),
         }
+    }
+
+    /// Has the system forget what it holds of the file in memory, so that it is read from the disk.
+    ///
+    /// After a failed sync, of this process or of one before it, the system takes what it could not write for
+    /// written: it looks well in memory, and is not on disk. Whoever believed it would build on pages that
+    /// are gone with the power.
+    pub(super) fn forget_cached(&self) -> io::Result<()> {
+        // Only what is written can be forgotten. If this fails, then the disk is what shows how much is left.
+        let _ = self.file.sync_data();
+        Ok(rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed)?)
     }
 
     /// Another handle to the same file, under the same lock, if there is nothing in it yet.
@@ -52,33 +86,23 @@ impl Bounded {
     }
 }
 
-/// Has the system forget what it holds of the file in memory, so that it is read from the disk.
-///
-/// After a failed sync, of this process or of one before it, the system takes what it could not write for
-/// written: it looks well in memory, and is not on disk. Whoever believed it would build on pages that
-/// are gone with the power.
-fn forget_cached(file: &File) -> io::Result<()> {
-    // Only what is written can be forgotten. If this fails, then the disk is what shows how much is left.
-    let _ = file.sync_data();
-    Ok(rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed)?)
-}
-
 impl StorageBackend for Bounded {
     fn len(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.bounds.allow()?;
         self.file.read_exact_at(out, offset)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let now = self.len()?;
-        let bound = if self.makes_room.load(Ordering::Relaxed) {
+        let bound = if self.bounds.makes_room.load(Ordering::Relaxed) {
             // It may have been made under a larger bound.
-            self.most.max(2 * now + SLACK)
+            self.bounds.most.max(2 * now + SLACK)
         } else {
-            self.most / 2
+            self.bounds.most / 2
         };
         if len > bound && len > now {
             let text = format!(
@@ -91,10 +115,12 @@ impl StorageBackend for Bounded {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        self.bounds.allow()?;
         self.file.sync_data()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.bounds.allow()?;
         self.file.write_all_at(data, offset)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::StoredEvent;
-use super::disk::Disk;
+use super::disk::{Disk, Watcher};
 
 use crate::broker::{
     Broker, Level, OpenError, Publication, Read, Reason, Receipt, Refused, Settings, Since, Store,
@@ -27,6 +27,7 @@ fn settings(folder: &Path) -> Settings {
 
 fn open(settings: &Settings) -> Arc<Broker> {
     let broker = Broker::open(settings).unwrap();
+    broker.settle();
     broker.add_reader(Arc::new(Silent));
     broker
 }
@@ -514,8 +515,8 @@ fn several_times_the_bound_goes_through_a_file_that_stays_under_it() {
     // A history that is always full, and the same part of the bound as the smallest that is configured.
     let settings = Settings { total_bytes: 4 << 20, ..settings(folder.path()) };
     const BOUND: u64 = 18 << 20;
-    let (disk, log) = Disk::open_bounded(folder.path(), &settings, 2 * BOUND).unwrap();
-    let broker = Broker::with_disk(disk, log, true).unwrap();
+    let (disk, log) = Disk::open_bounded(folder.path(), &settings, 2 * BOUND, Watcher::default()).unwrap();
+    let broker = Broker::with_disk(&settings, disk, log);
     broker.add_reader(Arc::new(Silent));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (mut through, mut largest, mut number) = (0, 0, 0);
@@ -550,8 +551,8 @@ fn a_history_that_does_not_fit_in_the_file_is_shortened_and_publishes_go_on() {
     let folder = tempfile::tempdir().unwrap();
     let settings = settings(folder.path());
     const MOST: u64 = 8 << 20;
-    let (disk, log) = Disk::open_bounded(folder.path(), &settings, MOST).unwrap();
-    let broker = Broker::with_disk(disk, log, true).unwrap();
+    let (disk, log) = Disk::open_bounded(folder.path(), &settings, MOST, Watcher::default()).unwrap();
+    let broker = Broker::with_disk(&settings, disk, log);
     broker.add_reader(Arc::new(Silent));
     let event =
         |number: usize| news(&[&format!("c{}", number % 20)], &format!("{number} {}", "x".repeat(4000)));

@@ -16,7 +16,7 @@ use super::fault::Fault;
 use super::{Batch, Rows, StoredEvent};
 use crate::broker::log::{Draft, Log};
 use crate::broker::moment::{self, Moment};
-use crate::broker::publication::{Level, Publication, Receipt, Refused};
+use crate::broker::publication::{Level, Receipt, Refused, Written};
 use crate::broker::{Shared, keep_to_total};
 use crate::channel::Channel;
 use crate::event::EventId;
@@ -27,7 +27,7 @@ pub(in crate::broker) type Outcome = Result<Receipt, Refused>;
 /// What waits to be written.
 pub(in crate::broker) enum Job {
     /// To be acknowledged, and seen, once it is on disk.
-    Publish(Publication, oneshot::Sender<Outcome>, OwnedSemaphorePermit),
+    Publish(Written, oneshot::Sender<Outcome>, OwnedSemaphorePermit),
     /// Acknowledged and seen already.
     Keep(Option<StoredEvent>, Rows, OwnedSemaphorePermit),
     /// The last one: write what is left and close the file.
@@ -239,10 +239,10 @@ impl Thread {
                         names.filter_map(|name| keys.get(&(name.clone(), key.clone()))).next().cloned()
                     });
                     let dedupe = publication.dedupe.clone();
-                    let draft = log.prepare(publication, next, now, time).map(|draft| draft.unless(first));
-                    match draft {
+                    match log.check(publication, now) {
                         Err(refused) => drop(answer.send(Err(refused))),
-                        Ok(draft) => {
+                        Ok(checked) => {
+                            let draft = checked.unless(first).number(next, now, time);
                             if let Some(mut event) = log.stored(&draft) {
                                 // Those who are there now may be gone before it is published; then it
                                 // is better seen twice than by nobody.
@@ -338,7 +338,9 @@ impl Thread {
             wake |= readers;
             receipts.push((receipt, answer));
         }
+        let left = log.take_large();
         drop(log);
+        drop(left);
         self.shared.ring(wake);
         for (receipt, answer) in receipts {
             // Whoever does not wait any more has published all the same.

@@ -1,15 +1,14 @@
 //! Restarts and kills.
 
 use super::*;
+use crate::broker::engine::Home;
 
 impl Rig<'_> {
     /// Waits until everything that was published is written.
     pub(super) fn settle(&self) {
-        let Some(writer) = self.broker.writer.get() else { return };
-        let (answer, written) = oneshot::channel();
-        let room = Arc::clone(&self.broker.room).try_acquire_many_owned(1).unwrap();
-        writer.send(Job::Publish(Publication::default(), answer, room));
-        written.blocking_recv().unwrap().unwrap();
+        if let Home::Open(engine) = &*self.broker.home.load_full() {
+            engine.flush();
+        }
     }
 
     /// The disk as a kill would leave it now.
