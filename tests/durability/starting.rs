@@ -37,7 +37,7 @@ fn publish(rig: &Rig, channel: &str, data: &str) -> Option<String> {
 impl Ill {
     /// A program whose log takes as long to be read as a file is there.
     fn reading() -> Self {
-        Self::with(|store, file| shim::hanging_while(store, file))
+        Self::with(shim::hanging_while)
     }
 
     fn start(reads: bool) -> Self {
