@@ -32,3 +32,4 @@ pub mod slots;
 pub mod socket;
 pub mod subject;
 pub mod subscribe;
+pub mod vital;

@@ -483,3 +483,15 @@ fn in_a_crowd_those_who_leave_and_those_who_do_not_read_take_nothing_from_the_ot
         (0..3 * EACH).for_each(|n| assert_eq!(number(sleeper.data()), Some(n)));
     }
 }
+
+#[test]
+fn r13_streams_that_are_held_keep_nobody_away() {
+    let backend = Backend::greeting();
+    let outboard =
+        Outboard::behind(&backend).with_config(NEWS).with_config("[limits]\nmax_connections = 5\n").start();
+
+    let streams: Vec<_> = (0..40).map(|_| outboard.subscribe("/news")).collect();
+
+    assert_eq!(outboard.get("/page").text(), "hello\n");
+    assert_eq!(outboard.publish("news", "x").receivers, streams.len());
+}

@@ -1,7 +1,7 @@
 //! HTTP for publishers and operators: the API, and the optional TCP listener that serves it.
 //!
 //! A port has no file permissions. So a listener that others than this machine can reach needs a
-//! token, without which nothing can be changed.
+//! token, and nothing but the health pages is shown without it.
 
 pub mod api;
 
@@ -13,20 +13,19 @@ use tokio::sync::Semaphore;
 use crate::drain::Draining;
 use crate::listen::connection::Options;
 use crate::listen::{self, Listener, Service};
-use crate::peer::{Endpoint, Peer};
 
-pub use api::{Api, Door, Tcp};
+pub use api::{Api, Door};
 
 /// The most connections at a time; more wait.
-const MOST_CONNECTIONS: usize = 256;
+pub const MOST_CONNECTIONS: usize = 256;
 
 /// Where operators come in (`[admin]`).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Settings {
     /// The address; one of this machine alone if there is no token.
     pub listen: SocketAddr,
-    /// What changes things needs this as its bearer token (RFC 6750 section 2.1); no request does if it is
-    /// `None`.
+    /// Every request but those for health needs this as its bearer token (RFC 6750 section 2.1); none does
+    /// if it is `None`.
     pub token: Option<String>,
 }
 
@@ -74,13 +73,9 @@ impl Bound {
 
 /// Serves operators until the drain begins and their last request is answered.
 pub async fn serve(bound: Bound, api: Arc<Api>, draining: Draining) {
-    let Bound { listener, address, token } = bound;
+    let Bound { listener, token, .. } = bound;
     let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
-    let answer = move |request, peer: Peer| {
-        let local = if let Endpoint::Tcp(local) = peer.local { local } else { address };
-        let door = Door::Tcp(Tcp { local, token: token.clone() });
-        Arc::clone(&api).answer(request, door)
-    };
+    let answer = move |request, _| Arc::clone(&api).answer(request, Door::Tcp(token.clone()));
     let options = Options { half_close: true, ..Options::default() };
     let service = Service { options, connections: Arc::clone(&room), introductions: None };
     listener.serve(service, draining, answer, |_| {}).await;

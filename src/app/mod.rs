@@ -27,7 +27,7 @@ use crate::metrics::Metrics;
 use crate::peer::Trusted;
 use crate::proxy::Backend;
 use crate::subscribe::Streams;
-use crate::{admin, publish};
+use crate::{admin, publish, vital};
 use signals::{Asked, Signals};
 
 /// How long requests under way may take to finish once the drain has begun.
@@ -94,9 +94,11 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     let (path, admin_address) = (socket.path().to_path_buf(), admin.as_ref().map(admin::Bound::address));
     let api = Arc::new(shared.api(config));
     if let Some(admin) = admin {
-        tokio::spawn(admin::serve(admin, Arc::clone(&api), draining.clone()));
+        let serving = admin::serve(admin, Arc::clone(&api), draining.clone());
+        tokio::spawn(vital::task("the admin listener", serving));
     }
-    let publishing = tokio::spawn(take_events(socket, api, draining.clone()));
+    let publishing =
+        tokio::spawn(vital::task("the publish socket", take_events(socket, api, draining.clone())));
     let connections = Arc::new(Semaphore::new(config.limits.max_connections));
     let options = connection::Options {
         header_timeout: config.limits.header_timeout,
@@ -109,10 +111,11 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     let current = Arc::clone(&gateway);
     let answer = move |request, peer| current.load_full().answer(request, peer);
     let serve = |listener: Listener| {
-        tokio::spawn(listener.serve(service.clone(), draining.clone(), answer.clone(), |_| {}))
+        let serving = listener.serve(service.clone(), draining.clone(), answer.clone(), |_| {});
+        tokio::spawn(vital::task("a listener", serving))
     };
     let public = public.into_iter().map(serve).collect();
-    let clock = tokio::spawn(tick(Arc::clone(&shared.broker)));
+    let clock = tokio::spawn(vital::task("the clock", tick(Arc::clone(&shared.broker))));
 
     Ok(Running {
         addresses,
@@ -128,6 +131,49 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         connections,
         clock,
     })
+}
+
+/// How many files may be open at a time, of each kind that can make many.
+#[derive(Clone, Copy, Debug)]
+pub struct MostFiles {
+    /// Connections on which requests come in.
+    pub connections: usize,
+    /// Streams that are held.
+    pub streams: usize,
+    /// Tunnels, each with a socket on either side.
+    pub tunnels: usize,
+    /// Connections to the backend.
+    pub backend: usize,
+    /// Publishers.
+    pub publishers: usize,
+    /// Operators.
+    pub operators: usize,
+}
+
+impl MostFiles {
+    /// What is open besides: listeners, the store, the log, one of each thread's.
+    const OTHERS: usize = 64;
+
+    /// With this configuration.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            connections: config.limits.max_connections,
+            streams: config.stream.max_subscribers,
+            tunnels: gateway::MOST_TUNNELS,
+            backend: config.backend.all_connections(),
+            publishers: config.publish.max_publishers,
+            operators: config.admin.as_ref().map_or(0, |_| admin::MOST_CONNECTIONS),
+        }
+    }
+
+    /// All of them together.
+    pub fn sum(self) -> usize {
+        let Self { connections, streams, tunnels, backend, publishers, operators } = self;
+        let tunnels = tunnels.saturating_mul(2);
+        [connections, streams, tunnels, backend, publishers, operators, Self::OTHERS]
+            .into_iter()
+            .fold(0, usize::saturating_add)
+    }
 }
 
 /// What is bound before anything is served.

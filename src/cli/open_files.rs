@@ -3,20 +3,29 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::app::MostFiles;
+
 /// Raises the limit as far as the system lets us (setrlimit(2): the soft limit to the hard one), and warns if
-/// that is less than the connections that may come. Most systems begin with 1,024.
-pub(super) fn raise(max_connections: usize) {
+/// that is less than may be open at a time. Most systems begin with 1,024.
+pub(super) fn raise(most: MostFiles) {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let is_raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     // None is no limit.
     let limit = if is_raised.is_ok() { maximum } else { current };
-    if let Some(limit) = limit.filter(|&limit| limit < max_connections as u64) {
+    let needed = most.sum();
+    if let Some(limit) = limit.filter(|&limit| limit < needed as u64) {
         tracing::warn!(
             limit,
-            max_connections,
-            "fewer files may be open than `max_connections` in [limits]: when they are used up, nobody gets in, \
+            needed,
+            max_connections = most.connections,
+            max_subscribers = most.streams,
+            tunnels = most.tunnels,
+            backend = most.backend,
+            max_publishers = most.publishers,
+            operators = most.operators,
+            "fewer files may be open than everything that is allowed needs: when they are used up, nobody gets in, \
              publishers and pages neither; raise the limit (LimitNOFILE= for systemd, ulimit -n in a shell) \
-             or lower `max_connections` to two thirds of it"
+             or lower `max_connections` in [limits] and `max_subscribers` in [stream]"
         );
     }
 }

@@ -19,7 +19,7 @@ use crate::journal::{self, Journal, Target};
 pub(super) fn run(options: &Run) -> anyhow::Result<ExitCode> {
     let config = load(options)?;
     start_logging(&config.log)?;
-    open_files::raise(config.limits.max_connections);
+    open_files::raise(crate::app::MostFiles::of(&config));
     let ran = runtime()?.block_on(crate::app::run(config, || sources(options).load()));
     journal::finish();
     ran?;

@@ -243,7 +243,7 @@ fn admin_listener(
                 .help("give the admin listener a port of its own, such as 127.0.0.1:8001"),
         );
     }
-    if !listen.ip().is_loopback() && file.token.is_none() {
+    if !listen.ip().to_canonical().is_loopback() && file.token.is_none() {
         mistakes.push(
             Mistake::value(
                 path,

@@ -51,6 +51,7 @@ use crate::http1::has_chunks;
 use crate::listen::connection::Handled;
 use crate::metrics::Metrics;
 use crate::socket::Socket;
+use crate::vital;
 
 /// What becomes of a client that cannot keep up and falls off the end of the history.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -144,12 +145,12 @@ impl Streams {
         for number in 0..threads.max(1) {
             let (worker, handle) =
                 Worker::new(Arc::clone(&broker), settings, Arc::clone(&metrics), ask_again.clone())?;
-            std::thread::Builder::new().name(format!("fan-out-{number}")).spawn(move || worker.run())?;
+            vital::spawn(&format!("fan-out-{number}"), move || worker.run())?;
             workers.push(handle);
         }
         let workers: Arc<[Handle]> = workers.into();
         // Weak: the threads end with the last of those who can ask them for something.
-        tokio::spawn(bring(heard, Arc::downgrade(&workers)));
+        tokio::spawn(vital::task("rechecks", bring(heard, Arc::downgrade(&workers))));
         let (turn, seats) = (AtomicUsize::new(0), Arc::default());
         let (drain, draining) = drain();
         let beginning = Arc::new(Semaphore::new(ALL_BEGINNING as usize));

@@ -23,6 +23,7 @@ use super::wheel::{Tick, Wheel};
 use crate::broker::{Broker, ReaderId};
 use crate::metrics::Metrics;
 use crate::slots::Slots;
+use crate::vital;
 
 /// The token of what wakes the thread; sockets have their slots' numbers.
 const ALARM: Token = Token(usize::MAX);
@@ -96,7 +97,7 @@ impl Worker {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
                     // The descriptor is ours and open: this cannot happen while memory is sound.
-                    tracing::error!(%error, "a fan-out thread cannot wait for its sockets and ends");
+                    vital::end("a fan-out thread", &format!("it cannot wait for its sockets: {error}"));
                     return self.drain();
                 }
             }

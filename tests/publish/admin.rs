@@ -54,19 +54,29 @@ async fn a_web_page_cannot_post_however_it_tries() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_a_token_what_changes_things_needs_it() {
+async fn r4_the_token_is_asked_of_everybody_for_everything_but_health() {
     let served = serve();
     let address = listen(&served, Some("secret"));
-    let post = "POST /channels/a HTTP/1.1\nHost: localhost\nContent-Length: 0";
+    let token = "Authorization: Bearer secret";
 
-    let without = ask(address, post).await;
-    let wrong = ask(address, &format!("{post}\nAuthorization: Bearer secre")).await;
-    let with = ask(address, &format!("{post}\nAuthorization: Bearer secret")).await;
+    for request in [
+        "POST /channels/a HTTP/1.1\nHost: localhost\nContent-Length: 0",
+        "GET /channels HTTP/1.1\nHost: localhost",
+        "GET /channels/a HTTP/1.1\nHost: localhost",
+        "GET /channels/a/events HTTP/1.1\nHost: localhost",
+        "GET /channels/a/events?replay=unseen HTTP/1.1\nHost: localhost\nAccept: text/event-stream",
+        "HEAD /channels HTTP/1.1\nHost: localhost",
+    ] {
+        let without = ask(address, request).await;
+        let wrong = ask(address, &format!("{request}\nAuthorization: Bearer secre")).await;
 
-    assert_eq!(without.refusal(), (401, "unauthorized".to_owned()));
-    assert!(without.head.contains("www-authenticate: bearer"));
-    assert_eq!((wrong.status, with.status), (401, 200));
-    assert_eq!(ask(address, "GET /channels HTTP/1.1\nHost: localhost").await.status, 200);
+        assert_eq!((without.status, wrong.status), (401, 401), "{request}");
+        assert!(without.head.contains("www-authenticate: bearer"), "{request}");
+    }
+    let with = ask(address, &format!("POST /channels/a HTTP/1.1\n{token}\nContent-Length: 0")).await;
+    let list = ask(address, &format!("GET /channels HTTP/1.1\n{token}")).await;
+    assert_eq!((with.status, list.status), (200, 200));
+    assert_eq!(ask(address, "GET /healthz HTTP/1.1\nHost: 10.1.2.3").await.status, 200);
     assert_eq!(served.data("a"), [""]);
 }
 

@@ -1,11 +1,12 @@
 //! Who is let in, by which door.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::Method;
 
 use super::problem::Problem;
+use super::resource::Resource;
 use crate::event::frame::Code;
 use crate::http1::{Field, RequestHead, begins, strip_start};
 
@@ -14,17 +15,8 @@ use crate::http1::{Field, RequestHead, begins, strip_start};
 pub enum Door {
     /// By the publish socket, whose file says who may use it.
     Socket,
-    /// By a TCP listener.
-    Tcp(Tcp),
-}
-
-/// What a TCP listener asks for.
-#[derive(Clone, Debug)]
-pub struct Tcp {
-    /// The address of ours that the connection came to.
-    pub local: SocketAddr,
-    /// What changes things needs this, if it is set.
-    pub token: Option<Arc<str>>,
+    /// By a TCP listener; all but the two health pages needs this token, if there is one.
+    Tcp(Option<Arc<str>>),
 }
 
 impl Door {
@@ -46,45 +38,39 @@ impl Door {
         }
         match self {
             Self::Socket => Ok(()),
-            Self::Tcp(tcp) => tcp.admit(head),
+            // Whoever knows the token is no page with a rebound name, whatever `Host` says.
+            Self::Tcp(Some(token)) if bears(head, token) || is_health(head) => Ok(()),
+            Self::Tcp(Some(_)) => Err(Problem::Unauthorized),
+            Self::Tcp(None) => {
+                let hosts = head.values(Field::Host).chain(head.authority());
+                hosts.map(check_host).collect()
+            }
         }
     }
 }
 
-impl Tcp {
-    fn admit(&self, head: &RequestHead) -> Result<(), Problem> {
-        if let Some(token) = &self.token {
-            if bears(head, token) {
-                // Whoever knows the token is no page with a rebound name, whatever `Host` says.
-                return Ok(());
-            }
-            if !matches!(head.start.method, Method::GET | Method::HEAD | Method::OPTIONS) {
-                return Err(Problem::Unauthorized);
-            }
-        }
-        let target = head.authority();
-        let hosts = head.values(Field::Host);
-        match hosts.chain(target).find(|host| !self.is_ours(host)) {
-            None => Ok(()),
-            Some(host) => Err(foreign(host)),
-        }
-    }
+/// Whether it asks whether outboard lives or is ready: load balancers do, and know no token.
+fn is_health(head: &RequestHead) -> bool {
+    let is_health = |resource| matches!(resource, Resource::Alive | Resource::Ready);
+    head.start.method == Method::GET && Resource::of(head.path()).is_ok_and(is_health)
+}
 
-    /// Whether `host` is a name that nobody else can have pointed at us.
-    fn is_ours(&self, host: &[u8]) -> bool {
-        let Some(name) = without_port(host) else { return false };
-        if name.eq_ignore_ascii_case("localhost") {
-            return true;
-        }
-        // An IPv6 address is written in brackets, and nothing else is (RFC 3986 section 3.2.2).
-        let address = match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
-            Some(literal) => literal.parse().map(IpAddr::V6),
-            None => name.parse().map(IpAddr::V4),
-        };
-        address.is_ok_and(|address| {
-            address.is_loopback() || address.to_canonical() == self.local.ip().to_canonical()
-        })
+/// Refuses a name that somebody else can have pointed at this machine.
+fn check_host(host: &[u8]) -> Result<(), Problem> {
+    if is_loopback(host) { Ok(()) } else { Err(foreign(host)) }
+}
+
+fn is_loopback(host: &[u8]) -> bool {
+    let Some(name) = without_port(host) else { return false };
+    if name.eq_ignore_ascii_case("localhost") {
+        return true;
     }
+    // An IPv6 address is written in brackets, and nothing else is (RFC 3986 section 3.2.2).
+    let address = match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
+        Some(literal) => literal.parse().map(IpAddr::V6),
+        None => name.parse().map(IpAddr::V4),
+    };
+    address.is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 /// The name in `host` or `host:port`; `None` if it is neither.
@@ -102,14 +88,21 @@ fn without_port(host: &[u8]) -> Option<&str> {
 fn foreign(host: &[u8]) -> Problem {
     let host: String = String::from_utf8_lossy(host).chars().take(80).collect();
     let text = format!(
-        "`Host: {}` is not an address of this listener: use its address or localhost, or send the token",
+        "`Host: {}` could be a name that a web page has pointed at this machine: use 127.0.0.1 or localhost, or set \
+         a `token` in [admin] and send it",
         host.escape_debug()
     );
     Problem::refused(Code::Forbidden, text)
 }
 
-/// The header by which a browser says that a page made it ask, in lower case.
+/// The header by which a browser says that a page made it ask, in lower case. What is read by a page of our
+/// own, or by a person who typed the address, is no such request (Fetch Metadata, section 2.3).
 fn sign_of_a_browser(head: &RequestHead) -> Option<String> {
+    let is_own = |site: &[u8]| site == b"none" || site == b"same-origin";
+    let mut sites = head.named("sec-fetch-site").peekable();
+    if head.start.method == Method::GET && sites.peek().is_some() && sites.all(is_own) {
+        return None;
+    }
     let mut names = head.lines().map(|line| line.name);
     let sign = names.find(|name| name.eq_ignore_ascii_case(b"origin") || begins(name, b"sec-fetch-"))?;
     Some(String::from_utf8_lossy(sign).to_ascii_lowercase())
@@ -140,27 +133,45 @@ mod tests {
     }
 
     fn with_host(host: &str, target: &str) -> Result<(), u16> {
-        admitted(&tcp(None), &format!("GET {target}"), &[&format!("Host: {host}")])
+        admitted(&Door::Tcp(None), &format!("GET {target}"), &[&format!("Host: {host}")])
     }
 
-    fn tcp(token: Option<&str>) -> Door {
-        Door::Tcp(Tcp { local: "10.1.2.3:8001".parse().unwrap(), token: token.map(Into::into) })
+    fn secret() -> Door {
+        Door::Tcp(Some("secret".into()))
     }
 
     #[test]
     fn what_a_web_page_makes_a_browser_send_is_refused_at_every_door() {
-        for door in [Door::Socket, tcp(None), tcp(Some("secret"))] {
-            for header in ["Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode"] {
-                let lines = [&format!("{header}: null"), "Authorization: Bearer secret"];
+        for door in [Door::Socket, Door::Tcp(None), secret()] {
+            for header in [
+                "Origin: null",
+                "Sec-Fetch-Site: cross-site",
+                "Sec-Fetch-Site: same-site",
+                "Sec-Fetch-Mode: cors",
+            ] {
+                let lines = [header, "Authorization: Bearer secret"];
                 assert_eq!(admitted(&door, "GET /channels", &lines), Err(403), "{header}");
             }
         }
     }
 
     #[test]
-    fn on_tcp_the_host_is_an_address_of_ours() {
-        for host in ["localhost", "LOCALHOST:8001", "127.0.0.1:8001", "[::1]:8001", "10.1.2.3", "10.1.2.3:80"]
-        {
+    fn what_a_person_types_or_our_own_page_reads_is_not() {
+        for site in ["none", "same-origin"] {
+            let site = format!("Sec-Fetch-Site: {site}");
+            let lines = [&site, "Sec-Fetch-Mode: navigate", "Host: localhost"];
+
+            assert_eq!(admitted(&Door::Tcp(None), "GET /channels", &lines), Ok(()), "{site}");
+            assert_eq!(admitted(&Door::Tcp(None), "POST /channels/a", &lines), Err(403), "{site}");
+            assert_eq!(admitted(&Door::Tcp(None), "DELETE /channels/a", &lines), Err(403), "{site}");
+            let twice = [&site, "Sec-Fetch-Site: cross-site", "Host: localhost"];
+            assert_eq!(admitted(&Door::Tcp(None), "GET /channels", &twice), Err(403), "{site}");
+        }
+    }
+
+    #[test]
+    fn without_a_token_the_host_is_this_machine() {
+        for host in ["localhost", "LOCALHOST:8001", "127.0.0.1:8001", "127.1.2.3", "[::1]:8001"] {
             assert_eq!(with_host(host, "/"), Ok(()), "{host}");
         }
         for host in [
@@ -178,7 +189,7 @@ mod tests {
             assert_eq!(with_host(host, "/"), Err(403), "{host}");
         }
         assert_eq!(with_host("localhost", "http://evil.example/"), Err(403));
-        assert_eq!(admitted(&tcp(None), "GET /", &[]), Ok(()), "HTTP/1.0 has no Host");
+        assert_eq!(admitted(&Door::Tcp(None), "GET /", &[]), Ok(()), "HTTP/1.0 has no Host");
     }
 
     #[test]
@@ -187,25 +198,37 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_things_needs_the_token() {
-        let door = tcp(Some("secret"));
-        let post = |given: &str| {
-            let line = format!("Authorization: {given}");
-            admitted(&door, "POST /channels/a", &["Host: localhost", &line])
-        };
+    fn the_token_is_asked_of_everybody_for_everything_but_health() {
+        for request in [
+            "POST /channels/a",
+            "GET /channels",
+            "GET /channels/a/events",
+            "GET /metrics",
+            "GET /",
+            "OPTIONS *",
+        ] {
+            let given = |given: &str| {
+                let line = format!("Authorization: {given}");
+                admitted(&secret(), request, &["Host: localhost", &line])
+            };
 
-        assert_eq!(admitted(&door, "POST /channels/a", &["Host: localhost"]), Err(401));
-        assert_eq!(post("Bearer wrong!"), Err(401));
-        assert_eq!(post("Bearer secret2"), Err(401));
-        assert_eq!(post("Basic secret"), Err(401));
-        assert_eq!(post("bearer secret"), Ok(()));
-        assert_eq!(admitted(&door, "GET /channels", &["Host: localhost"]), Ok(()));
+            assert_eq!(admitted(&secret(), request, &["Host: localhost"]), Err(401), "{request}");
+            for wrong in ["Bearer wrong!", "Bearer secret2", "Bearer secre", "Basic secret", "Bearer ", ""] {
+                assert_eq!(given(wrong), Err(401), "{request} {wrong}");
+            }
+            assert_eq!(given("bearer secret"), Ok(()), "{request}");
+        }
+        for request in ["GET /healthz", "GET /readyz"] {
+            assert_eq!(admitted(&secret(), request, &["Host: 10.1.2.3"]), Ok(()), "{request}");
+        }
+        assert_eq!(admitted(&secret(), "GET /healthz/../channels", &[]), Err(401));
+        assert_eq!(admitted(&secret(), "POST /healthz", &[]), Err(401));
     }
 
     #[test]
     fn who_knows_the_token_may_use_any_name() {
         let lines = ["Host: outboard:8001", "Authorization: Bearer secret"];
 
-        assert_eq!(admitted(&tcp(Some("secret")), "GET /channels", &lines), Ok(()));
+        assert_eq!(admitted(&secret(), "GET /channels", &lines), Ok(()));
     }
 }

@@ -30,7 +30,7 @@ use crate::metrics::Metrics;
 use crate::proxy::Backend;
 use crate::subscribe::{Stay, Streams};
 
-pub use door::{Door, Tcp};
+pub use door::Door;
 use problem::Problem;
 use resource::{Resource, for_others};
 

@@ -27,7 +27,7 @@ pub(super) enum Problem {
     Stalled(Duration),
     #[error("the body ended before its end: {0}")]
     CutOff(String),
-    #[error("what changes things needs the header `Authorization: Bearer TOKEN` with the token from [admin]")]
+    #[error("this needs the header `Authorization: Bearer TOKEN` with the token from [admin]")]
     Unauthorized,
     #[error(
         "grants are not available in this version: let the backend decide who may subscribe, by `auth` or by a handoff"

@@ -20,6 +20,7 @@ use crate::broker::publication::{Level, Receipt, Refused, Written};
 use crate::broker::{Shared, keep_to_total};
 use crate::channel::Channel;
 use crate::event::EventId;
+use crate::vital;
 
 /// What became of a publication, once it is known.
 pub(in crate::broker) type Outcome = Result<Receipt, Refused>;
@@ -82,9 +83,7 @@ impl Writer {
             most_bytes,
             lossy: false,
         };
-        let thread = std::thread::Builder::new()
-            .name("log-writer".into())
-            .spawn(moment::on_the_same_clock(move || thread.run()))?;
+        let thread = vital::spawn("log-writer", moment::on_the_same_clock(move || thread.run()))?;
         Ok(Self { jobs, thread: Mutex::new(Some(thread)), writable })
     }
 
