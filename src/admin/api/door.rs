@@ -42,8 +42,8 @@ impl Door {
             Self::Tcp(Some(token)) if bears(head, token) || is_health(head) => Ok(()),
             Self::Tcp(Some(_)) => Err(Problem::Unauthorized),
             Self::Tcp(None) => {
-                let hosts = head.values(Field::Host).chain(head.authority());
-                hosts.map(check_host).collect()
+                let mut hosts = head.values(Field::Host).chain(head.authority());
+                hosts.try_for_each(check_host)
             }
         }
     }
