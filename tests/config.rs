@@ -138,7 +138,7 @@ fn an_event_route_is_found_by_its_path() {
     assert_eq!(found.route.replay, Replay::Newest(10));
     assert_eq!(found.route.retry, Some(Duration::from_secs(1)));
     assert!(
-        matches!(&found.route.auth, Auth::Backend(path) if path.as_str() == "/may-listen.cgi?room={path.room}")
+        matches!(&found.route.auth, Some(Auth::Backend(path)) if path.as_str() == "/may-listen.cgi?room={path.room}")
     );
 }
 

@@ -295,6 +295,30 @@ fn an_event_route_asks_the_legacy_script_who_may_listen() {
 }
 
 #[test]
+fn n5_the_scripts_of_three_languages_name_what_a_client_may_hear_and_nothing_else() {
+    for script in ["may-listen.sh", "may-listen.php", "may-listen.pl"] {
+        let site = Legacy::with_config(&format!(
+            "[[event_route]]\npath = \"/events\"\nchannels = [\"{{query.stream}}\"]\nauth = \"/{script}\"\n"
+        ));
+        let open = |streams: &str, cookie: &str| {
+            let request = Request::get(&format!("/events?{streams}")).header("Cookie", cookie);
+            site.outboard.open(&request.header("Accept", "text/event-stream"))
+        };
+
+        let _joint = open("stream=user-bob&stream=user-alice&stream=news", "x=1; user=bob").into_stream();
+
+        let receivers =
+            ["user-bob", "news", "user-alice"].map(|channel| site.outboard.publish(channel, "x").receivers);
+        assert_eq!(receivers, [1, 1, 0], "{script}");
+        for (streams, cookie) in
+            [("stream=user-alice", "user=bob"), ("stream=news", "user=eve"), ("stream=news", "")]
+        {
+            assert_eq!(open(streams, cookie).into_response().status, 403, "{script} {streams} {cookie}");
+        }
+    }
+}
+
+#[test]
 fn a_client_that_leaves_a_passed_through_stream_frees_the_script() {
     let site = Legacy::start();
     let gate = site.gate();

@@ -62,18 +62,6 @@ fn an_http_1_0_client_gets_a_stream_that_ends_with_the_connection() {
 }
 
 #[test]
-fn anything_but_get_is_refused_on_an_event_route() {
-    let (_backend, outboard) = with_news("");
-
-    let answer = outboard.send(&Request::new("POST", "/news", "HTTP/1.1").body("x"));
-
-    assert_eq!(answer.status, 405);
-    assert!(answer.headers.get("allow").is_some_and(|allow| allow.contains("GET")));
-}
-
-// ---- 6.2 valid SSE, whatever was published ---------------------------------------------------
-
-#[test]
 fn nothing_published_can_add_a_field_or_an_event() {
     let (_backend, outboard) = with_news("");
     let mut stream = outboard.subscribe("/news");

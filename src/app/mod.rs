@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use crate::broker::{self, Broker};
 use crate::config::Config;
 use crate::drain::{Drain, Draining, drain};
-use crate::gateway::{self, Desk, Gateway};
+use crate::gateway::{self, Backoff, Desk, Gateway};
 use crate::listen::{self, Entrance, Introductions, Listener, Service, connection};
 use crate::metrics::Metrics;
 use crate::peer::Trusted;
@@ -209,6 +209,7 @@ struct Shared {
     tunnels: Arc<Semaphore>,
     /// Who may introduce clients, as the configuration says now.
     trusted: Arc<ArcSwap<Trusted>>,
+    failing: Arc<Backoff>,
     metrics: Arc<Metrics>,
     draining: Draining,
 }
@@ -229,7 +230,8 @@ impl Shared {
         )?;
         let tunnels = Arc::new(Semaphore::new(gateway::MOST_TUNNELS));
         let trusted = Arc::new(ArcSwap::from_pointee(config.backend.rules.trusted.clone()));
-        Ok(Self { broker, streams, desk, backend, tunnels, trusted, metrics, draining })
+        let failing = Arc::default();
+        Ok(Self { broker, streams, desk, backend, tunnels, trusted, failing, metrics, draining })
     }
 
     /// What clients are answered by, with the routes of `config`.
@@ -239,6 +241,7 @@ impl Shared {
             backend: self.backend.load_full(),
             streams: self.streams.clone(),
             tunnels: Arc::clone(&self.tunnels),
+            failing: Arc::clone(&self.failing),
             metrics: Arc::clone(&self.metrics),
             draining: self.draining.clone(),
         }

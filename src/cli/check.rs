@@ -9,7 +9,7 @@ use crate::broker::{Keep, Limits, Store};
 use crate::config::Config;
 use crate::listen::Entrance;
 use crate::proxy::Backend;
-use crate::route::{Auth, EventRoute};
+use crate::route::{Auth, EventRoute, Template};
 
 pub(super) fn check(options: &Run) -> anyhow::Result<ExitCode> {
     let config = run::load(options)?;
@@ -67,8 +67,12 @@ fn describe(config: &Config, backend: &str) -> String {
     }
     for route in config.routes.iter() {
         line("route", described(route));
-        if matches!(route.auth, Auth::None) && route.channels.iter().any(|channel| channel.is_free()) {
+        if matches!(route.auth, Some(Auth::None)) && route.channels.iter().any(|channel| channel.is_free()) {
             line("", "note: on this route everybody may listen to every channel whose name they know".into());
+        }
+        if matches!(route.auth, Some(Auth::Backend(_))) && route.channels.iter().any(Template::is_filled_in) {
+            let note = "note: its answer names in `Outboard-Channel` which of the wished channels this client may hear";
+            line("", note.into());
         }
     }
     text
@@ -106,11 +110,13 @@ fn stream(config: &Config) -> String {
 }
 
 fn described(route: &EventRoute) -> String {
+    let path = route.pattern.as_str();
     let channels: Vec<_> = route.channels.iter().map(|channel| channel.as_str()).collect();
     let channels = if channels.is_empty() { "the backend's choice".into() } else { channels.join(", ") };
     let auth = match &route.auth {
-        Auth::None => "everybody may listen".into(),
-        Auth::Backend(path) => format!("{path} says who may listen"),
+        None => return format!("{path} -> the site, in a manner of its own"),
+        Some(Auth::None) => "everybody may listen".into(),
+        Some(Auth::Backend(path)) => format!("{path} says who may listen"),
     };
-    format!("{} -> {channels}; {auth}", route.pattern.as_str())
+    format!("{path} -> {channels}; {auth}")
 }

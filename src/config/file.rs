@@ -15,7 +15,7 @@ use crate::listen::Entrance;
 use crate::peer::TrustedPeer;
 use crate::proxy::{Address, PassedName, Rules};
 use crate::replay::Replay;
-use crate::route::{Auth, Pattern, Template};
+use crate::route::{Auth, OnFailure, Pattern, Template};
 use crate::subscribe::{self, Slow};
 
 /// Keys that the documentation of later versions shows. They are refused by name, so that nobody
@@ -252,6 +252,7 @@ pub(super) struct EventRoute {
     pub(super) keep_alive: Option<As<Period>>,
     pub(super) retry: Option<As<Period>>,
     pub(super) subject: Option<As<Template>>,
+    pub(super) on_failure: Option<As<OnFailure>>,
 }
 
 fn seconds(seconds: u64) -> As<Period> {

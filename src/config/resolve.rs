@@ -368,7 +368,18 @@ fn route(table: file::EventRoute, path: &KeyPath, mistakes: &mut Vec<Mistake>) -
                 .help("write path = \"/events\""),
         );
     }
-    if table.auth.is_none() {
+    let passes = table.auth.is_none() && table.channels.is_none() && table.on_failure.is_some();
+    if passes {
+        for (name, is_written) in [("replay", table.replay.is_some()), ("subject", table.subject.is_some())] {
+            if is_written {
+                mistakes.push(
+                    Mistake::key(path.key(name), format!("`{name}` means nothing here: this [[event_route]] has no `channels`, so the site answers"))
+                        .help("remove it, or write `channels` and `auth`"),
+                );
+            }
+        }
+    }
+    if table.auth.is_none() && !passes {
         mistakes.push(
             Mistake::key(path.key("auth"), "this [[event_route]] does not say who may listen").help(
                 "write auth = \"/may-listen.cgi\", a path of the backend that answers 2xx to those who may, \
@@ -378,7 +389,7 @@ fn route(table: file::EventRoute, path: &KeyPath, mistakes: &mut Vec<Mistake>) -
     }
     let channels: Vec<_> =
         table.channels.map(|list| list.0.into_iter().map(|channel| channel.0).collect()).unwrap_or_default();
-    if channels.is_empty() && matches!(table.auth, None | Some(As(Auth::None))) {
+    if channels.is_empty() && !passes && matches!(table.auth, None | Some(As(Auth::None))) {
         mistakes.push(Mistake::key(path.key("channels"), "this [[event_route]] has no `channels`").help(
             "write channels = [\"news\"] or channels = [\"job-{query.id}\"]; \
                  only a route whose `auth` is a path may leave them to the backend's answer",
@@ -399,11 +410,12 @@ fn route(table: file::EventRoute, path: &KeyPath, mistakes: &mut Vec<Mistake>) -
     Some(EventRoute {
         pattern: table.path?.0,
         channels,
-        auth: table.auth?.0,
+        auth: if passes { None } else { Some(table.auth?.0) },
         replay: table.replay.map(|As(replay)| replay).unwrap_or_default(),
         keep_alive: table.keep_alive.map(|period| period.0.0),
         retry: table.retry.map(|period| period.0.0),
         subject: table.subject.map(|As(subject)| subject),
+        on_failure: table.on_failure.map(|As(on_failure)| on_failure).unwrap_or_default(),
     })
 }
 

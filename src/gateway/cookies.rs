@@ -93,17 +93,15 @@ fn join(name: &[u8], value: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http1::Length;
     use crate::peer::{Endpoint, Peer};
     use crate::proxy::RequestId;
 
     fn after(cookie: &str, set: &[&str]) -> Vec<String> {
         let head = format!("GET /shop/events?a=b HTTP/1.1\r\nHost: x\r\n{cookie}\r\n");
         let address = Endpoint::Tcp("127.0.0.1:80".parse().unwrap());
-        let asked = Asked {
-            head: Arc::new(RequestHead::parse(head.into()).unwrap()),
-            peer: Peer::plain(address, address),
-            id: RequestId::generate(),
-        };
+        let head = RequestHead::parse(head.into()).unwrap();
+        let asked = Asked::new(head, Length::NONE, Peer::plain(address, address), RequestId::generate());
         let changed = changed(&asked, set.iter().map(|value| value.as_bytes()));
         assert_eq!(changed.head.full_target(), b"/shop/events?a=b");
         assert_eq!(changed.head.named("host").count(), 1);

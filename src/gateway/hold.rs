@@ -1,12 +1,12 @@
 //! Holding a client that a backend handed over.
 
 use http::header::{self, HeaderMap, HeaderValue};
-use http::{Method, Response};
+use http::{Method, Response, StatusCode};
 
-use super::{Asked, Gateway, Handled, cookies};
+use super::{Asked, Gateway, Handled, Taker, cookies, refuse};
 use crate::body::Body;
 use crate::handoff::Handoff;
-use crate::subscribe::{Ask, Initial, Promises, Question, Recheck, head, last_event_id};
+use crate::subscribe::{Ask, Initial, Opened, Promises, Question, Recheck, head, last_event_id, no_content};
 
 impl Gateway {
     /// Takes a client over as the backend's answer asks for it.
@@ -44,9 +44,19 @@ impl Gateway {
         hold.subject = handoff.subject.clone().or(hold.subject);
         hold.promises = promises(&hold, handoff, asked, question);
         if self.draining.has_begun() {
-            return Handled::Response(self.streams.turn_away(hold));
+            self.streams.turn_away(hold);
+            return Handled::Response(self.come_back_soon_or(asked, || refuse::busy(asked)));
         }
-        self.streams.open(hold).widen()
+        match self.streams.open(hold) {
+            Opened::Stay(stay) => Handled::Taken(Box::new(Taker::Stay(*stay))),
+            Opened::Over => Handled::Response(no_content()),
+            // Who may still listen is let in when it asks again.
+            Opened::Disconnected => {
+                let denied = || refuse::denied(StatusCode::FORBIDDEN, asked);
+                Handled::Response(self.come_back_soon_or(asked, denied))
+            }
+            Opened::Full(_) => Handled::Response(self.come_back_soon_or(asked, || refuse::busy(asked))),
+        }
     }
 }
 

@@ -5,6 +5,8 @@
 //! that becomes a subscription too.
 
 mod ask;
+mod backoff;
+mod come_back;
 mod cookies;
 mod desk;
 mod event_route;
@@ -15,7 +17,7 @@ mod refuse;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, Response, StatusCode};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::body::Body;
@@ -30,7 +32,9 @@ use crate::proxy::{self, Asked, Backend, Fault, Forwarded, headers, tunnel};
 use crate::route::Routes;
 use crate::socket::Socket;
 use crate::subscribe::{Stay, Streams};
+use come_back::retry_after;
 
+pub use backoff::Backoff;
 pub use desk::Desk;
 
 /// The most tunnels at a time.
@@ -46,6 +50,8 @@ pub struct Gateway {
     pub streams: Streams,
     /// Room for tunnels, each of which holds two sockets for as long as it likes.
     pub tunnels: Arc<Semaphore>,
+    /// The paths that fail.
+    pub failing: Arc<Backoff>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Whether there is to be no new stream any more.
@@ -102,14 +108,9 @@ impl TakesOver for Tunnel {
     }
 }
 
-/// Whether it is an `EventSource`, or says that it is like one.
-fn wants_events(asked: &Asked) -> bool {
-    headers::asks_for_events(&asked.head)
-}
-
 /// Whether it is a browser that wants a page.
 fn wants_a_page(asked: &Asked) -> bool {
-    headers::accepts(&asked.head, "text/html") && !wants_events(asked)
+    headers::accepts(&asked.head, "text/html") && !headers::accepts(&asked.head, headers::EVENT_STREAM)
 }
 
 impl Gateway {
@@ -118,7 +119,7 @@ impl Gateway {
     pub async fn answer(self: Arc<Self>, request: Request, peer: Peer) -> Handled {
         let Request { head, length, body, interim } = request;
         let id = self.backend.name_request(&head, &peer);
-        let asked = Asked { head: Arc::new(head), peer, id };
+        let asked = Asked::new(head, length, peer, id);
         if let Err(refusal) = self.backend.check(&asked.head) {
             return Handled::Response(refuse::host(refusal, &asked));
         }
@@ -128,10 +129,12 @@ impl Gateway {
         if asked.head.max_forwards() == Some(0) {
             return Handled::Response(refuse::nobody_behind());
         }
-        match self.routes.find(asked.path()) {
+        let opens = matches!(*asked.method(), Method::GET | Method::HEAD);
+        match self.routes.find(asked.path()).filter(|found| opens && found.route.auth.is_some()) {
             // A page may live at the same place as its events.
-            Some(found) if !wants_a_page(&asked) => Box::pin(self.event_route(found, &asked)).await,
-            _ => self.pass(length, body, interim, asked).await,
+            Some(_) if wants_a_page(&asked) => by_accept(self.pass(length, body, interim, asked).await),
+            Some(found) => by_accept(Box::pin(self.event_route(found, &asked)).await),
+            None => self.pass(length, body, interim, asked).await,
         }
     }
 
@@ -158,26 +161,38 @@ impl Gateway {
     }
 
     fn pass_back(&self, answer: proxy::Answer, asked: Asked) -> Handled {
-        let is_failure = is_passing(answer.status()) && wants_events(&asked);
+        let is_failure = is_passing(answer.status()) && self.comes_back(&asked);
         if answer.is_plain() && !is_failure {
+            self.note_success(answer.status(), &asked);
             return Handled::Reply(answer.into_reply());
         }
         let mut answer = answer.into_response();
         match handoff::take(answer.headers_mut()) {
-            Ok(Some(handoff)) if answer.status().is_success() => self.hand_over(answer, handoff, &asked),
+            Ok(Some(handoff)) if answer.status().is_success() => {
+                self.note_success(answer.status(), &asked);
+                self.hand_over(answer, handoff, &asked)
+            }
             Ok(_) if is_failure => {
                 tracing::warn!(
                     backend = self.backend.name(), status = answer.status().as_u16(), path = asked.path(),
                     request_id = %asked.id,
                     "the backend failed an event-stream request; the client is asked to come back"
                 );
-                Handled::Response(self.streams.come_back())
+                Handled::Response(self.ask_to_come_back(&asked, retry_after(answer.headers())))
             }
             Ok(_) => {
+                self.note_success(answer.status(), &asked);
                 headers::own_stream(answer.headers_mut());
                 Handled::Response(answer)
             }
             Err(invalid) => Handled::Response(self.bad_handoff(&invalid.to_string(), &asked)),
+        }
+    }
+
+    /// A path that answers an `EventSource` has no fault any more.
+    fn note_success(&self, status: StatusCode, asked: &Asked) {
+        if asked.is_event_source && !is_passing(status) {
+            self.failing.succeeds(asked.path());
         }
     }
 
@@ -192,7 +207,7 @@ impl Gateway {
             backend = self.backend.name(), cause = %fault, client = %asked.peer.address,
             method = %asked.method(), path = asked.path(), request_id = %asked.id, "{}", fault.title()
         );
-        if wants_events(asked) { self.streams.come_back() } else { refuse::fault(fault, asked) }
+        self.come_back_or(asked, || refuse::fault(fault, asked))
     }
 
     /// Tells the operator what is wrong with an answer's `Outboard-*` headers. For a client that wants
@@ -203,7 +218,23 @@ impl Gateway {
             backend = self.backend.name(), %reason, path = asked.path(), request_id = %asked.id,
             "the backend's answer cannot be used for a handoff"
         );
-        if wants_events(asked) { self.streams.come_back() } else { refuse::bad_answer(asked) }
+        self.come_back_or(asked, || refuse::bad_answer(asked))
+    }
+}
+
+/// Says that an answer depends on what the client accepts: a cache must not give a page to an `EventSource`.
+fn by_accept(handled: Handled) -> Handled {
+    match handled {
+        Handled::Reply(mut reply) => {
+            reply.add("Vary", b"Accept");
+            Handled::Reply(reply)
+        }
+        Handled::Response(mut response) => {
+            response.headers_mut().append(header::VARY, HeaderValue::from_static("Accept"));
+            Handled::Response(response)
+        }
+        // It says so itself.
+        taken @ Handled::Taken(_) => taken,
     }
 }
 

@@ -42,15 +42,6 @@ pub(super) fn nobody_behind() -> Response<Body> {
     response
 }
 
-/// Anything but reading, on an event route.
-pub(super) fn only_get(asked: &Asked) -> Response<Body> {
-    let text = "An event stream is opened with GET.";
-    tell_of(StatusCode::METHOD_NOT_ALLOWED, &"an event stream is opened with GET", asked);
-    let mut response = page_for(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", text, asked);
-    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-    response
-}
-
 /// A request that an event route can make nothing of.
 pub(super) fn unfit(reason: &str, asked: &Asked) -> Response<Body> {
     tell_of(StatusCode::BAD_REQUEST, &reason, asked);

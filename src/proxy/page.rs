@@ -10,7 +10,7 @@ use http::{Response, StatusCode};
 
 use crate::body::Body;
 
-/// After how many seconds a client shall try again when there was no room for it.
+/// After how many seconds a client shall try again when the site was not there for it.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
 /// How an error is told.
@@ -41,7 +41,8 @@ pub fn error_page(
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if status == StatusCode::SERVICE_UNAVAILABLE {
+    let is_passing = [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
+    if is_passing.contains(&status) {
         headers.insert(header::RETRY_AFTER, RETRY_AFTER);
     }
     response

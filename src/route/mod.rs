@@ -22,15 +22,15 @@ use crate::channel::{Channel, MAX_PER_STREAM};
 use crate::replay::Replay;
 use crate::subject::Subject;
 
-/// A path that outboard answers with a subscription (`[[event_route]]`).
+/// A path that outboard answers with a subscription, or passes on in a manner of its own (`[[event_route]]`).
 #[derive(Clone, Debug)]
 pub struct EventRoute {
     /// Which paths.
     pub pattern: Pattern,
     /// The channels a request means. Empty if the backend names them in its answer to `auth`.
     pub channels: Vec<Template>,
-    /// Who may listen.
-    pub auth: Auth,
+    /// Who may listen. With `None` it is no subscription: requests pass on to the backend.
+    pub auth: Option<Auth>,
     /// What a client without a `Last-Event-ID` gets first.
     pub replay: Replay,
     /// Silence after which a comment is sent; `None` leaves it to the settings of all streams.
@@ -39,6 +39,28 @@ pub struct EventRoute {
     pub retry: Option<Duration>,
     /// The name under which the route's streams can be ended.
     pub subject: Option<Template>,
+    /// What an `EventSource` gets when the backend fails.
+    pub on_failure: OnFailure,
+}
+
+/// What an `EventSource` gets when the backend fails (`on_failure`).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum OnFailure {
+    /// The word to come back.
+    #[default]
+    ComeBack,
+    /// The failure, which ends it for good.
+    Pass,
+}
+
+/// A channel that a request means.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Wished {
+    /// Its name.
+    pub channel: Channel,
+    /// Whether the configuration names it. Otherwise the client's request does, and that grants nothing by
+    /// itself.
+    pub is_fixed: bool,
 }
 
 /// Who may listen on a route.
@@ -56,20 +78,22 @@ impl EventRoute {
     /// # Errors
     /// When a variable has no value, when the result is no channel name, or when there are more
     /// than [`MAX_PER_STREAM`].
-    pub fn channels(&self, variables: &Variables<'_>) -> Result<Vec<Channel>, Unfit> {
-        let mut channels = Vec::new();
+    pub fn channels(&self, variables: &Variables<'_>) -> Result<Vec<Wished>, Unfit> {
+        let mut wished: Vec<Wished> = Vec::new();
         for template in &self.channels {
+            let is_fixed = !template.is_filled_in();
             for channel in template.channels(variables)? {
-                if channels.contains(&channel) {
+                if let Some(known) = wished.iter_mut().find(|known| known.channel == channel) {
+                    known.is_fixed |= is_fixed;
                     continue;
                 }
-                if channels.len() == MAX_PER_STREAM {
+                if wished.len() == MAX_PER_STREAM {
                     return Err(Unfit::TooMany);
                 }
-                channels.push(channel);
+                wished.push(Wished { channel, is_fixed });
             }
         }
-        Ok(channels)
+        Ok(wished)
     }
 
     /// The name under which this request's stream can be ended, if the route gives one.
@@ -87,8 +111,8 @@ impl EventRoute {
     /// When a variable has no value, or when the values would lead out of the configured path.
     pub fn auth_path(&self, variables: &Variables<'_>) -> Result<Option<String>, Unfit> {
         match &self.auth {
-            Auth::None => Ok(None),
-            Auth::Backend(path) => path.path(variables).map(Some),
+            None | Some(Auth::None) => Ok(None),
+            Some(Auth::Backend(path)) => path.path(variables).map(Some),
         }
     }
 }
@@ -166,11 +190,12 @@ mod tests {
         EventRoute {
             pattern: Pattern::parse(path).unwrap(),
             channels: channels.iter().map(|text| Template::parse(text).unwrap()).collect(),
-            auth: Auth::None,
+            auth: Some(Auth::None),
             replay: Replay::default(),
             keep_alive: None,
             retry: None,
             subject: None,
+            on_failure: OnFailure::default(),
         }
     }
 
@@ -182,11 +207,11 @@ mod tests {
         all
     }
 
-    fn names(channels: Result<Vec<Channel>, Unfit>) -> Vec<String> {
-        channels.unwrap().iter().map(|channel| channel.as_str().to_owned()).collect()
+    fn names(wished: Result<Vec<Wished>, Unfit>) -> Vec<String> {
+        wished.unwrap().iter().map(|wished| wished.channel.as_str().to_owned()).collect()
     }
 
-    fn channels_of(routes: &Routes, path: &str, query: &str) -> Result<Vec<Channel>, Unfit> {
+    fn channels_of(routes: &Routes, path: &str, query: &str) -> Result<Vec<Wished>, Unfit> {
         let found = routes.find(path).unwrap();
         found.route.channels(&Variables::new(&found.captures, Some(query), &HeaderMap::new()))
     }
@@ -224,6 +249,28 @@ mod tests {
         let error = channels_of(&routes, "/events/%FF", "").unwrap_err();
 
         assert_eq!(error.to_string(), "{path.name} is not UTF-8 in this request");
+    }
+
+    #[test]
+    fn s10_a_parameter_that_is_not_utf8_is_refused() {
+        let routes = routes([route("/events", &["{query.c}"]), route("/jobs", &["job-{query.c}"])]);
+
+        for path in ["/events", "/jobs"] {
+            for query in ["c=x%ff", "c=x%fe", "c=%c3"] {
+                let error = channels_of(&routes, path, query).unwrap_err();
+                assert_eq!(error.to_string(), "{query.c} is not UTF-8 in this request", "{path}?{query}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_channel_is_fixed_if_the_configuration_names_it_whatever_the_request_names() {
+        let routes = routes([route("/events", &["{query.c}", "news"])]);
+
+        let wished = channels_of(&routes, "/events", "c=news&c=secret").unwrap();
+
+        let fixed: Vec<_> = wished.iter().map(|wished| (wished.channel.as_str(), wished.is_fixed)).collect();
+        assert_eq!(fixed, [("news", true), ("secret", false)]);
     }
 
     #[test]
@@ -305,7 +352,7 @@ mod tests {
     fn the_backend_is_asked_for_a_path_made_of_the_request() {
         let mut asking = route("/events/{room}", &["room-{path.room}"]);
         asking.auth =
-            Auth::Backend(Template::parse("/may-listen.cgi?room={path.room}&to={query.to}").unwrap());
+            Some(Auth::Backend(Template::parse("/may-listen.cgi?room={path.room}&to={query.to}").unwrap()));
         let routes = routes([asking]);
 
         let found = routes.find("/events/a%26b").unwrap();

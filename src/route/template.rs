@@ -142,6 +142,11 @@ impl Template {
         })
     }
 
+    /// Whether anything in it comes from the client's request.
+    pub fn is_filled_in(&self) -> bool {
+        self.variables().next().is_some()
+    }
+
     /// Whether a client can make any channel of it that it likes.
     pub fn is_free(&self) -> bool {
         !self.parts.iter().any(|part| matches!(part, Part::Text(_)))
@@ -158,7 +163,10 @@ impl Template {
         {
             let channels: Vec<_> = variables
                 .parameters(variable.name())
-                .map(|name| self.channel(&name))
+                .map(|name| {
+                    let name = str::from_utf8(&name).map_err(|_| Unfit::NotText(variable.clone()))?;
+                    self.channel(name)
+                })
                 .collect::<Result<_, _>>()?;
             return if channels.is_empty() { Err(Unfit::Missing(variable.clone())) } else { Ok(channels) };
         }

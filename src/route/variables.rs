@@ -125,20 +125,18 @@ impl<'a> Variables<'a> {
     pub fn value(&self, variable: &Variable) -> Option<Cow<'a, [u8]>> {
         match variable.source {
             Source::Path => self.captures.value(&variable.name).map(Cow::Borrowed),
-            Source::Query => self.parameters(&variable.name).next().map(|value| match value {
-                Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
-                Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-            }),
+            Source::Query => self.parameters(&variable.name).next(),
             Source::Cookie => self.cookie(&variable.name).map(Cow::Borrowed),
             Source::Header => self.headers.get(&*variable.name).map(|value| Cow::Borrowed(value.as_bytes())),
         }
     }
 
-    /// All query parameters of this name, in order.
-    pub fn parameters<'n>(&self, name: &'n str) -> impl Iterator<Item = Cow<'a, str>> + use<'a, 'n> {
-        form_urlencoded::parse(self.query.as_bytes())
-            .filter(move |(known, _)| known == name)
-            .map(|(_, value)| value)
+    /// All query parameters of this name, in order, decoded as a form's (WHATWG URL 5.1), but that bytes which
+    /// are no text stay what they are: two of them must not become the same channel.
+    pub fn parameters<'n>(&self, name: &'n str) -> impl Iterator<Item = Cow<'a, [u8]>> + use<'a, 'n> {
+        let pairs = self.query.split('&').filter(|pair| !pair.is_empty());
+        let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        pairs.filter(move |(known, _)| *decoded(known) == *name.as_bytes()).map(|(_, value)| decoded(value))
     }
 
     fn cookie(&self, name: &str) -> Option<&'a [u8]> {
@@ -151,6 +149,15 @@ impl<'a> Variables<'a> {
                 value.strip_prefix(b"\"").and_then(|inner| inner.strip_suffix(b"\"")).unwrap_or(value)
             })
     }
+}
+
+/// A name or a value of a query, decoded.
+fn decoded(text: &str) -> Cow<'_, [u8]> {
+    if text.contains('+') {
+        let spaced = text.replace('+', " ");
+        return Cow::Owned(percent_decode_str(&spaced).collect());
+    }
+    percent_decode_str(text).into()
 }
 
 #[cfg(test)]
@@ -171,6 +178,8 @@ mod tests {
         assert_eq!(value("query.q", "a=1&q=x+y%2Bz", &[]).unwrap(), b"x y+z");
         assert_eq!(value("query.q", "q", &[]).unwrap(), b"");
         assert_eq!(value("query.q", "", &[]), None);
+        assert_eq!(value("query.q", "&&q=%e4%&%71=2", &[]).unwrap(), b"\xe4%");
+        assert_eq!(value("query.q r", "q+r=1", &[]).unwrap(), b"1");
     }
 
     #[test]

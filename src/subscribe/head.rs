@@ -81,13 +81,18 @@ pub(super) fn gap_event(gap: &Gap) -> String {
     encode::block(&event, Some(&gap.resume))
 }
 
-/// The answer to an event-stream request that cannot be served just now: a stream that ends at once
-/// and says when to come back. Any error status would end a browser's `EventSource` for good
-/// (PROTOCOL 6.9).
-pub fn come_back(retry: Duration) -> Response<Body> {
-    let mut response = Response::new(Body::from(first_bytes(jittered(retry))));
+/// The answer to an `EventSource` that cannot be served just now: a stream that ends at once
+/// and says when to come back. Any error status would end it for good (PROTOCOL 6.9), and so would a missing word
+/// about its `origin`, if it comes from another one; there is nothing in it to read.
+pub fn come_back(retry: Duration, origin: Option<&[u8]>) -> Response<Body> {
+    let mut response = Response::new(Body::from(first_bytes(retry)));
     *response.status_mut() = StatusCode::OK;
-    set_headers(response.headers_mut());
+    let headers = response.headers_mut();
+    set_headers(headers);
+    if let Some(origin) = origin.and_then(|origin| HeaderValue::from_bytes(origin).ok()) {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+    }
     response
 }
 
@@ -109,8 +114,13 @@ fn set_headers(headers: &mut HeaderMap) {
 
 /// Half to one and a half times as long, so that clients that were cut together do not come back
 /// together.
-pub(super) fn jittered(duration: Duration) -> Duration {
+pub fn jittered(duration: Duration) -> Duration {
     duration.mul_f64(0.5 + random())
+}
+
+/// One to one and a half times as long: nobody comes back sooner than was asked for.
+pub fn stretched(duration: Duration) -> Duration {
+    duration.mul_f64(1.0 + random() / 2.0)
 }
 
 /// A number from 0 to 1.

@@ -41,14 +41,13 @@ pub use self::last_event_id::{PARAMETERS as LAST_EVENT_ID_PARAMETERS, last_event
 use self::newcomer::{Newcomer, Seat};
 use self::promises::Bond;
 pub use self::promises::{Answering, MayStay, Promises, Question, Recheck, Site};
-pub use self::stay::Stay;
+pub use self::stay::{Full, Opened, Stay};
 use self::subscriber::Held;
 use self::worker::Worker;
 use crate::body::Body;
 use crate::broker::{Broker, Ended, Gap, Refused, Since, Subscribed, Subscription, Waiting, Wish};
 use crate::drain::{Drain, Draining, drain};
 use crate::http1::has_chunks;
-use crate::listen::connection::Handled;
 use crate::metrics::Metrics;
 use crate::socket::Socket;
 use crate::vital;
@@ -176,17 +175,16 @@ impl Streams {
         });
     }
 
-    /// The answer for a client that cannot be served just now, but soon.
-    pub fn come_back(&self) -> Response<Body> {
-        head::come_back(self.0.settings.retry)
+    /// The reconnect hint of those who have none of their own.
+    pub fn retry(&self) -> Duration {
+        self.0.settings.retry
     }
 
-    /// The answer for a client that is not to be held, though it was handed over: it has left before it came.
-    pub fn turn_away(&self, ask: Ask) -> Response<Body> {
+    /// A client is not to be held, though it was handed over: it has left before it came.
+    pub fn turn_away(&self, ask: Ask) {
         if let Some(promises) = ask.promises {
             Bond::new(Arc::clone(&self.0.site), promises).end(End::Drained);
         }
-        self.come_back()
     }
 
     /// The log's place now. Whoever asks a backend whether somebody may listen takes note of it first.
@@ -194,19 +192,14 @@ impl Streams {
         self.0.broker.head().sequence
     }
 
-    /// Decides how `ask` is answered, and counts the client as a subscriber from now on: with a
-    /// stream (a silent one, as long as there is no log); with `204` when all its
-    /// channels are closed and it has seen all of them; or, when there is no room, or its subject has been
-    /// disconnected since the backend was asked, with a `200` that asks it to come back.
-    pub fn open(&self, mut ask: Ask) -> Handled<Stay> {
+    /// Decides how `ask` is answered, and if it is with a stream, counts the client as a subscriber from now on.
+    pub fn open(&self, mut ask: Ask) -> Opened {
         let inner = &self.0;
         let bond = ask.promises.take().map(|promises| Bond::new(Arc::clone(&inner.site), promises));
         let Some(seat) = Seat::take(&inner.seats, inner.settings.max_subscribers) else {
-            tracing::warn!(
-                max_subscribers = inner.settings.max_subscribers,
-                "no room for another stream; the client is asked to come back"
-            );
-            return Handled::Response(self.come_back());
+            let full = Full::Seats(inner.settings.max_subscribers);
+            tracing::warn!(%full, "a stream cannot be opened");
+            return Opened::Full(full);
         };
         let worker = inner.turn.fetch_add(1, Ordering::Relaxed) % inner.workers.len();
         let place = match self.place(&ask, worker) {
@@ -215,14 +208,14 @@ impl Streams {
                 if let Some(bond) = bond {
                     bond.end(ended.into());
                 }
-                return Handled::Response(match ended {
-                    Ended::Closed => no_content(),
-                    Ended::Disconnected => self.come_back(),
-                });
+                return match ended {
+                    Ended::Closed => Opened::Over,
+                    Ended::Disconnected => Opened::Disconnected,
+                };
             }
             Err(refused) => {
-                tracing::warn!(%refused, "a stream cannot be opened; the client is asked to come back");
-                return Handled::Response(self.come_back());
+                tracing::warn!(%refused, "a stream cannot be opened");
+                return Opened::Full(Full::Log(refused));
             }
         };
         inner.metrics.subscribed.add_one();
@@ -234,7 +227,7 @@ impl Streams {
             bond,
             seat,
         };
-        Handled::Taken(Box::new(Stay {
+        Opened::Stay(Box::new(Stay {
             streams: self.clone(),
             place,
             newcomer,
@@ -289,7 +282,7 @@ async fn bring(mut heard: mpsc::UnboundedReceiver<(Ticket, MayStay)>, workers: W
 }
 
 /// The one answer that makes an `EventSource` stop (WHATWG HTML 9.2.3).
-fn no_content() -> Response<Body> {
+pub fn no_content() -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().insert(http::header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"));

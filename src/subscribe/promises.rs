@@ -190,7 +190,7 @@ pub(super) fn spread(duration: Duration) -> Duration {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::http1::RequestHead;
+    use crate::http1::{Length, RequestHead};
     use crate::peer::{Endpoint, Peer};
     use crate::proxy::RequestId;
 
@@ -201,7 +201,7 @@ pub(super) mod tests {
         let peer = Peer::plain(address, address);
         let recheck = Recheck { every, question: Question::Request, channels: Vec::new(), subject: None };
         Promises {
-            asked: Asked { head: Arc::new(head), peer, id: RequestId::generate() },
+            asked: Asked::new(head, Length::NONE, peer, RequestId::generate()),
             channels: Vec::new(),
             subject: None,
             recheck: Some(recheck),

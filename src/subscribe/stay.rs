@@ -8,9 +8,32 @@ use http::{HeaderMap, Version};
 
 use super::newcomer::Newcomer;
 use super::{Initial, Place, Streams, head, initial};
-use crate::broker::Subscription;
+use crate::broker::{Refused, Subscription};
 use crate::listen::connection::TakesOver;
 use crate::socket::Socket;
+
+/// How a wish to listen is answered.
+pub enum Opened {
+    /// With a stream, a silent one as long as there is no log.
+    Stay(Box<Stay>),
+    /// With nothing: all its channels are closed and the client has seen all of them. See [`no_content`](super::no_content).
+    Over,
+    /// With a no: its subject has been disconnected since the site was asked whether it may listen.
+    Disconnected,
+    /// Not now, but perhaps soon.
+    Full(Full),
+}
+
+/// Why a stream cannot be opened just now.
+#[derive(Debug, thiserror::Error)]
+pub enum Full {
+    /// There are as many as may be.
+    #[error("there are {0} streams, as many as `max_subscribers` in [stream] allows")]
+    Seats(usize),
+    /// The log says no.
+    #[error(transparent)]
+    Log(#[from] Refused),
+}
 
 /// A client that is held from now on: where it is in the log, what it is told first, and what was promised
 /// about it. It counts as a subscriber; dropped, it has left.

@@ -13,9 +13,11 @@ use super::{Api, Handled};
 use crate::broker::{Kept, Role};
 use crate::channel::Channel;
 use crate::event::EventId;
-use crate::http1::{Field, RequestHead, elements, essence};
+use crate::event::frame::Code;
+use crate::http1::RequestHead;
+use crate::proxy::headers::{EVENT_STREAM, accepts};
 use crate::replay::Replay;
-use crate::subscribe::{Ask, LAST_EVENT_ID_PARAMETERS, last_event_id};
+use crate::subscribe::{Ask, LAST_EVENT_ID_PARAMETERS, Opened, last_event_id, no_content};
 
 /// An event as JSON.
 #[derive(Serialize)]
@@ -41,7 +43,7 @@ impl Api {
         head: &RequestHead,
         is_head: bool,
     ) -> Result<Handled, Problem> {
-        if wants_stream(head) && !is_head {
+        if accepts(head, EVENT_STREAM) && !is_head {
             return self.follow(channel, head);
         }
         let query = Query::of(head, &["after", "limit"])?;
@@ -62,19 +64,14 @@ impl Api {
         let after = || query.get("after").filter(|id| !id.is_empty()).map(str::to_owned);
         let last_event_id = last_event_id(&head.map(), head.query()).or_else(after);
         let role = Role::Onlooker;
-        Ok(self.streams.open(Ask {
-            last_event_id,
-            replay,
-            role,
-            ..Ask::new(vec![channel], head.start.version)
-        }))
+        let ask = Ask { last_event_id, replay, role, ..Ask::new(vec![channel], head.start.version) };
+        match self.streams.open(ask) {
+            Opened::Stay(stay) => Ok(Handled::Taken(stay)),
+            Opened::Over => Ok(Handled::Response(no_content())),
+            Opened::Disconnected => Ok(Handled::Response(no_content())),
+            Opened::Full(full) => Err(Problem::refused(Code::Overloaded, full.to_string())),
+        }
     }
-}
-
-fn wants_stream(head: &RequestHead) -> bool {
-    head.values(Field::Accept)
-        .flat_map(elements)
-        .any(|media| essence(media).eq_ignore_ascii_case(b"text/event-stream"))
 }
 
 fn rfc3339(time: SystemTime) -> String {

@@ -3,6 +3,7 @@
 use super::Written;
 use crate::broker::Keep;
 use crate::config::{Format, Level};
+use crate::route::OnFailure;
 use crate::subscribe::Slow;
 
 /// Makes a [`Written`] value of a choice between a few words.
@@ -24,6 +25,11 @@ macro_rules! words {
 words!(Keep, "\"all\" or \"latest\"", {
     "all" => Keep::All,
     "latest" => Keep::Latest,
+});
+
+words!(OnFailure, "\"come-back\" or \"pass\"", {
+    "come-back" => OnFailure::ComeBack,
+    "pass" => OnFailure::Pass,
 });
 
 words!(Slow, "\"disconnect\" or \"skip\"", {

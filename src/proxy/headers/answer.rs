@@ -65,7 +65,7 @@ pub(in crate::proxy) fn is_event_stream(head: &AnswerHead) -> bool {
 }
 
 fn is_event_stream_type(value: &[u8]) -> bool {
-    essence(value).eq_ignore_ascii_case(b"text/event-stream")
+    essence(value).eq_ignore_ascii_case(super::EVENT_STREAM.as_bytes())
 }
 
 /// Sets the headers of an event stream right (PROTOCOL 6.1), whatever the backend thought of them, so

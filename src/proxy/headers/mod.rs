@@ -22,8 +22,8 @@ use smallvec::SmallVec;
 pub use answer::own_stream;
 pub(super) use answer::{announced_trailers, interim, is_event_stream, passing, switched};
 pub(super) use notices::Notices;
+pub use request::{EVENT_STREAM, accepts, is_event_source};
 pub(super) use request::{Passed, on_behalf_of, pass_request};
-pub use request::{accepts, asks_for_events};
 pub use rules::{PassedName, Rules};
 pub(super) use said::client;
 

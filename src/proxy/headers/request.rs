@@ -10,7 +10,7 @@ use super::told::{Host, Told, add_ours};
 use super::{is_among, is_control, is_for_one_hop, means_websocket, named_by_connection};
 use crate::http1::chunked::MAX_TRAILER_LINES;
 use crate::http1::gate::is_end_to_end;
-use crate::http1::{Field, Header, Length, Lines, RequestHead, elements};
+use crate::http1::{Field, Header, Length, Lines, RequestHead, elements, essence, strip_start};
 use crate::peer::Peer;
 use crate::proxy::request_id::RequestId;
 use crate::proxy::trailers::Announced;
@@ -42,7 +42,7 @@ pub(in crate::proxy) fn pass_request(
     let mut lines = Lines::after(request_line(head));
     let host = Host::of(head, own_host);
     // The answer may become a stream of ours, and then nobody could decode the two in one.
-    let plain = asks_for_events(head);
+    let plain = accepts(head, EVENT_STREAM);
     let named = named_by_connection(head);
     let said = Said::of(head, peer, &rules.trusted);
     let mut withheld = Withheld::default();
@@ -137,16 +137,34 @@ fn asks_for_websocket(head: &RequestHead, length: Length) -> bool {
     may_switch && length == Length::NONE && means_websocket(head)
 }
 
-/// Whether the client names a media type among those that it would take, in any case (RFC 9110 section 8.3.1).
+/// Whether the client would take this media type, which is in lower case (RFC 9110 section 12.5.1): it names it,
+/// and not with a weight of zero.
 pub fn accepts(head: &RequestHead, media_type: &str) -> bool {
-    let media_type = media_type.as_bytes();
-    let mut accepted = head.values(Field::Accept);
-    accepted.any(|value| value.windows(media_type.len()).any(|part| part.eq_ignore_ascii_case(media_type)))
+    let mut ranges = head.values(Field::Accept).flat_map(elements);
+    ranges.any(|range| is_taken(range, media_type))
 }
 
-/// Whether the client would take an event stream.
-pub fn asks_for_events(head: &RequestHead) -> bool {
-    accepts(head, "text/event-stream")
+/// Whether it is an `EventSource`, or asks as one does: a GET without a body whose `Accept` names exactly one
+/// type, `text/event-stream` (PROTOCOL 1).
+pub fn is_event_source(head: &RequestHead, length: Length) -> bool {
+    let mut ranges = head.values(Field::Accept).flat_map(elements);
+    head.start.method == Method::GET
+        && length == Length::NONE
+        && ranges.next().is_some_and(|range| is_taken(range, EVENT_STREAM))
+        && ranges.next().is_none()
+}
+
+/// The type of event streams.
+pub const EVENT_STREAM: &str = "text/event-stream";
+
+fn is_taken(range: &[u8], media_type: &str) -> bool {
+    let mut parameters = range.split(|&byte| byte == b';').skip(1).map(<[u8]>::trim_ascii);
+    let is_zero = |weight: &[u8]| {
+        let text = std::str::from_utf8(weight).unwrap_or_default();
+        text.trim().parse() == Ok(0.0)
+    };
+    essence(range).eq_ignore_ascii_case(media_type.as_bytes())
+        && !parameters.any(|parameter| strip_start(parameter, b"q=").is_some_and(is_zero))
 }
 
 fn request_line(head: &RequestHead) -> Vec<u8> {
@@ -444,6 +462,30 @@ mod tests {
 
         assert!(accepts(&head, "text/html"));
         assert!(!accepts(&head, "text/event-stream"));
+    }
+
+    #[test]
+    fn an_event_source_asks_for_an_event_stream_and_nothing_else() {
+        for (lines, expected) in [
+            (&["Accept: text/event-stream"][..], true),
+            (&["Accept: Text/Event-Stream; q=0.5"], true),
+            (&["Accept: text/event-stream;charset=utf-8"], true),
+            (&["Accept: text/event-stream;q=0"], false),
+            (&["Accept: text/event-stream; Q=0.000"], false),
+            (&["Accept: application/json, text/event-stream"], false),
+            (&["Accept: text/event-stream, */*"], false),
+            (&["Accept: text/event-stream", "Accept: text/html"], false),
+            (&["Accept: text/event-streams"], false),
+            (&["Accept: */*"], false),
+            (&[], false),
+        ] {
+            let head = request("1.1", "/", lines);
+
+            assert_eq!(is_event_source(&head, Length::NONE), expected, "{lines:?}");
+            assert!(!is_event_source(&head, Length::Exactly(1)) && !is_event_source(&head, Length::Chunked));
+        }
+        let post = RequestHead::parse("POST / HTTP/1.1\r\nAccept: text/event-stream\r\n\r\n".into()).unwrap();
+        assert!(!is_event_source(&post, Length::NONE));
     }
 
     #[test]
