@@ -5,8 +5,9 @@
 
 mod support;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -276,4 +277,36 @@ fn questions_and_notices_that_get_no_answer_leave_room_for_pages_and_for_auth() 
 
     assert_eq!(news.data(), "came through");
     assert_eq!(outboard.publish("a", "x").receivers, 20, "nobody ends because nobody was asked");
+}
+
+#[test]
+fn a_disconnect_that_comes_while_the_site_is_asked_lets_nobody_in() {
+    let (arrived, has_arrived) = channel();
+    let (go_on, may_go_on) = channel::<()>();
+    let may_go_on = Mutex::new(may_go_on);
+    let backend = Backend::start(move |exchange| {
+        arrived.send(()).unwrap();
+        may_go_on.lock().unwrap().recv().unwrap();
+        hand_over(exchange, &["Outboard-Channel: a", "Outboard-Subject: alice"]);
+    });
+    let route = "[[event_route]]\npath = \"/route\"\nauth = \"/may-listen\"\n";
+    let outboard = Outboard::behind(&backend).with_config(route).start();
+
+    for path in ["/any", "/route"] {
+        let request = Request::get(path).header("Accept", "text/event-stream");
+        std::thread::scope(|scope| {
+            let address = outboard.address().to_owned();
+            let opened = scope.spawn(move || request.open(&address).into_response());
+            has_arrived.recv().unwrap();
+            outboard.frames("disconnect: alice\n\n");
+            go_on.send(()).unwrap();
+
+            let answer = opened.join().unwrap();
+            assert!(
+                answer.text().contains("retry: "),
+                "{path}: it ends, and comes back to be asked about again"
+            );
+        });
+        assert_eq!(outboard.publish("a", "secret").receivers, 0, "{path}");
+    }
 }

@@ -35,6 +35,7 @@ impl Gateway {
             };
 
         let all = || wished.iter().map(|wished| wished.channel.clone()).collect::<Vec<_>>();
+        let asked_at = self.streams.head();
         let (question, let_in, channels) = match auth {
             None => (Question::Request, LetIn::default(), all()),
             Some(path) => {
@@ -66,6 +67,7 @@ impl Gateway {
         hold.keep_alive = route.keep_alive;
         hold.retry = route.retry;
         hold.subject = subject;
+        hold.asked_at = Some(asked_at);
         hold.headers = let_in.headers;
         hold.headers.append(header::VARY, HeaderValue::from_static("Accept"));
         self.hold(hold, let_in.handoff, asked, question)

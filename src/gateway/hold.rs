@@ -9,8 +9,15 @@ use crate::handoff::Handoff;
 use crate::subscribe::{Ask, Initial, Opened, Promises, Question, Recheck, head, last_event_id, no_content};
 
 impl Gateway {
-    /// Takes a client over as the backend's answer asks for it.
-    pub(super) fn hand_over(&self, answer: Response<Body>, handoff: Handoff, asked: &Asked) -> Handled {
+    /// Takes a client over as the backend's answer asks for it, to a question that was put when the log was at
+    /// `asked_at`.
+    pub(super) fn hand_over(
+        &self,
+        answer: Response<Body>,
+        handoff: Handoff,
+        asked: &Asked,
+        asked_at: u64,
+    ) -> Handled {
         if handoff.channels.is_empty() {
             let reason = "it has `Outboard-*` headers but no `Outboard-Channel`, which names the channels";
             return Handled::Response(self.bad_handoff(reason, asked));
@@ -28,6 +35,7 @@ impl Gateway {
         let mut hold = Ask::new(handoff.channels.clone(), asked.head.start.version);
         hold.initial = initial(&parts.headers, body, asked);
         hold.headers = parts.headers;
+        hold.asked_at = Some(asked_at);
         self.hold(hold, handoff, asked, Question::Request)
     }
 

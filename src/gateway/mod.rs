@@ -141,9 +141,11 @@ impl Gateway {
     /// Sends a request on, and the answer back, unless that hands the client over.
     async fn pass(&self, length: Length, body: Body, interim: Interim, asked: Asked) -> Handled {
         self.metrics.proxied.add_one();
+        // Before the backend is asked: it may hand over somebody whose subject is disconnected meanwhile.
+        let asked_at = self.streams.head();
         let tell = |status, lines: &Lines| interim.tell(status, lines);
         match self.backend.forward(&asked.head, length, body, &asked.peer, asked.id, tell).await {
-            Ok(Forwarded::Answer(answer)) => self.pass_back(answer, asked),
+            Ok(Forwarded::Answer(answer)) => self.pass_back(answer, asked, asked_at),
             Ok(Forwarded::Upgrade(head, upstream)) => self.tunnel(head, upstream, asked),
             Err(fault) => Handled::Response(self.fault(&fault, &asked)),
         }
@@ -160,7 +162,7 @@ impl Gateway {
         Handled::Taken(Box::new(Taker::Tunnel(tunnel)))
     }
 
-    fn pass_back(&self, answer: proxy::Answer, asked: Asked) -> Handled {
+    fn pass_back(&self, answer: proxy::Answer, asked: Asked, asked_at: u64) -> Handled {
         let is_failure = is_passing(answer.status()) && self.comes_back(&asked);
         if answer.is_plain() && !is_failure {
             self.note_success(answer.status(), &asked);
@@ -170,7 +172,7 @@ impl Gateway {
         match handoff::take(answer.headers_mut()) {
             Ok(Some(handoff)) if answer.status().is_success() => {
                 self.note_success(answer.status(), &asked);
-                self.hand_over(answer, handoff, &asked)
+                self.hand_over(answer, handoff, &asked, asked_at)
             }
             Ok(_) if is_failure => {
                 tracing::warn!(
