@@ -375,6 +375,7 @@ fn the_end_leaves_nothing_behind() {
 
     demo.end();
 
+    assert!(demo.process.log().contains("ending the jobs"), "{}", demo.process.log());
     assert!(!home.exists());
     assert_eq!(processes_in(&home), Vec::<String>::new());
 }

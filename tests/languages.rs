@@ -186,6 +186,51 @@ fn tcl_publishes_as_the_readme_says() {
     TCL.publishes();
 }
 
+/// The shipped scripts for `auth`, each as its server runs it, with the session `0123456789abcdef` of anna.
+#[test]
+fn the_scripts_for_auth_name_only_channels_that_the_client_may_hear() {
+    let sessions = tempfile::tempdir().unwrap();
+    folder::write(sessions.path(), "0123456789abcdef", "anna\n");
+    folder::write(sessions.path(), "sess_0123456789abcdef", "user|s:4:\"anna\";");
+    let save_path = format!("session.save_path={}", sessions.path().display());
+    let php = ["php-cgi", "-d", &save_path, "-d", "session.name=session", "-d", "cgi.force_redirect=0"];
+    let programs: [(&str, &[&str]); 3] =
+        [("may-listen.sh", &["sh"]), ("may-listen.pl", &["perl"]), ("may-listen.php", &php)];
+    let session = "session=0123456789abcdef";
+
+    for (file, program) in programs {
+        let script = folder::repository().join("deploy/auth").join(file);
+        let ask = |cookie: &str, wished: &str| {
+            let done = Command::new(program[0])
+                .args(&program[1..])
+                .arg(&script)
+                .env("SESSIONS", sessions.path())
+                .env("HTTP_COOKIE", cookie)
+                .env("HTTP_OUTBOARD_CHANNEL", wished)
+                .env("SCRIPT_FILENAME", &script)
+                .env("REQUEST_METHOD", "GET")
+                .output()
+                .unwrap_or_else(|error| panic!("cannot run {program:?}: {error}; `tests/run` installs it"));
+            String::from_utf8(done.stdout).unwrap().replace("\r\n", "\n")
+        };
+
+        let anna = ask(&format!("theme=dark; {session}"), "news, user-anna, user-ben, *");
+        assert!(anna.starts_with("Status: 204") || anna.contains("\nStatus: 204"), "{file}: {anna}");
+        assert!(anna.contains("Outboard-Channel: news, user-anna\n"), "{file}: {anna}");
+        assert!(anna.contains("Outboard-Subject: anna\n"), "{file}: {anna}");
+        for (cookie, wished, status) in [
+            ("", "news", "401"),
+            ("session=../0123456789abcdef", "news", "401"),
+            (session, "user-ben", "403"),
+            (session, "", "403"),
+        ] {
+            let answer = ask(cookie, wished);
+            assert!(answer.contains(&format!("Status: {status}")), "{file}, {cookie}, {wished}: {answer}");
+            assert!(!answer.contains("Outboard-Channel"), "{file}, {cookie}, {wished}: {answer}");
+        }
+    }
+}
+
 /// The lines of the demo's pages, as their readers copy them.
 #[test]
 fn the_demo_shows_the_functions_of_the_readme() {

@@ -29,8 +29,8 @@ Examples:
   OUTBOARD__HISTORY__MAX_AGE=2h outboard --to http://127.0.0.1:8080
 
 Every key of the configuration can be set by a variable: OUTBOARD__TABLE__KEY. A flag beats
-a variable, a variable beats the file. TERM or INT lets requests finish and then ends; a second
-one ends at once.";
+a variable, a variable beats the file. TERM, INT or QUIT lets requests finish and then
+ends; a second one ends at once. HUP reads the configuration again, USR1 opens the log file anew.";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
@@ -78,6 +78,12 @@ Examples:
   outboard completions zsh > ~/.zfunc/_outboard
   outboard completions fish > ~/.config/fish/completions/outboard.fish";
 
+const MAN_EXAMPLES: &str = "\
+Examples:
+  outboard man | man -l -
+  outboard man pipe | man -l -
+  sudo outboard man --folder /usr/local/share/man/man1    then: man outboard-pipe";
+
 /// Server-Sent Events for sites that cannot push: a reverse proxy that stands in front of an old
 /// application, holds its event streams, and takes events from any script.
 #[derive(Debug, Parser)]
@@ -118,7 +124,8 @@ pub(super) enum Command {
         shell: Shell,
     },
     /// Print the manual pages, for `man -l -`
-    Man,
+    #[command(after_help = MAN_EXAMPLES)]
+    Man(Man),
 }
 
 #[derive(Args, Debug, Default)]
@@ -238,6 +245,15 @@ pub(super) struct Channels {
     pub(super) json: bool,
     #[command(flatten)]
     pub(super) place: Where,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Man {
+    /// The page of this command alone
+    pub(super) command: Option<String>,
+    /// Write each page to a file of its own in this folder, as in outboard-pipe.1
+    #[arg(long, value_name = "DIR")]
+    pub(super) folder: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

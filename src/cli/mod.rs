@@ -7,6 +7,7 @@
 mod arguments;
 mod channels;
 mod check;
+mod manual;
 mod open_files;
 mod output;
 mod pipe;
@@ -73,7 +74,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Channels(options) => channels::channels(&options),
         Command::Demo(options) => run::demo(&options),
         Command::Completions { shell } => completions(shell),
-        Command::Man => manual(),
+        Command::Man(options) => manual::manual(&options),
     }
 }
 
@@ -133,18 +134,5 @@ fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), "outboard", &mut script);
     output::write(&script)?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// All pages one after the other: of `outboard`, then of each of its commands.
-fn manual() -> anyhow::Result<ExitCode> {
-    let mut command = Arguments::command();
-    command.build();
-    let mut pages = Vec::new();
-    clap_mangen::Man::new(command.clone()).render(&mut pages)?;
-    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
-        clap_mangen::Man::new(sub.clone()).render(&mut pages)?;
-    }
-    output::write(&pages)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -97,8 +97,35 @@ fn completions_and_manual_know_every_command() {
 }
 
 #[test]
+fn what_the_manual_shows_can_be_pasted_and_names_only_pages_that_exist() {
+    let folder = TempDir::new().unwrap();
+    let (code, _, told) = run(&mut outboard(&["man", "--folder", folder.path().to_str().unwrap()]));
+    assert_eq!((code, told.as_str()), (0, ""));
+
+    let pages: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(Result::unwrap).collect();
+    assert!(pages.len() > 9);
+    for page in &pages {
+        let name = page.file_name().into_string().unwrap();
+        let text = std::fs::read_to_string(page.path()).unwrap();
+        // No word is hyphenated, and no example is filled into lines of another length.
+        assert!(text.contains("\n.nh\n"), "{name}");
+        assert_eq!(text.matches(".SH EXAMPLES\n.nf\n").count(), text.matches("\n.fi\n").count(), "{name}");
+        for other in text.replace('\\', "").split_whitespace().filter_map(|word| word.strip_suffix("(1)")) {
+            assert!(folder.path().join(format!("{other}.1")).exists(), "{name} names {other}(1)");
+        }
+    }
+
+    let (code, page, _) = run(&mut outboard(&["man", "pipe"]));
+    assert_eq!(code, 0);
+    assert_eq!(page, std::fs::read_to_string(folder.path().join("outboard-pipe.1")).unwrap());
+    let (code, _, told) = run(&mut outboard(&["man", "pip"]));
+    assert_eq!(code, 2);
+    assert!(told.contains("there is no command `pip`"), "{told}");
+}
+
+#[test]
 fn help_shows_examples() {
-    for command in ["run", "check", "publish", "pipe", "tail", "channels", "completions"] {
+    for command in ["run", "check", "publish", "pipe", "tail", "channels", "completions", "man"] {
         let (code, out, _) = run(&mut outboard(&[command, "--help"]));
 
         assert_eq!(code, 0);

@@ -4,5 +4,4 @@ use warnings;
 # README: perl
 local $/;
 my $data = <STDIN>;
-$/ = "\n";
 print "Content-Type: text/plain\n\n", outboard_publish('job-42', $data);
