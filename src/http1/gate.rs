@@ -312,9 +312,17 @@ mod tests {
         for target in ["/", "//a/../b;c=%zz?d=e|f^[g]{<\">}`", "http://example.org/a", "http://example.org"] {
             assert!(check_get("1.1", target, &["Host: a"]).is_ok(), "{target}");
         }
-        for target in
-            ["*", "example.org:80", "ftp://example.org/", "http://a,b/", "/a#b", "/ä#b", "http:///a"]
-        {
+        for target in [
+            "*",
+            "example.org:80",
+            "ftp://example.org/",
+            "http://a,b/",
+            "/a#b",
+            "/ä#b",
+            "http:///a",
+            "http://a@b/",
+            "http://a::/",
+        ] {
             let refused = check_get("1.1", target, &["Host: a"]).unwrap_err();
             assert!(matches!(refused, Refusal::Target | Refusal::Head), "{target}: {refused:?}");
         }

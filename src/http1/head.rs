@@ -195,11 +195,10 @@ impl RequestHead {
         self.part(&self.start.target)
     }
 
-    /// The host of a target in absolute form (RFC 9112 section 3.2.2), with its port and without a user
-    /// name, which is for the server that asks for one.
+    /// The host of a target in absolute form (RFC 9112 section 3.2.2), with its port. A user name stays in it,
+    /// and the gate refuses that as no host (RFC 9110 section 4.2.4).
     pub fn authority(&self) -> Option<&[u8]> {
-        let (authority, _) = absolute(self.full_target())?;
-        authority.rsplit(|&byte| byte == b'@').next()
+        absolute(self.full_target()).map(|(authority, _)| authority)
     }
 
     /// The target in origin form: path and query, or the `*` of `OPTIONS`.
@@ -371,7 +370,7 @@ mod tests {
             ("//a/b", None, "//a/b", "//a/b", None),
             ("*", None, "*", "*", None),
             ("http://h", Some("h"), "/", "/", None),
-            ("HTTP://u:p@h:80?b", Some("h:80"), "/?b", "/", Some("b")),
+            ("HTTP://u:p@h:80?b", Some("u:p@h:80"), "/?b", "/", Some("b")),
             ("https://h/a?b?c", Some("h"), "/a?b?c", "/a", Some("b?c")),
             ("ftp://h/a", None, "ftp://h/a", "ftp://h/a", None),
         ] {

@@ -24,7 +24,9 @@ impl<'a> Host<'a> {
     /// The host of a target in absolute form replaces that of the `Host` header (RFC 9112 section 3.2.2).
     pub(super) fn of(head: &'a RequestHead, own_host: &'a str) -> Self {
         if let Some(authority) = head.authority() {
-            return Self { name: authority, is_said: true };
+            // `host:` is another spelling of `host`, which not every server takes in a `Host` line.
+            let name = authority.strip_suffix(b":").unwrap_or(authority);
+            return Self { name, is_said: true };
         }
         match head.values(Field::Host).next() {
             Some(name) => Self { name, is_said: false },
