@@ -117,3 +117,39 @@ fn a_follower_is_no_receiver_and_what_only_it_has_seen_is_unseen() {
     assert_eq!(rest.len(), number - first.parse::<usize>().unwrap(), "it gets all that came since, and ends");
     assert!(tail.0.wait().unwrap().success());
 }
+
+#[test]
+fn an_answer_to_a_question_from_before_a_disconnect_lets_nobody_in_any_more() {
+    let (go_on, may_go_on) = channel();
+    let may_go_on = Mutex::new(may_go_on);
+    let backend = Backend::start(move |exchange| {
+        may_go_on.lock().unwrap().recv_timeout(DEADLINE).unwrap();
+        let mut headers = vec!["Outboard-Channel: news", "Outboard-Subject: alice"];
+        if exchange.target() == "/any" {
+            headers.push("Content-Type: text/event-stream");
+        }
+        exchange.answer("200 OK", &headers, "");
+    });
+    let route = "[[event_route]]\npath = \"/news\"\nchannels = [\"news\"]\nauth = \"/may-listen\"\n";
+    let outboard = Outboard::behind(&backend).with_config(route).start();
+
+    let address = outboard.address().to_owned();
+    for path in ["/any", "/news"] {
+        let mut stream = std::thread::scope(|scope| {
+            let opening = scope.spawn(|| support::outboard::subscribe(&address, path, None));
+            backend.next_request();
+            assert_eq!(outboard.frames("disconnect: bob\n\ndisconnect: alice\n\n"), ["ok", "ok"]);
+            go_on.send(()).unwrap();
+            opening.join().unwrap()
+        });
+
+        assert_eq!((stream.status(), data(&mut stream)), (200, vec![]), "{path}");
+        assert!(stream.retry().is_some(), "it is asked to come back");
+        assert_eq!(outboard.publish("news", "not for alice").receivers, 0);
+        go_on.send(()).unwrap();
+        let mut again = outboard.subscribe(path);
+        assert_eq!(outboard.publish("news", "for alice").receivers, 1, "{path}");
+        assert_eq!(outboard.frames("disconnect: alice\n\n"), ["ok"]);
+        assert_eq!(data(&mut again).last().map(String::as_str), Some("for alice"));
+    }
+}

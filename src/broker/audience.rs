@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use smallvec::SmallVec;
 
@@ -62,6 +63,8 @@ struct Disconnects {
     /// In the order of their places; a subject may be here more than once.
     order: VecDeque<(u64, Subject)>,
     forgotten: u64,
+    /// The latest place of all, for those who must not wait for the log.
+    latest: Arc<AtomicU64>,
 }
 
 /// Those who have just been ended.
@@ -98,6 +101,7 @@ impl Used {
 impl Disconnects {
     fn note(&mut self, subject: &Subject, place: u64) {
         self.places.insert(subject.clone(), place);
+        self.latest.store(place, Ordering::Release);
         self.order.push_back((place, subject.clone()));
         while self.order.len() > MOST_DISCONNECTS {
             let Some((place, subject)) = self.order.pop_front() else { return };
@@ -315,6 +319,11 @@ impl Audience {
             }
         }
         dismissed
+    }
+
+    /// The place of the latest disconnect, as it goes on.
+    pub(super) fn latest_disconnect(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.disconnects.latest)
     }
 
     /// Whether a subject was disconnected after a place in the log, or may have been.

@@ -42,6 +42,7 @@ mod tests;
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::task::{Context, Poll};
 
@@ -74,6 +75,7 @@ pub struct Broker {
     /// Empty until the log is there.
     epoch: OnceLock<Epoch>,
     shared: Arc<Shared>,
+    latest_disconnect: Arc<AtomicU64>,
     /// Where the log lives.
     home: ArcSwap<Home>,
     /// What may wait to be part of the log, in KiB.
@@ -178,9 +180,12 @@ impl Broker {
 
     /// With an empty log that is in nobody's hands.
     fn empty(settings: Settings) -> Self {
-        let log = Mutex::new(Log::new(settings));
+        let log = Log::new(settings);
+        let latest_disconnect = log.audience.latest_disconnect();
+        let log = Mutex::new(log);
         Self {
             epoch: OnceLock::new(),
+            latest_disconnect,
             shared: Arc::new(Shared { log, bells: RwLock::default(), round: Round::new() }),
             home: ArcSwap::from_pointee(Home::Opening(Opening::new())),
             room: Arc::new(Semaphore::new(ROOM as usize)),
@@ -213,6 +218,8 @@ impl Broker {
             read.reconfigure(&settings);
             let mut log = self.lock();
             if Arc::ptr_eq(&log.settings, &settings) {
+                // Nobody is in it yet, but it has been asked already which disconnect was the latest.
+                read.audience = std::mem::take(&mut log.audience);
                 let empty = std::mem::replace(&mut *log, read);
                 drop(log);
                 drop(empty);
@@ -372,6 +379,12 @@ impl Broker {
     pub fn head(&self) -> Position {
         let log = self.lock();
         Position { epoch: log.epoch.clone(), sequence: log.head }
+    }
+
+    /// The place of the latest disconnect, without a wait for the log. Whoever takes note of it and then asks
+    /// somebody whether a client may listen gives it to [`Broker::subscribe`] with the answer.
+    pub fn latest_disconnect(&self) -> u64 {
+        self.latest_disconnect.load(Ordering::Acquire)
     }
 
     /// The word that all ids of this log begin with. Before the log is there, one that no id begins with.

@@ -43,8 +43,8 @@ pub struct Wish<'a> {
     pub role: Role,
     /// What it was accepted as, if somebody said so.
     pub subject: Option<&'a Subject>,
-    /// The log's head when it was asked whether this one may listen, if somebody was asked: if the subject
-    /// was disconnected after that, the answer lets nobody in any more.
+    /// [`Broker::latest_disconnect`] right before somebody was asked whether this one may listen, if somebody
+    /// was: if the subject was disconnected after that, the answer lets nobody in any more.
     pub asked_at: Option<u64>,
     /// Who will deliver it.
     pub reader: ReaderId,

@@ -421,15 +421,16 @@ fn a_disconnect_bars_who_was_accepted_by_an_older_question() {
         let wish = Wish { subject: Some(subject), asked_at, ..Wish::new(&names, since, 0) };
         matches!(broker.subscribe(wish).unwrap(), Subscribed::Open(..))
     };
-    let before = broker.head().sequence;
-    publish(&broker, news(&["a"], "1"));
+    disconnect(&broker, &bert);
+    let before = broker.latest_disconnect();
+    publish(&broker, news(&["a"], "2"));
     assert!(ask(&anna, Some(before)));
 
     disconnect(&broker, &anna);
 
     assert!(!ask(&anna, Some(before)));
     assert!(ask(&bert, Some(before)) && ask(&anna, None));
-    assert!(ask(&anna, Some(broker.head().sequence)));
+    assert!(ask(&anna, Some(broker.latest_disconnect())));
 }
 
 #[test]
@@ -481,6 +482,25 @@ fn other_rules_hold_for_every_channel_however_many_there_are() {
     assert_eq!(listed(None, 1000).len(), 100);
     assert_eq!(listed(Some("c97"), 3), ["c977", "c987", "c997"]);
     assert_eq!(listed(Some("c5"), 2), ["c507", "c517"]);
+}
+
+#[test]
+fn leaving_is_linear_for_clients_with_a_channel_of_their_own_beside_a_common_one() {
+    let broker = broker(Settings { max_channels: 20_000, ..holding(9) });
+    let own = |n| format!("user-{n}");
+    let mut all: Vec<_> =
+        (0..2000).map(|n| open(subscribe(&broker, &["news", &own(n)], None, Replay::Live)).0).collect();
+    let key = broker.lock().key(&channels(&["news"])[0]).unwrap();
+    assert_eq!(publish(&broker, news(&["news", &own(7), "user-none"], "x")).receivers, 2000);
+
+    while all.pop().is_some() {
+        let listed = broker.lock().records.get(key).unwrap().attendance.selections_at_most();
+        // Each sweep looks at all of them, and there is one for as many that left as stay.
+        assert!(listed <= 2 * all.len(), "{listed} are looked through for {}", all.len());
+        if all.len() % 500 == 250 {
+            assert_eq!(publish(&broker, news(&["news", &own(7)], "x")).receivers, all.len());
+        }
+    }
 }
 
 #[test]

@@ -35,7 +35,7 @@ impl Gateway {
             };
 
         let all = || wished.iter().map(|wished| wished.channel.clone()).collect::<Vec<_>>();
-        let asked_at = self.streams.head();
+        let asked_at = self.streams.latest_disconnect();
         let (question, let_in, channels) = match auth {
             None => (Question::Request, LetIn::default(), all()),
             Some(path) => {

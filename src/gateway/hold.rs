@@ -9,8 +9,8 @@ use crate::handoff::Handoff;
 use crate::subscribe::{Ask, Initial, Opened, Promises, Question, Recheck, head, last_event_id, no_content};
 
 impl Gateway {
-    /// Takes a client over as the backend's answer asks for it, to a question that was put when the log was at
-    /// `asked_at`.
+    /// Takes a client over as the backend's answer asks for it, to a question that was put when the latest
+    /// disconnect was that of `asked_at`.
     pub(super) fn hand_over(
         &self,
         answer: Response<Body>,

@@ -142,7 +142,7 @@ impl Gateway {
     async fn pass(&self, length: Length, body: Body, interim: Interim, asked: Asked) -> Handled {
         self.metrics.proxied.add_one();
         // Before the backend is asked: it may hand over somebody whose subject is disconnected meanwhile.
-        let asked_at = self.streams.head();
+        let asked_at = self.streams.latest_disconnect();
         let tell = |status, lines: &Lines| interim.tell(status, lines);
         match self.backend.forward(&asked.head, length, body, &asked.peer, asked.id, tell).await {
             Ok(Forwarded::Answer(answer)) => self.pass_back(answer, asked, asked_at),

@@ -25,8 +25,9 @@ pub struct Ask {
     pub role: Role,
     /// What it was accepted as.
     pub subject: Option<Subject>,
-    /// [`Streams::head`](super::Streams::head) when a backend was asked whether it may listen, if one was: if
-    /// the subject was disconnected after that, the answer lets nobody in any more.
+    /// [`Streams::latest_disconnect`](super::Streams::latest_disconnect) right before a backend was asked
+    /// whether it may listen, if one was: if the subject was disconnected after that, the answer lets nobody
+    /// in any more.
     pub asked_at: Option<u64>,
     /// Its own keep-alive.
     pub keep_alive: Option<Duration>,

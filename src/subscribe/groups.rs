@@ -185,6 +185,26 @@ mod tests {
     }
 
     #[test]
+    fn leaving_is_linear_where_each_has_a_group_of_its_own_on_a_common_channel() {
+        let (mut groups, mut slots) = (Groups::default(), Slots::default());
+        let common = slots.insert(());
+        let all: Vec<_> = (0..1000)
+            .map(|_| {
+                let selection = Arc::new(Selection::of(&[common, slots.insert(())], slots.insert(())));
+                groups.enter(&selection, slots.insert(()))
+            })
+            .collect();
+
+        for (left, (group, place)) in (0..all.len()).rev().zip(all) {
+            assert_eq!(groups.leave(group, place), None);
+
+            assert_eq!(groups.on(common).filter(|&id| groups.get(id).is_some()).count(), left);
+            assert!(groups.on(common).count() <= 2 * left, "what is gone is swept out now and then");
+        }
+        assert!(groups.by_channel.is_empty());
+    }
+
+    #[test]
     fn the_last_takes_the_place_of_one_that_leaves_and_the_live_ones_stay_first() {
         let mut crowd = Crowd::new();
         crowd.set_live(4, true);

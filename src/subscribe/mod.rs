@@ -187,9 +187,10 @@ impl Streams {
         }
     }
 
-    /// The log's place now. Whoever asks a backend whether somebody may listen takes note of it first.
-    pub fn head(&self) -> u64 {
-        self.0.broker.head().sequence
+    /// Where in the log a subject was disconnected last. Whoever asks a backend whether somebody may listen
+    /// takes note of it first.
+    pub fn latest_disconnect(&self) -> u64 {
+        self.0.broker.latest_disconnect()
     }
 
     /// Decides how `ask` is answered, and if it is with a stream, counts the client as a subscriber from now on.
