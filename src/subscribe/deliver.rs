@@ -175,12 +175,22 @@ impl Worker {
             }
             self.metrics.delivered.add(count as u64);
             if let Some(end) = over {
-                return self.end(slot, end);
+                return self.end_complete(slot, end);
             }
         }
         // Live means: has everything up to `seen`. With `more` it has not.
         self.after_catching_up(slot, written, if more { State::Behind } else { State::Live });
         self.arm(slot);
+    }
+
+    /// Ends the stream of a subscriber that has got everything, as soon as its socket takes the last chunk.
+    fn end_complete(&mut self, slot: Slot, end: End) {
+        let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
+        match subscriber.write_end() {
+            Written::All => self.end(slot, end),
+            Written::Part(_) => self.block(slot),
+            Written::Gone => self.end(slot, End::ConnectionLost),
+        }
     }
 
     /// Tells a subscriber that it has missed something; it then goes on with what is left.

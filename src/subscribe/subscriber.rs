@@ -85,6 +85,8 @@ pub(super) struct Subscriber {
     pub(super) is_in_line: bool,
     /// Whether its bytes go in HTTP/1.1 chunks.
     chunked: bool,
+    /// Whether the last chunk is written, or kept to be written first.
+    has_last_chunk: bool,
     /// What is left of bytes of which the socket has taken a part.
     unsent: Option<Box<Bytes>>,
     /// Its group, and its place there; none before it is held.
@@ -156,6 +158,7 @@ impl Subscriber {
             state: State::Behind,
             is_in_line: false,
             chunked,
+            has_last_chunk: false,
             unsent: Some(opening).filter(|opening| !opening.is_empty()).map(Box::new),
             group: None,
             keep_alive,
@@ -293,12 +296,17 @@ impl Subscriber {
         Some(End::ClientLeft)
     }
 
+    /// Writes what ends the stream for its client, once.
+    pub(super) fn write_end(&mut self) -> Written {
+        if !self.chunked || std::mem::replace(&mut self.has_last_chunk, true) {
+            return Written::All;
+        }
+        self.write_or_keep(Bytes::from_static(LAST_CHUNK))
+    }
+
     /// Ends the stream: cleanly, if the client has got all that was begun.
     pub(super) fn finish(mut self, end: End) {
-        if end.is_ours() && self.flush() == Written::All {
-            if self.chunked {
-                self.write(LAST_CHUNK);
-            }
+        if end.is_ours() && self.flush() == Written::All && self.write_end() == Written::All {
             self.socket.shutdown();
         }
         // Whoever is told that the client has left finds it no longer counted.

@@ -25,6 +25,9 @@ use crate::metrics::Metrics;
 use crate::slots::Slots;
 use crate::vital;
 
+#[cfg(test)]
+mod histories;
+
 /// The token of what wakes the thread; sockets have their slots' numbers.
 const ALARM: Token = Token(usize::MAX);
 
@@ -101,17 +104,25 @@ impl Worker {
                     return self.drain();
                 }
             }
-            self.now = self.wheel.tick(Instant::now());
-            for event in events.iter().filter(|event| event.token() != ALARM) {
-                let Some(slot) = self.subscribers.key_at(event.token().0) else { continue };
-                self.on_ready(slot, event.is_readable(), event.is_writable());
-            }
-            if self.obey() {
+            if self.turn(&events, Instant::now()) {
                 return self.drain();
             }
-            self.deliver();
-            self.on_time();
         }
+    }
+
+    /// Sees to what has come up by `now`; whether it is time to end.
+    fn turn(&mut self, events: &Events, now: Instant) -> bool {
+        self.now = self.wheel.tick(now);
+        for event in events.iter().filter(|event| event.token() != ALARM) {
+            let Some(slot) = self.subscribers.key_at(event.token().0) else { continue };
+            self.on_ready(slot, event.is_readable(), event.is_writable());
+        }
+        if self.obey() {
+            return true;
+        }
+        self.deliver();
+        self.on_time();
+        false
     }
 
     /// Does what was asked; whether that is to end.
