@@ -290,7 +290,7 @@ impl Rig {
     fn publish(&self, publication: Publication) -> broker::Receipt {
         match self.broker.publish(publication) {
             Publishing::Done(outcome) => outcome.unwrap().unwrap(),
-            Publishing::Waiting(_) => panic!("memory keeps nobody waiting"),
+            other => panic!("memory keeps nobody waiting: {other:?}"),
         }
     }
 
