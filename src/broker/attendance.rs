@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::reader::ReaderId;
-use super::selection::{Role, SelectionId};
+use super::selection::{Role, Selection};
 use crate::slots::{Key, Listed};
 
 /// Who is on a channel, as far as a publish has to know it: how many of which reader's subscribers; and
@@ -11,7 +11,7 @@ use crate::slots::{Key, Listed};
 #[derive(Debug, Default)]
 pub(super) struct Attendance {
     counts: SmallVec<[Count; 2]>,
-    selections: Listed,
+    selections: Listed<Selection>,
 }
 
 /// A reader's subscribers on a channel.
@@ -65,7 +65,7 @@ impl Attendance {
     }
 
     /// The selections that hold this channel, and some that are gone.
-    pub(super) fn selections(&self) -> impl Iterator<Item = SelectionId> {
+    pub(super) fn selections(&self) -> impl Iterator<Item = Key<Selection>> {
         self.selections.iter()
     }
 
@@ -74,12 +74,12 @@ impl Attendance {
         self.selections.len()
     }
 
-    pub(super) fn add_selection(&mut self, id: SelectionId) {
+    pub(super) fn add_selection(&mut self, id: Key<Selection>) {
         self.selections.push(id);
     }
 
     /// Notes that one of the selections is gone; `is_there` tells which are not.
-    pub(super) fn note_selection_gone(&mut self, is_there: impl Fn(Key) -> bool) {
+    pub(super) fn note_selection_gone(&mut self, is_there: impl Fn(Key<Selection>) -> bool) {
         self.selections.note_gone(is_there);
     }
 }

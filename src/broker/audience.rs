@@ -10,8 +10,9 @@ use smallvec::SmallVec;
 use super::ending::Ending;
 use super::history::Record;
 use super::reader::ReaderId;
-use super::selection::{Role, Selection, SelectionId};
+use super::selection::{Role, Selection};
 use super::settings::Rate;
+use crate::channel::Channel;
 use crate::slots::{Key, Slots};
 use crate::subject::Subject;
 
@@ -23,8 +24,8 @@ const MOST_DISCONNECTS: usize = 16_384;
 #[derive(Debug, Default)]
 pub(super) struct Audience {
     /// The selections that have not ended, and that somebody is counted on.
-    selections: Slots<Used>,
-    by_wants: HashMap<Arc<Selection>, SelectionId>,
+    selections: Slots<Used, Selection>,
+    by_wants: HashMap<Arc<Selection>, Key<Selection>>,
     /// Who was accepted for which subject since it was last disconnected.
     parties: HashMap<Subject, Members>,
     disconnects: Disconnects,
@@ -53,7 +54,7 @@ pub(super) struct Party {
 struct Members {
     party: Arc<Party>,
     /// How many of them are on which selection, in the care of which reader.
-    counts: HashMap<(SelectionId, ReaderId), u32>,
+    counts: HashMap<(Key<Selection>, ReaderId), u32>,
 }
 
 /// The subjects that were disconnected, and where; of those that are forgotten, the latest place.
@@ -123,14 +124,14 @@ impl Audience {
     /// channels are closed, it is not counted: it ends right behind `head`.
     pub(super) fn enter(
         &mut self,
-        records: &mut Slots<Record>,
-        channels: SmallVec<[Key; 1]>,
+        records: &mut Slots<Record, Channel>,
+        channels: SmallVec<[Key<Channel>; 1]>,
         role: Role,
         reader: ReaderId,
         head: u64,
     ) -> Arc<Selection> {
         let rates = rates(records, &channels);
-        let wanted = Selection { channels, rates, role, id: SelectionId::NOWHERE, ending: Ending::default() };
+        let wanted = Selection { channels, rates, role, id: Key::NOWHERE, ending: Ending::default() };
         let known = self.by_wants.get(&wanted).and_then(|&id| self.selections.get_mut(id));
         if let Some(used) = known {
             used.count_in(reader);
@@ -142,12 +143,12 @@ impl Audience {
 
     fn begin(
         &mut self,
-        records: &mut Slots<Record>,
+        records: &mut Slots<Record, Channel>,
         wanted: Selection,
         reader: ReaderId,
         head: u64,
     ) -> Arc<Selection> {
-        let is_open = |&&key: &&Key| records.get(key).is_some_and(|record| !record.closed);
+        let is_open = |&&key: &&Key<Channel>| records.get(key).is_some_and(|record| !record.closed);
         let open = wanted.channels.iter().filter(is_open).count() as u32;
         let ending = if open == 0 { Ending::at(head + 1) } else { Ending::default() };
         let id = self.selections.insert_with(|id| {
@@ -173,7 +174,7 @@ impl Audience {
     /// Counts somebody out who has left.
     pub(super) fn leave(
         &mut self,
-        records: &mut Slots<Record>,
+        records: &mut Slots<Record, Channel>,
         selection: &Selection,
         party: Option<&Party>,
         reader: ReaderId,
@@ -191,8 +192,8 @@ impl Audience {
     /// Counts some out, unless their selection has ended, which has counted out everyone.
     fn count_out(
         &mut self,
-        records: &mut Slots<Record>,
-        id: SelectionId,
+        records: &mut Slots<Record, Channel>,
+        id: Key<Selection>,
         reader: ReaderId,
         some: u32,
     ) -> Option<Arc<Selection>> {
@@ -207,7 +208,7 @@ impl Audience {
     }
 
     /// Forgets a selection that nobody is counted on.
-    fn forget(&mut self, records: &mut Slots<Record>, selection: &Selection) {
+    fn forget(&mut self, records: &mut Slots<Record, Channel>, selection: &Selection) {
         self.by_wants.remove(selection);
         self.selections.remove(selection.id);
         for &key in &selection.channels {
@@ -219,11 +220,16 @@ impl Audience {
 
     /// Closes a channel. Those who have no other that is open end at this place, and are counted no more,
     /// even while their streams are being ended.
-    pub(super) fn close(&mut self, records: &mut Slots<Record>, channel: Key, place: u64) -> Dismissed {
+    pub(super) fn close(
+        &mut self,
+        records: &mut Slots<Record, Channel>,
+        channel: Key<Channel>,
+        place: u64,
+    ) -> Dismissed {
         let mut dismissed = Dismissed::default();
         let Some(record) = records.get_mut(channel).filter(|record| !record.closed) else { return dismissed };
         record.closed = true;
-        let ids: Vec<SelectionId> = record.attendance.selections().collect();
+        let ids: Vec<Key<Selection>> = record.attendance.selections().collect();
         for id in ids {
             let Some(used) = self.selections.get_mut(id) else { continue };
             used.open -= 1;
@@ -242,7 +248,7 @@ impl Audience {
     }
 
     /// Opens a channel again, for those who have gone on for another that was open.
-    pub(super) fn open(&mut self, records: &mut Slots<Record>, channel: Key) {
+    pub(super) fn open(&mut self, records: &mut Slots<Record, Channel>, channel: Key<Channel>) {
         let Some(record) = records.get_mut(channel).filter(|record| record.closed) else { return };
         record.closed = false;
         for id in record.attendance.selections() {
@@ -253,7 +259,7 @@ impl Audience {
     }
 
     /// How many listen on any of these channels.
-    pub(super) fn receivers(&self, records: &Slots<Record>, channels: &[Key]) -> usize {
+    pub(super) fn receivers(&self, records: &Slots<Record, Channel>, channels: &[Key<Channel>]) -> usize {
         let mut attended: SmallVec<[_; 8]> = channels
             .iter()
             .filter_map(|&key| records.get(key).map(|record| (key, &record.attendance)))
@@ -265,7 +271,7 @@ impl Audience {
         for (number, (_, attendance)) in attended.iter().enumerate() {
             let earlier = &attended[..number];
             let is_counted = |used: &&Used| {
-                let holds = |(key, _): &(Key, _)| used.selection.channels.contains(key);
+                let holds = |(key, _): &(Key<Channel>, _)| used.selection.channels.contains(key);
                 used.selection.role == Role::Listener && earlier.iter().any(holds)
             };
             receivers += attendance.listeners();
@@ -288,7 +294,7 @@ impl Audience {
         Arc::clone(&members.party)
     }
 
-    fn part(&mut self, party: &Party, place: (SelectionId, ReaderId)) {
+    fn part(&mut self, party: &Party, place: (Key<Selection>, ReaderId)) {
         let Some(members) = self.parties.get_mut(&party.subject) else { return };
         if let Some(count) = members.counts.get_mut(&place) {
             *count -= 1;
@@ -304,7 +310,7 @@ impl Audience {
     /// Ends everybody accepted for a subject at this place: none of them is counted from now on.
     pub(super) fn disconnect(
         &mut self,
-        records: &mut Slots<Record>,
+        records: &mut Slots<Record, Channel>,
         subject: &Subject,
         place: u64,
     ) -> Dismissed {
@@ -350,13 +356,13 @@ impl Dismissed {
 }
 
 /// The greatest rate of each of these channels; nothing, if none has one.
-fn rates(records: &Slots<Record>, channels: &[Key]) -> SmallVec<[Option<Rate>; 0]> {
+fn rates(records: &Slots<Record, Channel>, channels: &[Key<Channel>]) -> SmallVec<[Option<Rate>; 0]> {
     let rates: SmallVec<[_; 0]> =
         channels.iter().map(|&key| records.get(key).and_then(|record| record.terms.max_rate)).collect();
     if rates.iter().all(Option::is_none) { SmallVec::new() } else { rates }
 }
 
-fn note_in(records: &mut Slots<Record>, selection: &Selection, reader: ReaderId) {
+fn note_in(records: &mut Slots<Record, Channel>, selection: &Selection, reader: ReaderId) {
     for &key in &selection.channels {
         if let Some(record) = records.get_mut(key) {
             record.attendance.count_in(reader, selection.role);
@@ -364,7 +370,7 @@ fn note_in(records: &mut Slots<Record>, selection: &Selection, reader: ReaderId)
     }
 }
 
-fn note_out(records: &mut Slots<Record>, selection: &Selection, reader: ReaderId, some: u32) {
+fn note_out(records: &mut Slots<Record, Channel>, selection: &Selection, reader: ReaderId, some: u32) {
     for &key in &selection.channels {
         if let Some(record) = records.get_mut(key) {
             record.attendance.count_out(reader, selection.role, some);

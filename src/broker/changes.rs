@@ -47,7 +47,7 @@ enum Dead {
 /// What one turn takes for the store: some of each kind.
 pub(super) struct Portion {
     /// Channels whose rows are to be written in the same step.
-    pub(super) channels: Vec<Key>,
+    pub(super) channels: Vec<Key<Channel>>,
     /// Places whose channels are different now.
     pub(super) places: Vec<usize>,
     /// Whether there is more.
@@ -124,11 +124,11 @@ impl Changes {
     }
 
     /// More is known of this channel than its events tell.
-    pub(super) fn note_dirty(&mut self, key: Key) {
+    pub(super) fn note_dirty(&mut self, key: Key<Channel>) {
         self.dirty.insert(key.index());
     }
 
-    pub(super) fn is_dirty(&self, key: Key) -> bool {
+    pub(super) fn is_dirty(&self, key: Key<Channel>) -> bool {
         self.dirty.contains(key.index())
     }
 
@@ -165,7 +165,7 @@ impl Changes {
     /// Moves about `most` of each kind into a batch. `forgotten` is the newest event that left a channel
     /// which was then forgotten: what is taken off the disk may be known by that alone.
     pub(super) fn take(&mut self, batch: &mut Batch, most: usize, forgotten: u64) -> Portion {
-        let mut channels: Vec<Key> = Vec::new();
+        let mut channels: Vec<Key<Channel>> = Vec::new();
         let mut taken = 0;
         while taken < most
             && let Some(dead) = self.dead.pop_front()
@@ -244,7 +244,7 @@ mod tests {
     use super::*;
     use crate::slots::Slots;
 
-    fn dead(sequence: u64, channels: &[Key]) -> DeadEvent {
+    fn dead(sequence: u64, channels: &[Key<Channel>]) -> DeadEvent {
         DeadEvent { sequence, channels: channels.into(), bytes: 100 }
     }
 
@@ -252,7 +252,7 @@ mod tests {
     fn a_portion_is_no_more_than_was_asked_for_however_much_there_is() {
         let mut slots = Slots::default();
         let mut changes = Changes::default();
-        let keys: Vec<Key> = (0..100_000).map(|n| slots.insert(n)).collect();
+        let keys: Vec<Key<Channel>> = (0..100_000).map(|n| slots.insert(n)).collect();
         for (sequence, &key) in (1..).zip(&keys) {
             changes.note_dirty(key);
             changes.note_dirty(key);

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use smallvec::SmallVec;
 
 use super::moment::Moment;
+use crate::channel::Channel;
 use crate::event::encode::Encoded;
 use crate::slots::Key;
 
@@ -16,7 +17,7 @@ pub struct Entry {
     /// Its number in the log.
     pub sequence: u64,
     /// The channels it was published on.
-    pub channels: SmallVec<[Key; 1]>,
+    pub channels: SmallVec<[Key<Channel>; 1]>,
     /// Its bytes.
     pub encoded: Encoded,
     /// When it was published, for people.

@@ -159,7 +159,7 @@ impl Record {
     }
 
     /// The oldest event's number, which of its channels this one is, and this one's key.
-    pub(super) fn oldest_place(&self, key: Key) -> Option<(u64, usize, Key)> {
+    pub(super) fn oldest_place(&self, key: Key<Channel>) -> Option<(u64, usize, Key<Channel>)> {
         let oldest = self.events.front()?;
         let index = oldest.channels.iter().position(|&other| other == key);
         Some((oldest.sequence, index.unwrap_or(0), key))

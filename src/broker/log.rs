@@ -35,9 +35,9 @@ pub(super) struct Log {
     /// The number of the newest event or ending; 0 before the first.
     pub(super) head: u64,
     pub(super) names: Names,
-    pub(super) records: Slots<Record>,
+    pub(super) records: Slots<Record, Channel>,
     /// Channels that may be forgotten, the longest idle first.
-    idle: VecDeque<Key>,
+    idle: VecDeque<Key<Channel>>,
     /// The newest event that left a channel which was then forgotten.
     pub(super) forgotten: u64,
     pub(super) audience: Audience,
@@ -46,7 +46,7 @@ pub(super) struct Log {
     total: usize,
     /// Each channel with a past, by its oldest event or an earlier place, and by which of that event's
     /// channels it is: a restart finds the same order.
-    oldest: BinaryHeap<Reverse<(u64, usize, Key)>>,
+    oldest: BinaryHeap<Reverse<(u64, usize, Key<Channel>)>>,
     /// Events with `dedupe` keys, the first to be looked at first.
     remembered: VecDeque<Remembered>,
     /// About how many bytes the keys take that have outlived their events.
@@ -65,7 +65,7 @@ pub(super) struct Log {
 #[derive(Debug)]
 pub(super) struct Checked {
     publication: Written,
-    channels: SmallVec<[Key; 1]>,
+    channels: SmallVec<[Key<Channel>; 1]>,
     /// The id of the first try, if this is another: nothing is to be done.
     first: Option<EventId>,
 }
@@ -102,7 +102,7 @@ impl Checked {
 #[derive(Debug)]
 pub(super) struct Draft {
     pub(super) names: Vec<Channel>,
-    channels: SmallVec<[Key; 1]>,
+    channels: SmallVec<[Key<Channel>; 1]>,
     pub(super) entry: Option<Entry>,
     pub(super) close: bool,
     pub(super) disconnect: Vec<Subject>,
@@ -172,7 +172,7 @@ impl Log {
     }
 
     /// What holds for some channels from now on.
-    pub(super) fn set_terms(&mut self, terms: Vec<(Key, Terms)>) {
+    pub(super) fn set_terms(&mut self, terms: Vec<(Key<Channel>, Terms)>) {
         for (key, terms) in terms {
             if let Some(record) = self.records.get_mut(key) {
                 record.set_terms(terms);
@@ -182,7 +182,7 @@ impl Log {
 
     /// The channels at up to `count` places from place `from` on, and the place to go on at; 0 after the
     /// last.
-    pub(super) fn names_at(&self, from: usize, count: usize) -> (Vec<(Key, Channel)>, usize) {
+    pub(super) fn names_at(&self, from: usize, count: usize) -> (Vec<(Key<Channel>, Channel)>, usize) {
         let (keys, next) = self.records.walk(from, count);
         let name = |key| Some((key, self.records.get(key)?.name.clone()));
         (keys.into_iter().filter_map(name).collect(), next)
@@ -228,7 +228,7 @@ impl Log {
     }
 
     /// Closes channels, all at the next place; a bit for each reader that has something to do now.
-    fn close(&mut self, channels: &[Key]) -> u64 {
+    fn close(&mut self, channels: &[Key<Channel>]) -> u64 {
         let place = self.head + 1;
         let mut dismissed = Dismissed::default();
         for &key in channels {
@@ -247,11 +247,15 @@ impl Log {
     }
 
     /// The channels' keys, which may have been forgotten since they were looked up.
-    fn still_known(&mut self, names: &[Channel], channels: SmallVec<[Key; 1]>) -> SmallVec<[Key; 1]> {
+    fn still_known(
+        &mut self,
+        names: &[Channel],
+        channels: SmallVec<[Key<Channel>; 1]>,
+    ) -> SmallVec<[Key<Channel>; 1]> {
         if channels.iter().all(|&key| self.records.get(key).is_some()) {
             return channels;
         }
-        let keys: SmallVec<[Key; 1]> = names.iter().map(|name| self.key_of(name)).collect();
+        let keys: SmallVec<[Key<Channel>; 1]> = names.iter().map(|name| self.key_of(name)).collect();
         for &key in &keys {
             if let Some(record) = self.records.get_mut(key) {
                 // The step that has just been written may have made one.
@@ -262,7 +266,7 @@ impl Log {
     }
 
     /// The channels' keys; those that do not exist yet are made, all or none.
-    pub(super) fn keys_of(&mut self, channels: &[Channel]) -> Result<SmallVec<[Key; 1]>, Refused> {
+    pub(super) fn keys_of(&mut self, channels: &[Channel]) -> Result<SmallVec<[Key<Channel>; 1]>, Refused> {
         let known: Option<SmallVec<_>> = channels.iter().map(|channel| self.key(channel)).collect();
         if let Some(keys) = known {
             return Ok(keys);
@@ -277,7 +281,7 @@ impl Log {
         Ok(channels.iter().map(|channel| self.key_of(channel)).collect())
     }
 
-    pub(super) fn key_of(&mut self, channel: &Channel) -> Key {
+    pub(super) fn key_of(&mut self, channel: &Channel) -> Key<Channel> {
         if let Some(key) = self.names.get(channel) {
             return key;
         }
@@ -295,7 +299,7 @@ impl Log {
     }
 
     /// The id of the first try, if this is another.
-    fn first_try(&mut self, channels: &[Key], dedupe: Option<&str>, now: Moment) -> Option<EventId> {
+    fn first_try(&mut self, channels: &[Key<Channel>], dedupe: Option<&str>, now: Moment) -> Option<EventId> {
         let dedupe = dedupe?;
         self.forget_keys(now);
         let first = channels.iter().find_map(|&key| self.records.get(key)?.first(dedupe))?;
@@ -305,13 +309,13 @@ impl Log {
         })
     }
 
-    fn readers(&self, channels: &[Key]) -> u64 {
+    fn readers(&self, channels: &[Key<Channel>]) -> u64 {
         let readers = |&key| self.records.get(key).map_or(0, |record| record.attendance.readers());
         channels.iter().map(readers).fold(0, |bits, bit| bits | bit)
     }
 
     /// On which of these channels somebody listens, a bit each.
-    pub(super) fn handed(&self, channels: &[Key]) -> u64 {
+    pub(super) fn handed(&self, channels: &[Key<Channel>]) -> u64 {
         let listens = |key| self.records.get(key).is_some_and(|record| record.attendance.listeners() > 0);
         let bits = channels.iter().enumerate().map(|(index, &key)| u64::from(listens(key)) << index);
         bits.fold(0, |bits, bit| bits | bit)
@@ -358,7 +362,7 @@ impl Log {
         EventId::Position(Position { epoch: self.epoch.clone(), sequence })
     }
 
-    pub(super) fn key(&self, channel: &Channel) -> Option<Key> {
+    pub(super) fn key(&self, channel: &Channel) -> Option<Key<Channel>> {
         self.names.get(channel)
     }
 }

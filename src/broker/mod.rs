@@ -57,7 +57,7 @@ pub use entry::Entry;
 pub use opening::Waiting;
 pub use publication::{ChannelState, Kept, Level, Publication, Receipt, Refused};
 pub use reader::{Latest, MOST_READERS, News, ReaderId, Reading};
-pub use selection::{Role, Selection, SelectionId};
+pub use selection::{Role, Selection};
 pub use settings::{Keep, Limits, Rate, Rule, Settings, Store};
 pub use store::OpenError;
 pub use subscription::{Gap, Read, Reason, Since, Subscribed, Subscription, Wish};

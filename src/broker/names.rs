@@ -10,18 +10,18 @@ use crate::slots::Key;
 #[derive(Debug, Default)]
 pub(super) struct Names {
     /// For look-ups: a search in `sorted` compares a dozen names, each of which lies elsewhere.
-    hashed: HashMap<Channel, Key>,
+    hashed: HashMap<Channel, Key<Channel>>,
     /// The same, for lists.
-    sorted: BTreeMap<Channel, Key>,
+    sorted: BTreeMap<Channel, Key<Channel>>,
 }
 
 impl Names {
     /// The channel of this name, if there is one.
-    pub(super) fn get(&self, name: &Channel) -> Option<Key> {
+    pub(super) fn get(&self, name: &Channel) -> Option<Key<Channel>> {
         self.hashed.get(name).copied()
     }
 
-    pub(super) fn insert(&mut self, name: Channel, key: Key) {
+    pub(super) fn insert(&mut self, name: Channel, key: Key<Channel>) {
         self.hashed.insert(name.clone(), key);
         self.sorted.insert(name, key);
     }
@@ -32,7 +32,7 @@ impl Names {
     }
 
     /// All channels behind this name, in the order of their names.
-    pub(super) fn after(&self, name: Option<&str>) -> impl Iterator<Item = (&Channel, Key)> {
+    pub(super) fn after(&self, name: Option<&str>) -> impl Iterator<Item = (&Channel, Key<Channel>)> {
         let from = name.map_or(Bound::Unbounded, Bound::Excluded);
         self.sorted.range::<str, _>((from, Bound::Unbounded)).map(|(name, &key)| (name, key))
     }

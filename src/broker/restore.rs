@@ -20,7 +20,8 @@ impl Log {
     /// The event of a draft as it goes to the store.
     pub(super) fn stored(&self, draft: &Draft) -> Option<StoredEvent> {
         let entry = draft.entry.as_ref()?;
-        let keys: SmallVec<[Key; 4]> = draft.names.iter().filter_map(|name| self.key(name)).collect();
+        let keys: SmallVec<[Key<Channel>; 4]> =
+            draft.names.iter().filter_map(|name| self.key(name)).collect();
         Some(stored(entry, draft.names.clone(), self.handed(&keys)))
     }
 
@@ -99,7 +100,7 @@ impl Log {
         let Some(changes) = &mut self.changes else { return false };
         let Portion { channels, places, more } = changes.take(batch, most, self.forgotten);
         let dirty = places.into_iter().filter_map(|place| self.records.key_at(place));
-        let keys: Vec<Key> = channels.into_iter().chain(dirty).collect();
+        let keys: Vec<Key<Channel>> = channels.into_iter().chain(dirty).collect();
         for key in keys {
             let Some(record) = self.records.get_mut(key) else { continue };
             record.has_row = true;
@@ -132,12 +133,12 @@ impl Log {
 
     /// The rows of these channels are to be written.
     pub(super) fn note_dirty_names<'a>(&mut self, names: impl Iterator<Item = &'a Channel>) {
-        let keys: Vec<Key> = names.filter_map(|name| self.key(name)).collect();
+        let keys: Vec<Key<Channel>> = names.filter_map(|name| self.key(name)).collect();
         keys.into_iter().for_each(|key| self.note_dirty(key));
     }
 
     /// More is known of this channel than its events tell.
-    pub(super) fn note_dirty(&mut self, key: Key) {
+    pub(super) fn note_dirty(&mut self, key: Key<Channel>) {
         if let Some(changes) = &mut self.changes {
             changes.note_dirty(key);
         }
@@ -193,9 +194,9 @@ impl Log {
     }
 
     /// The channels of an event that is put back.
-    fn keys_of_restored(&mut self, channels: &[Channel]) -> SmallVec<[Key; 1]> {
+    fn keys_of_restored(&mut self, channels: &[Channel]) -> SmallVec<[Key<Channel>; 1]> {
         let is_new = channels.iter().any(|channel| self.key(channel).is_none());
-        let keys: SmallVec<[Key; 1]> = channels.iter().map(|channel| self.key_of(channel)).collect();
+        let keys: SmallVec<[Key<Channel>; 1]> = channels.iter().map(|channel| self.key_of(channel)).collect();
         // An event of one channel would not be here if that had been forgotten; one of several may be here
         // for another.
         if let [key] = keys[..]

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::ending::Ending;
 use super::settings::Rate;
+use crate::channel::Channel;
 use crate::slots::Key;
 
 /// What a subscriber is to the others.
@@ -24,33 +25,30 @@ pub enum Role {
 #[derive(Debug)]
 pub struct Selection {
     /// The channels, in the order of their keys.
-    pub channels: SmallVec<[Key; 1]>,
+    pub channels: SmallVec<[Key<Channel>; 1]>,
     /// Each channel's greatest rate, if any of them has one; else empty.
     pub rates: SmallVec<[Option<Rate>; 0]>,
     pub(super) role: Role,
     /// The name of this selection, which no other ever has.
-    pub(super) id: SelectionId,
+    pub(super) id: Key<Selection>,
     /// The place at which all of its channels were closed.
     pub(super) ending: Ending,
 }
 
-/// The name of a selection.
-pub type SelectionId = Key;
-
 impl Selection {
     /// The name of this selection, which no other ever has.
-    pub fn id(&self) -> SelectionId {
+    pub fn id(&self) -> Key<Selection> {
         self.id
     }
 
     /// One that nobody is counted on.
     #[cfg(test)]
-    pub fn of(channels: &[Key], id: SelectionId) -> Self {
+    pub fn of(channels: &[Key<Channel>], id: Key<Selection>) -> Self {
         let (rates, role, ending) = Default::default();
         Self { channels: channels.into(), rates, role, id, ending }
     }
 
-    fn wants(&self) -> (&[Key], &[Option<Rate>], Role) {
+    fn wants(&self) -> (&[Key<Channel>], &[Option<Rate>], Role) {
         (&self.channels, &self.rates, self.role)
     }
 }

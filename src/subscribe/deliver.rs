@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::Slow;
 use super::end::End;
-use super::groups::GroupId;
+use super::groups::Group;
 use super::head;
 use super::pace::write_paced;
 use super::piece::{pieces, write_pieces};
@@ -16,6 +16,7 @@ use super::subscriber::{Slot, State, Written};
 use super::worker::{Worker, line_up};
 use crate::broker::{Entry, Gap, Latest, News, Read, Selection};
 use crate::event::encode;
+use crate::slots::Key;
 
 /// The most entries read at a time for one subscriber that lags.
 const PORTION: usize = 64;
@@ -89,7 +90,7 @@ impl Worker {
     /// Writes what is new to everyone who is live.
     fn fan_out(&mut self, entries: &[Arc<Entry>]) {
         let begun = Instant::now();
-        let mut concerned: Vec<(GroupId, usize)> = Vec::with_capacity(entries.len());
+        let mut concerned: Vec<(Key<Group>, usize)> = Vec::with_capacity(entries.len());
         for (number, entry) in entries.iter().enumerate() {
             for &channel in &entry.channels {
                 concerned.extend(self.groups.on(channel).map(|group| (group, number)));
@@ -105,7 +106,7 @@ impl Worker {
         self.rest = Rest::after_round(begun);
     }
 
-    fn write_to_group(&mut self, group: GroupId, entries: &[&Arc<Entry>]) {
+    fn write_to_group(&mut self, group: Key<Group>, entries: &[&Arc<Entry>]) {
         let Some(group) = self.groups.get(group) else { return };
         let members: SmallVec<[Slot; 8]> = SmallVec::from_slice(group.live());
         if group.is_limited {

@@ -10,11 +10,9 @@ use std::sync::Arc;
 use smallvec::{SmallVec, smallvec};
 
 use super::subscriber::Slot;
-use crate::broker::{Selection, SelectionId};
+use crate::broker::Selection;
+use crate::channel::Channel;
 use crate::slots::{Key, Listed, Slots};
-
-/// Where a group is kept.
-pub(super) type GroupId = Key;
 
 /// The subscribers on the same channels.
 #[derive(Debug)]
@@ -40,13 +38,13 @@ impl Group {
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     groups: Slots<Group>,
-    by_selection: HashMap<SelectionId, GroupId>,
-    by_channel: HashMap<Key, Listed>,
+    by_selection: HashMap<Key<Selection>, Key<Group>>,
+    by_channel: HashMap<Key<Channel>, Listed<Group>>,
 }
 
 impl Groups {
     /// Puts a subscriber that is not live yet into the group of its selection: the group, and its place there.
-    pub(super) fn enter(&mut self, selection: &Arc<Selection>, member: Slot) -> (GroupId, u32) {
+    pub(super) fn enter(&mut self, selection: &Arc<Selection>, member: Slot) -> (Key<Group>, u32) {
         if let Some(&id) = self.by_selection.get(&selection.id())
             && let Some(group) = self.groups.get_mut(id)
         {
@@ -56,7 +54,7 @@ impl Groups {
         (self.form(selection, member), 0)
     }
 
-    fn form(&mut self, selection: &Arc<Selection>, member: Slot) -> GroupId {
+    fn form(&mut self, selection: &Arc<Selection>, member: Slot) -> Key<Group> {
         let is_limited = !selection.rates.is_empty();
         let group =
             Group { selection: Arc::clone(selection), is_limited, members: smallvec![member], live: 0 };
@@ -70,7 +68,7 @@ impl Groups {
 
     /// Makes the member at `place` live, or no longer live; it must have been the other before. It changes
     /// places with a neighbour of the border between the two: its new place, and who has its old one now.
-    pub(super) fn set_live(&mut self, id: GroupId, place: u32, is_live: bool) -> Option<(u32, Slot)> {
+    pub(super) fn set_live(&mut self, id: Key<Group>, place: u32, is_live: bool) -> Option<(u32, Slot)> {
         let group = self.groups.get_mut(id)?;
         let border = if is_live { group.live } else { group.live - 1 };
         group.members.swap(place as usize, border);
@@ -80,7 +78,7 @@ impl Groups {
 
     /// Takes out the subscriber at `place`, which must not be live. The member that now has its place, if
     /// one moved.
-    pub(super) fn leave(&mut self, id: GroupId, place: u32) -> Option<Slot> {
+    pub(super) fn leave(&mut self, id: Key<Group>, place: u32) -> Option<Slot> {
         let group = self.groups.get_mut(id)?;
         group.members.swap_remove(place as usize);
         if group.members.is_empty() {
@@ -90,7 +88,7 @@ impl Groups {
         group.members.get(place as usize).copied()
     }
 
-    fn dissolve(&mut self, id: GroupId) {
+    fn dissolve(&mut self, id: Key<Group>) {
         let Some(group) = self.groups.remove(id) else { return };
         self.by_selection.remove(&group.selection.id());
         for channel in &group.selection.channels {
@@ -103,12 +101,12 @@ impl Groups {
         }
     }
 
-    pub(super) fn get(&self, id: GroupId) -> Option<&Group> {
+    pub(super) fn get(&self, id: Key<Group>) -> Option<&Group> {
         self.groups.get(id)
     }
 
     /// The groups that a channel concerns, and some that are gone.
-    pub(super) fn on(&self, channel: Key) -> impl Iterator<Item = GroupId> {
+    pub(super) fn on(&self, channel: Key<Channel>) -> impl Iterator<Item = Key<Group>> {
         self.by_channel.get(&channel).into_iter().flat_map(Listed::iter)
     }
 
@@ -121,19 +119,35 @@ impl Groups {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::subscribe::subscriber::Subscriber;
+
+    /// Where keys come from.
+    #[derive(Default)]
+    struct Keys {
+        channels: Slots<(), Channel>,
+        selections: Slots<(), Selection>,
+        members: Slots<(), Subscriber>,
+    }
+
+    impl Keys {
+        fn selection(&mut self, channels: &[Key<Channel>]) -> Arc<Selection> {
+            Arc::new(Selection::of(channels, self.selections.insert(())))
+        }
+    }
 
     /// A group of five, and the place of each as a worker keeps it.
     struct Crowd {
         groups: Groups,
-        id: GroupId,
+        id: Key<Group>,
         places: Vec<(Slot, u32)>,
     }
 
     impl Crowd {
         fn new() -> Self {
-            let (mut groups, mut slots) = (Groups::default(), Slots::default());
-            let selection = Arc::new(Selection::of(&[slots.insert(())], slots.insert(())));
-            let members: Vec<Slot> = (0..5).map(|_| slots.insert(())).collect();
+            let (mut groups, mut keys) = (Groups::default(), Keys::default());
+            let channel = keys.channels.insert(());
+            let selection = keys.selection(&[channel]);
+            let members: Vec<Slot> = (0..5).map(|_| keys.members.insert(())).collect();
             let entered = members.iter().map(|&member| (member, groups.enter(&selection, member)));
             let entered: Vec<_> = entered.collect();
             let places = entered.iter().map(|&(member, (_, place))| (member, place)).collect();
@@ -186,12 +200,12 @@ mod tests {
 
     #[test]
     fn leaving_is_linear_where_each_has_a_group_of_its_own_on_a_common_channel() {
-        let (mut groups, mut slots) = (Groups::default(), Slots::default());
-        let common = slots.insert(());
+        let (mut groups, mut keys) = (Groups::default(), Keys::default());
+        let common = keys.channels.insert(());
         let all: Vec<_> = (0..1000)
             .map(|_| {
-                let selection = Arc::new(Selection::of(&[common, slots.insert(())], slots.insert(())));
-                groups.enter(&selection, slots.insert(()))
+                let own = keys.channels.insert(());
+                groups.enter(&keys.selection(&[common, own]), keys.members.insert(()))
             })
             .collect();
 

@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 
 use super::Seat;
 use super::end::End;
-use super::groups::GroupId;
+use super::groups::Group;
 use super::pace::Pace;
 use super::promises::{Bond, Patience};
 use super::wheel::Tick;
@@ -21,7 +21,7 @@ use crate::event::encode::{LAST_CHUNK, heartbeat};
 use crate::slots::Key;
 
 /// Where its thread keeps a client; never means a later one.
-pub(super) type Slot = Key;
+pub(super) type Slot = Key<Subscriber>;
 
 /// A held client's socket, which never blocks.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ pub(super) struct Subscriber {
     /// What is left of bytes of which the socket has taken a part.
     unsent: Option<Box<Bytes>>,
     /// Its group, and its place there; none before it is held.
-    pub(super) group: Option<(GroupId, u32)>,
+    pub(super) group: Option<(Key<Group>, u32)>,
     /// Silence after which a comment is sent.
     pub(super) keep_alive: Duration,
     /// When the socket last took something.

@@ -37,7 +37,7 @@ pub(super) struct Remembered {
     /// When to look whether the key can be forgotten.
     due: Moment,
     sequence: u64,
-    channels: SmallVec<[Key; 1]>,
+    channels: SmallVec<[Key<Channel>; 1]>,
     dedupe: Box<str>,
 }
 
@@ -67,7 +67,7 @@ impl Log {
     pub(super) fn remember(
         &mut self,
         sequence: u64,
-        channels: SmallVec<[Key; 1]>,
+        channels: SmallVec<[Key<Channel>; 1]>,
         dedupe: Box<str>,
         now: Moment,
     ) {
@@ -79,7 +79,7 @@ impl Log {
     pub(in crate::broker) fn remember_key_of(
         &mut self,
         first: First,
-        channels: SmallVec<[Key; 1]>,
+        channels: SmallVec<[Key<Channel>; 1]>,
         dedupe: Box<str>,
     ) {
         for &key in &channels {
@@ -131,7 +131,7 @@ impl Log {
     }
 
     /// Brings a channel's past up to date with the clock.
-    pub(in crate::broker) fn refresh(&mut self, key: Key, now: Moment) -> Option<&mut Record> {
+    pub(in crate::broker) fn refresh(&mut self, key: Key<Channel>, now: Moment) -> Option<&mut Record> {
         let mut gone = std::mem::take(&mut self.gone);
         if let Some(record) = self.records.get_mut(key) {
             self.total -= record.trim(now, &mut gone);
@@ -141,7 +141,7 @@ impl Log {
     }
 
     /// If nothing is left of a channel and nobody listens, it may be forgotten some day.
-    pub(in crate::broker) fn note_idle(&mut self, key: Key) {
+    pub(in crate::broker) fn note_idle(&mut self, key: Key<Channel>) {
         let Some(record) = self.records.get_mut(key) else { return };
         if record.idle || !record.is_idle() {
             return;
@@ -234,6 +234,6 @@ pub(super) fn note_large(large: &mut Vec<Arc<Entry>>, entry: Arc<Entry>) {
 }
 
 /// About how many bytes a `dedupe` key takes, here and on disk.
-fn bytes_of_key(dedupe: &str, channels: &[Key]) -> usize {
+fn bytes_of_key(dedupe: &str, channels: &[Key<Channel>]) -> usize {
     96 + dedupe.len() + 32 * channels.len()
 }

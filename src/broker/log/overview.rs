@@ -11,7 +11,7 @@ use crate::slots::Key;
 
 impl Log {
     /// What there is to tell of a channel.
-    pub(in crate::broker) fn state(&mut self, key: Key, now: Moment) -> Option<ChannelState> {
+    pub(in crate::broker) fn state(&mut self, key: Key<Channel>, now: Moment) -> Option<ChannelState> {
         self.refresh(key, now);
         let record = self.records.get(key)?;
         Some(ChannelState {
@@ -33,7 +33,7 @@ impl Log {
     /// What is still to be read of a channel.
     pub(in crate::broker) fn history(
         &mut self,
-        key: Key,
+        key: Key<Channel>,
         after: Option<&str>,
         limit: usize,
         now: Moment,

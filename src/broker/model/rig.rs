@@ -22,11 +22,12 @@ use crate::broker::moment::hands::{Hands, go_by};
 use crate::broker::recent::Recent;
 use crate::broker::{
     Broker, Gap, Keep, Limits, Publication, Publishing, Read, Reason, Receipt, Refused, Role, Rule,
-    SelectionId, Settings, Since, Store, Subscribed, Wake, Wish,
+    Selection, Settings, Since, Store, Subscribed, Wake, Wish,
 };
 use crate::channel::Channel;
 use crate::event::Event;
 use crate::replay::Replay;
+use crate::slots::Key;
 use crate::subject::Subject;
 
 /// Where the two clocks stand at the beginning, in milliseconds: far from both ends.
@@ -72,7 +73,7 @@ pub(super) struct Rig<'a> {
     looked: u64,
     news: Vec<u64>,
     /// The selections of those who have been ended since.
-    ended: Vec<SelectionId>,
+    ended: Vec<Key<Selection>>,
 }
 
 /// Runs a history; what it came to, or what is wrong.
@@ -293,7 +294,8 @@ impl<'a> Rig<'a> {
             Some(latest) => {
                 let numbers: Vec<_> = latest.entries.iter().map(|entry| entry.sequence).collect();
                 ensure!(numbers == self.news, "news: {numbers:?}, and {:?} are for somebody", self.news);
-                let is_told = |id: &SelectionId| latest.ended.iter().any(|selection| selection.id() == *id);
+                let is_told =
+                    |id: &Key<Selection>| latest.ended.iter().any(|selection| selection.id() == *id);
                 ensure!(self.ended.iter().all(is_told), "news: nothing is said of somebody's end");
             }
         }

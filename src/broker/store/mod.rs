@@ -47,7 +47,7 @@ pub(super) type Rows = HashMap<Channel, Row>;
 pub(super) struct DeadEvent {
     pub(super) sequence: u64,
     /// The channels that held it; each has a row that says so, in the step that takes it off the disk.
-    pub(super) channels: SmallVec<[Key; 1]>,
+    pub(super) channels: SmallVec<[Key<Channel>; 1]>,
     /// How many bytes it had.
     pub(super) bytes: usize,
 }

@@ -6,13 +6,14 @@ use super::{Beginning, ChannelThen, Gap, Reason, Since, Start, Subscription};
 use crate::broker::log::Log;
 use crate::broker::moment::Moment;
 use crate::broker::settings::Keep;
+use crate::channel::Channel;
 use crate::event::Position;
 use crate::replay::Replay;
 use crate::slots::Key;
 
 impl Log {
     /// The place of an id: everything after it is wanted. Else why it has none.
-    pub(in crate::broker) fn place(&self, id: &str, keys: &[Key]) -> Result<u64, Reason> {
+    pub(in crate::broker) fn place(&self, id: &str, keys: &[Key<Channel>]) -> Result<u64, Reason> {
         let position = Position::parse(id);
         if let Some(position) = &position
             && position.epoch == self.epoch
@@ -28,7 +29,7 @@ impl Log {
         })
     }
 
-    pub(super) fn start(&self, keys: &[Key], since: Since<'_>) -> (Start, Option<Gap>) {
+    pub(super) fn start(&self, keys: &[Key<Channel>], since: Since<'_>) -> (Start, Option<Gap>) {
         let Some(id) = since.last_event_id else { return (self.replay(keys, since.replay), None) };
         match self.place(id, keys) {
             Ok(place) if self.is_complete_after(place, keys) => (Start::at(place), None),
@@ -39,7 +40,7 @@ impl Log {
         }
     }
 
-    pub(super) fn replay(&self, keys: &[Key], replay: Replay) -> Start {
+    pub(super) fn replay(&self, keys: &[Key<Channel>], replay: Replay) -> Start {
         match replay {
             Replay::Live => Start::at(self.head),
             Replay::All => Start::at(0),
@@ -64,7 +65,7 @@ impl Log {
     }
 
     /// The number of the `count`th newest event on these channels, or of the oldest.
-    pub(super) fn newest(&self, keys: &[Key], count: usize) -> Option<u64> {
+    pub(super) fn newest(&self, keys: &[Key<Channel>], count: usize) -> Option<u64> {
         let records = keys.iter().filter_map(|&key| self.records.get(key));
         let mut newest: Vec<u64> = records
             .flat_map(|record| record.after(0).rev().take(count).map(|entry| entry.sequence))
@@ -79,7 +80,7 @@ impl Log {
     /// has to be remembered of it.
     pub(super) fn begin(
         &self,
-        keys: &[Key],
+        keys: &[Key<Channel>],
         start: &Start,
         now: Moment,
         up_to: u64,
@@ -89,7 +90,7 @@ impl Log {
         if start.floors.is_empty() && self.is_complete_after(cursor, keys) {
             return (cursor, None);
         }
-        let then = |(index, &key): (usize, &Key)| {
+        let then = |(index, &key): (usize, &Key<Channel>)| {
             let Some(record) = self.records.get(key) else { return ChannelThen { floor: 0, left: 0 } };
             let gone = record.oldest().map_or(self.head, |entry| entry.sequence - 1);
             ChannelThen { floor: start.floor(index).max(gone), left: record.left.count() }
@@ -98,14 +99,14 @@ impl Log {
         (cursor, Some(Box::new(Beginning { until: self.head, at: now, channels })))
     }
 
-    pub(super) fn is_over(&self, keys: &[Key], start: &Start) -> bool {
+    pub(super) fn is_over(&self, keys: &[Key<Channel>], start: &Start) -> bool {
         let mut records = keys.iter().filter_map(|&key| self.records.get(key));
         let waiting = || self.merge(keys, start.cursor, |index| start.floor(index), u64::MAX, 1).0;
         records.all(|record| record.closed) && waiting().is_empty()
     }
 
     /// What a client is handed now is unseen no more.
-    pub(super) fn mark_seen(&mut self, keys: &[Key], start: &Start) {
+    pub(super) fn mark_seen(&mut self, keys: &[Key<Channel>], start: &Start) {
         let head = self.head;
         for (index, &key) in keys.iter().enumerate() {
             let from = start.floor(index);

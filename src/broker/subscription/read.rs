@@ -9,18 +9,24 @@ use crate::broker::entry::Entry;
 use crate::broker::history::Record;
 use crate::broker::log::Log;
 use crate::broker::moment::Moment;
+use crate::channel::Channel;
 use crate::event::Position;
 use crate::slots::Key;
 
 impl Log {
     /// Whether no event after this place has left these channels' histories.
-    pub(super) fn is_complete_after(&self, place: u64, keys: &[Key]) -> bool {
+    pub(super) fn is_complete_after(&self, place: u64, keys: &[Key<Channel>]) -> bool {
         // What is known no more may have been closed, read to its end by nobody, and forgotten.
         keys.iter().all(|&key| self.records.get(key).map_or(self.forgotten, |record| record.trimmed) <= place)
     }
 
     /// Whether the channels' histories hold everything that is still to come for a cursor.
-    pub(super) fn is_complete_for(&self, cursor: u64, beginning: Option<&Beginning>, keys: &[Key]) -> bool {
+    pub(super) fn is_complete_for(
+        &self,
+        cursor: u64,
+        beginning: Option<&Beginning>,
+        keys: &[Key<Channel>],
+    ) -> bool {
         let Some(beginning) = beginning else { return self.is_complete_after(cursor, keys) };
         keys.iter().zip(&beginning.channels).all(|(&key, then)| {
             let after = cursor.max(then.floor);
@@ -74,7 +80,12 @@ impl Log {
     }
 
     /// Whether a recent entry is for a subscription on these channels, whatever their histories hold.
-    pub(super) fn is_wanted(&self, entry: &Entry, keys: &[Key], beginning: Option<&Beginning>) -> bool {
+    pub(super) fn is_wanted(
+        &self,
+        entry: &Entry,
+        keys: &[Key<Channel>],
+        beginning: Option<&Beginning>,
+    ) -> bool {
         // What a `ttl` had taken out of the middle of a history.
         let was_over = |then: &Beginning| {
             entry.sequence <= then.until && entry.expires.is_some_and(|expires| expires <= then.at)
@@ -93,7 +104,7 @@ impl Log {
     /// `floor` says up to which event the channel at an index is not wanted.
     pub(super) fn merge(
         &self,
-        keys: &[Key],
+        keys: &[Key<Channel>],
         cursor: u64,
         floor: impl Fn(usize) -> u64,
         up_to: u64,
@@ -138,7 +149,7 @@ impl Log {
     /// What to tell a client that does not get everything from `from` to `up_to`.
     pub(in crate::broker) fn gap(
         &self,
-        keys: &[Key],
+        keys: &[Key<Channel>],
         reason: Reason,
         requested: Option<&str>,
         from: u64,
