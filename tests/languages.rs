@@ -186,6 +186,32 @@ fn tcl_publishes_as_the_readme_says() {
     TCL.publishes();
 }
 
+#[test]
+fn the_readmes_lines_for_apache_tell_the_site_who_asks() {
+    let block = readme::blocks().into_iter().find(|block| block.language == "apache");
+    let lines = block.expect("the README shows Apache's lines").code;
+    let modules: String = ["remoteip", "setenvif", "authz_host"]
+        .map(|name| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"))
+        .concat();
+    let private = "<Files private.cgi>\nRequire local\n</Files>\n";
+    let outboard = Outboard::prepare().with_config("[proxy]\ntrusted_proxies = [\"127.0.0.1\"]\n");
+    let apache = Apache::with_site_and(&outboard.socket(), &format!("{modules}{lines}{private}"));
+    for name in ["who.cgi", "private.cgi"] {
+        let script = "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n%s %s' \"$REMOTE_ADDR\" \"$HTTPS\"\n";
+        let path = folder::write(&apache.www(), name, script);
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let outboard = outboard.in_front_of(&apache).start();
+    let ask = |path: &str| {
+        let request = Request::get(path).header("X-Forwarded-For", "203.0.113.7");
+        outboard.send(&request.header("X-Forwarded-Proto", "https"))
+    };
+
+    assert_eq!(ask("/who.cgi").text(), "203.0.113.7 on");
+    assert_eq!(ask("/private.cgi").status, 403);
+    assert_eq!(outboard.get("/private.cgi").status, 200);
+}
+
 /// The shipped scripts for `auth`, each as its server runs it, with the session `0123456789abcdef` of anna.
 #[test]
 fn the_scripts_for_auth_name_only_channels_that_the_client_may_hear() {

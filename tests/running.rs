@@ -118,17 +118,19 @@ fn a_log_file_that_was_moved_away_is_opened_anew_on_usr1() {
 }
 
 #[test]
-fn a_log_file_that_cannot_be_opened_is_said_at_the_start() {
+fn a_log_file_that_cannot_be_opened_is_said_at_the_start_and_by_check() {
     let folder = TempDir::new().unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_outboard"));
-    command.args(["--to", "http://127.0.0.1:9", "--socket"]).arg(folder.path().join("p.sock"));
-    command.env("OUTBOARD__LOG__FILE", "/nowhere/outboard.log");
+    for word in ["run", "check"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_outboard"));
+        command.args([word, "--to", "http://127.0.0.1:9", "--socket"]).arg(folder.path().join("p.sock"));
+        command.env("OUTBOARD__LOG__FILE", "/nowhere/outboard.log");
 
-    let output = command.output().unwrap();
+        let output = command.output().unwrap();
 
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(told.contains("cannot open the log file /nowhere/outboard.log"), "{told}");
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(told.contains("cannot open the log file /nowhere/outboard.log"), "{told}");
+    }
 }
 
 #[test]
@@ -185,10 +187,12 @@ fn whoever_is_refused_is_one_line_with_client_method_and_path() {
     refused("GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", &["GET /a b"]);
     refused("TRACE /t HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", &["TRACE", "/t", "405"]);
     refused("GET /events HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", &["GET", "/events", "400"]);
+    refused("GET /q?token=s3cret HTTP/9\r\n\r\n", &["GET /q..."]);
     refused(
-        "POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "POST /p?token=s3cret HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
         &["POST /p", "400"],
     );
+    assert!(!outboard.log().contains("s3cret"), "{}", outboard.log());
 }
 
 const EVENTS: &str =

@@ -13,6 +13,7 @@ use crate::route::{Auth, EventRoute, Template};
 
 pub(super) fn check(options: &Run) -> anyhow::Result<ExitCode> {
     let config = run::load(options)?;
+    run::try_log(&config.log)?;
     let backend = Backend::new(config.backend.clone());
     let reachable = block_on(backend.reachable())?;
     let state = match reachable {
@@ -44,6 +45,8 @@ fn describe(config: &Config, backend: &str) -> String {
     line("publish", publish(config));
     line("history", history(config));
     line("stream", stream(config));
+    let log = config.log.file.as_ref().map_or("standard error".into(), |file| file.display().to_string());
+    line("log", format!("{log}, {} and worse", config.log.level.as_str()));
     line(
         "admin",
         match &config.admin {

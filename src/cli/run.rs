@@ -1,11 +1,14 @@
 //! `outboard run` and `outboard demo`: what stays.
 
+use std::fs::OpenOptions;
+use std::io;
 use std::num::NonZero;
 use std::path::Path;
 use std::process::ExitCode;
 use std::thread::available_parallelism;
 
 use anyhow::Context;
+use rustix::fs::{Access, access};
 use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -74,14 +77,32 @@ fn start_journal(file: Option<&Path>) -> anyhow::Result<Journal> {
     let target = file.map_or(Target::StandardError, |path| Target::File(path.into()));
     let journal = Journal::start(target).map_err(|error| match file {
         None => anyhow::anyhow!("cannot start the log: {error}"),
-        Some(path) => anyhow::anyhow!(
-            "cannot open the log file {}: {error}; its folder must be there, and this user must be able to write \
-             to it ([log] file)",
-            path.display()
-        ),
+        Some(path) => no_log_file(path, &error),
     })?;
     journal.install();
     Ok(journal)
+}
+
+/// Says no where the start would, and leaves no file behind.
+pub(super) fn try_log(log: &Log) -> anyhow::Result<()> {
+    let Some(path) = log.file.as_deref() else { return Ok(()) };
+    let opened = match OpenOptions::new().append(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let folder =
+                path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(io::Error::from)
+        }
+        opened => opened.map(drop),
+    };
+    opened.map_err(|error| no_log_file(path, &error))
+}
+
+fn no_log_file(path: &Path, error: &io::Error) -> anyhow::Error {
+    anyhow::anyhow!(
+        "cannot open the log file {}: {error}; its folder must be there, and this user must be able to write to it \
+         ([log] file)",
+        path.display()
+    )
 }
 
 #[cfg(test)]

@@ -333,9 +333,10 @@ pub(super) fn place(bytes: &[u8], part: &[u8]) -> Range<u32> {
 /// The first line of what came, without what could harm a log or a terminal, and no longer than a person reads.
 pub(super) fn first_line(bytes: &[u8]) -> Box<str> {
     const MOST: usize = 120;
-    let end = memchr::memchr2(b'\r', b'\n', bytes).unwrap_or(bytes.len());
+    // Without the query, in which a secret may stand.
+    let end = memchr::memchr3(b'\r', b'\n', b'?', bytes).unwrap_or(bytes.len());
     let line = &bytes[..end.min(MOST)];
-    let dots = if end > MOST { "..." } else { "" };
+    let dots = if end > MOST || bytes.get(end) == Some(&b'?') { "..." } else { "" };
     format!("{}{dots}", line.escape_ascii()).into()
 }
 

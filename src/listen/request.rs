@@ -113,8 +113,10 @@ impl Wire {
                 Ok(Some(head)) => {
                     let checked = gate::check(&head);
                     if let Err(refusal) = checked {
-                        let target = head.full_target().escape_ascii();
-                        self.tell_of(refusal, &format!("{} {target}", head.start.method));
+                        self.tell_of(
+                            refusal,
+                            &format!("{} {}", head.start.method, head.path().escape_debug()),
+                        );
                     }
                     return Poll::Ready(Some(checked.map(|length| (head, length))));
                 }

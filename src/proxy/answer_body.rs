@@ -87,7 +87,8 @@ impl AnswerBody {
         if let Some(lease) = self.lease.take() {
             tracing::warn!(
                 backend = lease.inside.name,
-                target = &*self.target,
+                // Without the query, in which a secret may stand.
+                path = self.target.split('?').next(),
                 cause = causes(&**error),
                 "the backend broke off in the middle of its answer"
             );

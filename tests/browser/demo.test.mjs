@@ -1,6 +1,7 @@
 // The demo, as a visitor sees it: `outboard demo`, and Chromium on its pages.
 
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
 import { launch, open } from './support/browser.mjs';
 import { program } from './support/outboard.mjs';
@@ -132,6 +133,32 @@ test('the inbox keeps its newest messages, and a log-out in one tab is seen in t
 
   await shows(second, 'me', 'nobody');
   await second.waitForFunction(() => document.getElementById('logged-in').hidden);
+});
+
+test('the lines of the README leave no stream open for a page that nobody sees', async (t) => {
+  const readme = await readFile(new URL('../../README.md', import.meta.url), 'utf8');
+  const code = /```js\n([^`]*)```/.exec(readme)[1].replace('progress.cgi', '/events/ticker');
+  assert.match(code, /last_event_id=/);
+  const page = await visit(t, '/ticker.html');
+  const hide = (hidden) => page.evaluate((hidden) => {
+    Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
+    document.dispatchEvent(new Event('visibilitychange'));
+  }, hidden);
+  await page.evaluate(`(() => {
+    window.shown = [];
+    const show = (data) => window.shown.push(data);
+    ${code}
+    window.stream = () => source;
+  })()`);
+
+  await page.waitForFunction(() => window.shown.length > 0);
+  await hide(true);
+  const before = await page.evaluate(() => [window.stream(), window.shown.length]);
+  await hide(false);
+  await page.waitForFunction((count) => window.shown.length > count, before[1]);
+
+  assert.equal(before[0], null);
+  assert.match(await page.evaluate(() => window.stream().url), /last_event_id=[0-9a-z]+-\d+$/);
 });
 
 test('a wire that was opened before its stream begins shows it', async (t) => {

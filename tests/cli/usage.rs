@@ -172,11 +172,13 @@ backend   http://SITE, which can be reached
 publish   /tmp/publish.sock, mode 0660, group www-data, events up to 256 KiB
 history   in memory; of each channel 1000 events, 1h, 4 MiB; 256 MiB in all
 stream    a comment after 15s of silence, retry after 3s, 20000 at most
+log       standard error, info and worse
 admin     off
 channel   ticker.*: the newest event only, at most one each 200ms to a subscriber
 route     /events -> {query.stream}; everybody may listen
           note: on this route everybody may listen to every channel whose name they know
 route     /rooms/{room} -> room-{path.room}, all; /may-listen.cgi?room={path.room} says who may listen
+          note: its answer names in `Outboard-Channel` which of the wished channels this client may hear
 "
     );
 }
