@@ -29,7 +29,7 @@ pub use field::Field;
 pub use head::{Head, Header, RequestHead, RequestLine};
 pub use lines::{Lines, title_case};
 pub use reader::{BodyReader, ReadError, Reader};
-pub use reply::{Reply, Terms};
+pub use reply::{Reply, Terms, Words};
 pub use value::{begins, elements, essence, strip_start};
 pub use writer::{Framing, Waits, WriteError, Writer};
 

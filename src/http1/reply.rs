@@ -27,6 +27,20 @@ pub struct Reply {
     body: Body,
 }
 
+/// What a server wrote behind a status, kept with a `Response`, which has no place for it.
+#[derive(Clone, Debug)]
+pub struct Words {
+    of: StatusCode,
+    text: Bytes,
+}
+
+impl Words {
+    /// The words behind `status`. They are not said if the response gets another status on its way.
+    pub fn new(status: StatusCode, text: &[u8]) -> Self {
+        Self { of: status, text: Bytes::copy_from_slice(text) }
+    }
+}
+
 /// What of a request decides how its answer is written.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
@@ -160,7 +174,8 @@ impl Reply {
 impl From<Response<Body>> for Reply {
     fn from(response: Response<Body>) -> Self {
         let (parts, body) = response.into_parts();
-        let mut reply = Self::new(parts.status, b"", body);
+        let words = parts.extensions.get::<Words>().filter(|words| words.of == parts.status);
+        let mut reply = Self::new(parts.status, words.map_or(b"", |words| &words.text), body);
         for (name, value) in &parts.headers {
             match *name {
                 header::CONTENT_LENGTH => {
@@ -299,6 +314,20 @@ mod tests {
             let (text, _) = written(reply, "GET / HTTP/1.1").await;
 
             assert!(text.starts_with(&format!("HTTP/1.1 200 {told}\r\n")), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn words_that_travel_with_a_response_are_said_unless_its_status_has_changed() {
+        for (status, told) in [(StatusCode::OK, "200 Fine so far"), (StatusCode::NOT_FOUND, "404 Not Found")]
+        {
+            let mut response = Response::new(Body::empty());
+            response.extensions_mut().insert(Words::new(StatusCode::OK, b"Fine so far"));
+            *response.status_mut() = status;
+
+            let (text, _) = written(response, "GET / HTTP/1.1").await;
+
+            assert!(text.starts_with(&format!("HTTP/1.1 {told}\r\n")), "{text}");
         }
     }
 

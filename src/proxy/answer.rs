@@ -8,7 +8,7 @@ use super::answer_body::AnswerBody;
 use super::exchange::Lease;
 use super::headers;
 use crate::body::Body;
-use crate::http1::{AnswerHead, BodyReader, Reply, Writer};
+use crate::http1::{AnswerHead, BodyReader, Reply, Words, Writer};
 
 /// A backend's answer. Its head is as it came, `Outboard-*` lines and all.
 pub struct Answer {
@@ -101,6 +101,7 @@ impl Answer {
         let Self { head, body, via, .. } = self;
         let mut response = Response::new(body);
         *response.status_mut() = head.start.status;
+        response.extensions_mut().insert(Words::new(head.start.status, head.reason()));
         let length = head.stated_length().unwrap_or_default();
         let map = response.headers_mut();
         for line in headers::passing(&head) {
