@@ -468,6 +468,8 @@ impl Opener {
 
     /// Puts the log that was read in the place of the empty one, and lets those in who wait; how many.
     fn take_up(&self, broker: &Arc<Broker>, disk: Disk, log: Log) -> io::Result<usize> {
+        // The disk is well: what is published from now on waits for those who come before it.
+        self.shared.note(Condition::Reading);
         broker.put_in_place(log);
         let epoch = broker.lock().epoch.clone();
         let writer = Writer::start(disk, Arc::clone(&broker.shared))?;

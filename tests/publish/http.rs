@@ -48,13 +48,16 @@ async fn ask(served: &Served, head: &str, body: impl AsRef<[u8]>) -> Answer {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_script_that_writes_its_request_by_hand_may_leave_the_host_out() {
+async fn a_request_names_its_host_unless_it_is_of_http_1_0() {
     let served = serve();
 
-    let request = "POST /channels/a HTTP/1.1\r\nContent-Length: 1\r\nConnection: close\r\n\r\n1";
-    let answer = Answer::of(&served.say(request).await);
+    for (version, status) in [("HTTP/1.0", 200), ("HTTP/1.1", 400)] {
+        let request =
+            format!("POST /channels/a {version}\r\nContent-Length: 1\r\nConnection: close\r\n\r\n1");
+        let answer = Answer::of(&served.say(request).await);
 
-    assert_eq!(answer.status, 200);
+        assert_eq!(answer.status, status, "{version}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
