@@ -73,7 +73,9 @@ async fn r4_the_token_is_asked_of_everybody_for_everything_but_health() {
         assert_eq!((without.status, wrong.status), (401, 401), "{request}");
         assert!(without.head.contains("www-authenticate: bearer"), "{request}");
     }
-    let with = ask(address, &format!("POST /channels/a HTTP/1.1\nHost: localhost\n{token}\nContent-Length: 0")).await;
+    let with =
+        ask(address, &format!("POST /channels/a HTTP/1.1\nHost: localhost\n{token}\nContent-Length: 0"))
+            .await;
     let list = ask(address, &format!("GET /channels HTTP/1.1\nHost: localhost\n{token}")).await;
     assert_eq!((with.status, list.status), (200, 200));
     assert_eq!(ask(address, "GET /healthz HTTP/1.1\nHost: 10.1.2.3").await.status, 200);
