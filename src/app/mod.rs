@@ -110,8 +110,10 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     let service = Service { options, connections: Arc::clone(&connections), introductions };
     let current = Arc::clone(&gateway);
     let answer = move |request, peer| current.load_full().answer(request, peer);
+    let backend = Arc::clone(&shared.backend);
+    let left = move |peer| backend.load().forget(&peer);
     let serve = |listener: Listener| {
-        let serving = listener.serve(service.clone(), draining.clone(), answer.clone(), |_| {});
+        let serving = listener.serve(service.clone(), draining.clone(), answer.clone(), left.clone());
         tokio::spawn(vital::task("a listener", serving))
     };
     let public = public.into_iter().map(serve).collect();

@@ -13,7 +13,7 @@ use super::{Format, Level};
 use crate::broker::{self, Keep, Rate};
 use crate::listen::Entrance;
 use crate::peer::TrustedPeer;
-use crate::proxy::{Address, PassedName, Rules};
+use crate::proxy::{Address, PassedName, ProxyProtocol, Rules};
 use crate::replay::Replay;
 use crate::route::{Auth, OnFailure, Pattern, Template};
 use crate::subscribe::{self, Slow};
@@ -66,6 +66,7 @@ pub(super) struct Backend {
     pub(super) pool_idle: As<Period>,
     pub(super) max_connections: As<Count>,
     pub(super) via: bool,
+    pub(super) proxy_protocol: Option<As<ProxyProtocol>>,
     pub(super) retry: bool,
 }
 
@@ -80,6 +81,7 @@ impl Default for Backend {
             pool_idle: seconds(4),
             max_connections: As(Count(512)),
             via: false,
+            proxy_protocol: None,
             retry: true,
         }
     }

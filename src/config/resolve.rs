@@ -172,6 +172,7 @@ fn backend(
         idle_timeout: file.idle_timeout.0.0,
         pool_idle: file.pool_idle.0.0,
         max_connections: file.max_connections.0.0,
+        proxy_protocol: file.proxy_protocol.as_ref().map(|As(version)| *version),
         rules: proxy::Rules {
             trusted: proxy.trusted_proxies.0.into_iter().collect(),
             forwarded: proxy.forwarded,

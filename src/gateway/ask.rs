@@ -11,7 +11,7 @@ use crate::body::Body;
 use crate::channel::Channel;
 use crate::handoff;
 use crate::http1::Lines;
-use crate::proxy::{Asked, Backend, Fault, Permit};
+use crate::proxy::{Asked, Backend, Fault, Permit, Room};
 use crate::subscribe::{End, Promises, Question, Recheck};
 
 /// The channels that a question is about.
@@ -62,22 +62,22 @@ pub(super) async fn put(
 ) -> Result<Response<Body>, Fault> {
     match question {
         Question::Request => {
-            let lines = backend.on_behalf_of(asked);
-            ask(backend, permit, Method::GET, &asked.head.target().to_string(), &lines).await
+            let lines = backend.on_behalf_of(asked, permit.room());
+            ask(backend, permit, Method::GET, &asked.head.target().to_string(), &lines, asked).await
         }
         Question::Path { path, channels } => {
-            let mut lines = lines(backend, asked);
+            let mut lines = lines(backend, asked, permit.room());
             if !channels.is_empty() {
                 name_channels(&mut lines, channels);
             }
-            ask(backend, permit, Method::GET, path, &lines).await
+            ask(backend, permit, Method::GET, path, &lines, asked).await
         }
     }
 }
 
 /// The lines of a request for a path of our own choice, with the client's cookies and the like.
-fn lines(backend: &Backend, asked: &Asked) -> Lines {
-    let mut lines = backend.on_behalf_of(asked);
+fn lines(backend: &Backend, asked: &Asked, room: Room) -> Lines {
+    let mut lines = backend.on_behalf_of(asked, room);
     lines.add(ORIGINAL_URI, asked.head.target().to_string().as_bytes());
     lines
 }
@@ -92,12 +92,13 @@ pub(super) async fn ask(
     method: Method,
     target: &str,
     lines: &Lines,
+    asked: &Asked,
 ) -> Result<Response<Body>, Fault> {
     let is_path = target.starts_with('/') && target.bytes().all(|byte| byte.is_ascii_graphic());
     if !is_path {
         return Err(Fault::NoPath { target: target.escape_debug().to_string() });
     }
-    backend.ask(permit, method, target, lines).await
+    backend.ask(permit, method, target, lines, asked).await
 }
 
 /// Asks whether a client may still listen; only an answer that says the same as the first lets it. The
@@ -142,7 +143,7 @@ fn names_of_cookies(answer: &Response<Body>) -> Option<String> {
 
 /// The lines of the notice that a client is gone.
 pub(super) fn gone_lines(backend: &Backend, promises: &Promises, end: End) -> Lines {
-    let mut lines = lines(backend, &promises.asked);
+    let mut lines = lines(backend, &promises.asked, Room::Gone);
     // Some servers answer 411 to a POST that does not say how long it is (RFC 9110 section 8.6).
     lines.add("Content-Length", b"0");
     name_channels(&mut lines, &promises.channels);

@@ -175,7 +175,7 @@ impl Inner {
         loop {
             let (backend, permit) = self.room(Room::Gone).await;
             let lines = ask::gone_lines(&backend, promises, end);
-            let fault = match ask::ask(&backend, permit, Method::POST, path, &lines).await {
+            let fault = match ask::ask(&backend, permit, Method::POST, path, &lines, &promises.asked).await {
                 Ok(answer) => {
                     ask::discard(answer.into_body()).await;
                     return true;

@@ -10,6 +10,8 @@ pub enum Field {
     Accept,
     /// `Accept-Encoding` (RFC 9110 section 12.5.3).
     AcceptEncoding,
+    /// `Authorization` (RFC 9110 section 11.6.2).
+    Authorization,
     /// `Connection` (RFC 9110 section 7.6.1).
     Connection,
     /// `Content-Length` (RFC 9110 section 8.6).
@@ -26,6 +28,8 @@ pub enum Field {
     KeepAlive,
     /// `Max-Forwards` (RFC 9110 section 7.6.2).
     MaxForwards,
+    /// `Persistent-Auth`, by which IIS says that a connection stays authenticated.
+    PersistentAuth,
     /// `TE` (RFC 9110 section 10.1.4).
     Te,
     /// `Trailer` (RFC 9110 section 6.6.2).
@@ -34,6 +38,8 @@ pub enum Field {
     TransferEncoding,
     /// `Upgrade` (RFC 9110 section 7.8).
     Upgrade,
+    /// `WWW-Authenticate` (RFC 9110 section 11.6.1).
+    WwwAuthenticate,
     /// Any other.
     Other,
 }
@@ -48,6 +54,7 @@ impl Field {
         match &*lower {
             b"accept" => Self::Accept,
             b"accept-encoding" => Self::AcceptEncoding,
+            b"authorization" => Self::Authorization,
             b"connection" => Self::Connection,
             b"content-length" => Self::ContentLength,
             b"content-type" => Self::ContentType,
@@ -56,10 +63,12 @@ impl Field {
             b"host" => Self::Host,
             b"keep-alive" => Self::KeepAlive,
             b"max-forwards" => Self::MaxForwards,
+            b"persistent-auth" => Self::PersistentAuth,
             b"te" => Self::Te,
             b"trailer" => Self::Trailer,
             b"transfer-encoding" => Self::TransferEncoding,
             b"upgrade" => Self::Upgrade,
+            b"www-authenticate" => Self::WwwAuthenticate,
             _ => Self::Other,
         }
     }
@@ -67,18 +76,18 @@ impl Field {
 
 /// Some fields, a bit for each.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Fields(u16);
+pub(super) struct Fields(u32);
 
 // `Other` is the last; without a bit of its own, a field would be taken for another.
-const _: () = assert!((Field::Other as u32) < u16::BITS);
+const _: () = assert!((Field::Other as u32) < u32::BITS);
 
 impl Fields {
     pub(super) fn add(&mut self, field: Field) {
-        self.0 |= 1 << field as u16;
+        self.0 |= 1 << field as u32;
     }
 
     pub(super) fn has(self, field: Field) -> bool {
-        self.0 & 1 << field as u16 != 0
+        self.0 & 1 << field as u32 != 0
     }
 }
 
@@ -101,6 +110,9 @@ mod tests {
             ("Max-Forwards", Field::MaxForwards),
             ("Content-Type", Field::ContentType),
             ("Content-Length", Field::ContentLength),
+            ("Authorization", Field::Authorization),
+            ("Persistent-Auth", Field::PersistentAuth),
+            ("WWW-Authenticate", Field::WwwAuthenticate),
             ("Accept-Encoding", Field::AcceptEncoding),
             ("Transfer-Encoding", Field::TransferEncoding),
             ("Cookie", Field::Other),

@@ -1,23 +1,85 @@
 //! Opening a connection to the backend.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use proxy_header::{ProxiedAddress, ProxyHeader};
 use smallvec::SmallVec;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 
+use super::Settings;
 use super::address::Address;
 use super::fault::Fault;
 use super::link::Link;
+use super::private::Owner;
 use crate::socket::Socket;
 
-/// Opens a connection: to the first of the backend's addresses that takes one, and in all within
-/// `limit`.
-pub(super) async fn connect(address: &Address, name: &str, limit: Duration) -> Result<Box<Link>, Fault> {
-    let opened = tokio::time::timeout(limit, open(address, name, limit)).await;
-    let socket = opened.unwrap_or_else(|_| Err(late(name, limit)))?;
-    Ok(Link::over(socket))
+/// Opens a connection: to the first of the backend's addresses that takes one, and in all within the
+/// limit for that. If the backend wants clients to be introduced, it is that of `owner`, or else ours.
+pub(super) async fn connect(
+    settings: &Settings,
+    name: &str,
+    owner: Option<&Owner>,
+) -> Result<Box<Link>, Fault> {
+    let Settings { address, connect_timeout: limit, proxy_protocol, .. } = settings;
+    let open = async {
+        let mut socket = open(address, name, *limit).await?;
+        if let Some(version) = proxy_protocol {
+            let introduction = version.introduction(owner);
+            let sent = socket.write_all(&introduction).await;
+            sent.map_err(|cause| Fault::Closed { backend: name.into(), cause: cause.to_string() })?;
+        }
+        Ok(socket)
+    };
+    let opened = tokio::time::timeout(*limit, open).await;
+    let mut link = Link::over(opened.unwrap_or_else(|_| Err(late(name, *limit)))?);
+    link.owner = owner.copied().filter(|_| proxy_protocol.is_some());
+    Ok(link)
+}
+
+/// The version of the PROXY protocol in which clients are introduced to the backend.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ProxyProtocol {
+    /// In words.
+    V1,
+    /// In bytes.
+    V2,
+}
+
+impl ProxyProtocol {
+    /// Says who the client is; whoever has no address is nobody in particular.
+    fn introduction(self, owner: Option<&Owner>) -> Vec<u8> {
+        let ends = owner.and_then(Owner::ends);
+        let header = match ends {
+            None => ProxyHeader::with_local(),
+            Some((client, local)) => {
+                let (client, local) = of_one_family(client, local);
+                ProxyHeader::with_address(ProxiedAddress::stream(client, local))
+            }
+        };
+        let mut bytes = Vec::new();
+        // Neither can fail: both ends are of one family, and there is nothing besides them.
+        let encoded = match self {
+            Self::V1 => header.encode_v1(&mut bytes),
+            Self::V2 => header.encode_v2(&mut bytes),
+        };
+        debug_assert!(encoded.is_ok());
+        bytes
+    }
+}
+
+/// Both as IPv6 addresses, unless they are of one family already.
+fn of_one_family(client: SocketAddr, local: SocketAddr) -> (SocketAddr, SocketAddr) {
+    if client.is_ipv4() == local.is_ipv4() {
+        return (client, local);
+    }
+    let mapped = |end: SocketAddr| match end.ip() {
+        IpAddr::V4(ip) => SocketAddr::new(ip.to_ipv6_mapped().into(), end.port()),
+        IpAddr::V6(_) => end,
+    };
+    (mapped(client), mapped(local))
 }
 
 async fn open(address: &Address, name: &str, limit: Duration) -> Result<Socket, Fault> {

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::future;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use http::{Method, StatusCode};
 use tokio::time::Instant;
@@ -11,13 +12,17 @@ use tokio::time::Instant;
 use super::answer::Answer;
 use super::connect::connect;
 use super::fault::Fault;
+use super::headers::is_tied_by_answer;
 use super::link::Link;
 use super::pool::Permit;
+use super::private::Owner;
 use super::tunnel::Upstream;
 use super::{Inside, Settings};
 use crate::body::BodyError;
 use crate::http1::chunked::Reading;
-use crate::http1::{AnswerHead, BadAnswer, BodyReader, ReadError, Waits, WriteError, Writer};
+use crate::http1::{
+    AnswerHead, BadAnswer, BodyReader, Field, ReadError, Waits, WriteError, Writer, elements, strip_start,
+};
 
 /// A link in use, with its permit. Dropped, it closes the connection.
 pub(super) struct Lease {
@@ -57,6 +62,10 @@ pub(super) struct Message<'a> {
     pub(super) writer: Writer,
     /// Whether it has no body, so that it can be sent again after it was sent.
     pub(super) is_bodyless: bool,
+    /// Who asks.
+    pub(super) owner: Owner,
+    /// Whether it logs in over its connection.
+    pub(super) ties: bool,
     /// Who hears of interim answers; without anybody, the request is one of our own. To such a question an answer
     /// without a head is none.
     pub(super) interim: Option<&'a mut Interim<'a>>,
@@ -75,7 +84,15 @@ pub(super) async fn exchange(
 ) -> Result<Answered, Fault> {
     let repeatable = inside.settings.retry && message.is_bodyless && message.method.is_idempotent();
     let now = Instant::now();
-    if let Some(mut link) = inside.pool.take(now, !repeatable) {
+    // A backend to which each client is introduced cannot be sent another one's request over the same link.
+    let shared = || match inside.settings.proxy_protocol {
+        None => inside.pool.take(now, !repeatable),
+        Some(_) => None,
+    };
+    if let Some(mut link) = inside.pool.take_own(&message.owner, !repeatable).or_else(shared) {
+        if message.ties {
+            link.tie(message.owner);
+        }
         match attempt(inside, &mut link, &mut message, now, Age::Used).await {
             Ok(head) => return finish(inside, message, head, link, permit),
             Err(Failed::Final(fault)) => return Err(fault),
@@ -93,8 +110,10 @@ pub(super) async fn exchange(
 
 /// Sends a request over a new connection.
 async fn afresh(inside: &Arc<Inside>, mut message: Message<'_>, permit: Permit) -> Result<Answered, Fault> {
-    let settings = &inside.settings;
-    let mut link = connect(&settings.address, &inside.name, settings.connect_timeout).await?;
+    let mut link = connect(&inside.settings, &inside.name, Some(&message.owner)).await?;
+    if message.ties {
+        link.tie(message.owner);
+    }
     match attempt(inside, &mut link, &mut message, Instant::now(), Age::New).await {
         Ok(head) => finish(inside, message, head, link, permit),
         Err(Failed::Dead(fault) | Failed::Final(fault)) => Err(fault),
@@ -281,14 +300,33 @@ fn finish(
     inside: &Arc<Inside>,
     message: Message<'_>,
     head: AnswerHead,
-    link: Box<Link>,
+    mut link: Box<Link>,
     permit: Permit,
 ) -> Result<Answered, Fault> {
+    if is_tied_by_answer(&head) {
+        link.tie(message.owner);
+    }
+    link.rest = rest(&head).or(link.rest);
     let length = head.length(&message.method);
     let length = length.map_err(|cause| Fault::Nonsense { backend: inside.name.clone(), cause })?;
     let lease = Lease { link, inside: Arc::clone(inside), permit };
     let upload = Some(message.writer).filter(|writer| !writer.is_done());
     Ok(Answered { head, lease, body: BodyReader::new(length, Reading::Lenient), upload })
+}
+
+/// How long the backend lets its connection rest, if it says so (`Keep-Alive: timeout=SECONDS`): a second less,
+/// for the news of its end takes a while.
+fn rest(head: &AnswerHead) -> Option<Duration> {
+    let mut parameters = head.values(Field::KeepAlive).flat_map(elements);
+    let seconds = parameters.find_map(|one| strip_start(one, b"timeout=").and_then(number))?;
+    let second = Duration::from_secs(1);
+    // An answer far off means: as long as you like.
+    let rest = Duration::from_secs(seconds.min(1 << 20));
+    Some(if rest > second { rest - second } else { rest / 2 })
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    std::str::from_utf8(digits).ok()?.trim().parse().ok()
 }
 
 impl Answered {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::private::Owner;
 use super::tunnel::Upstream;
 use crate::http1::Reader;
 use crate::socket::Socket;
@@ -17,6 +18,12 @@ use crate::socket::Socket;
 pub(super) struct Link {
     pub(super) socket: Socket,
     pub(super) reader: Reader,
+    /// The client that it belongs to, if it belongs to one.
+    pub(super) owner: Option<Owner>,
+    /// Whether its client has logged in over it, or is about to.
+    pub(super) is_authenticated: bool,
+    /// How long the backend lets it rest, if it has said so.
+    pub(super) rest: Option<Duration>,
     clock: Pin<Box<Sleep>>,
     armed: bool,
 }
@@ -25,7 +32,20 @@ impl Link {
     /// Makes a connected socket a link. To be called in a tokio runtime.
     pub(super) fn over(socket: Socket) -> Box<Self> {
         let clock = Box::pin(sleep(Duration::ZERO));
-        Box::new(Self { socket, reader: Reader::default(), clock, armed: false })
+        Box::new(Self {
+            socket,
+            reader: Reader::default(),
+            owner: None,
+            is_authenticated: false,
+            rest: None,
+            clock,
+            armed: false,
+        })
+    }
+
+    /// Makes it the link of this client, who logs in over it.
+    pub(super) fn tie(&mut self, owner: Owner) {
+        (self.owner, self.is_authenticated) = (Some(owner), true);
     }
 
     /// Starts the clock.

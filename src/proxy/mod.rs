@@ -23,6 +23,7 @@ pub mod headers;
 mod link;
 pub mod page;
 mod pool;
+mod private;
 mod request_id;
 mod trailers;
 pub mod tunnel;
@@ -37,6 +38,7 @@ use http_body_util::BodyExt as _;
 use self::exchange::{Answered, Message, exchange};
 use self::headers::{Notices, Passed};
 use self::pool::Pool;
+use self::private::Owner;
 use self::tunnel::Upstream;
 use crate::body::Body;
 use crate::http1::gate::{self, Refusal};
@@ -46,6 +48,7 @@ use crate::peer::Peer;
 pub use address::{Address, InvalidAddress};
 pub use answer::Answer;
 pub use asked::Asked;
+pub use connect::ProxyProtocol;
 pub use fault::Fault;
 pub use headers::{PassedName, Rules};
 pub use pool::{Permit, Room};
@@ -68,6 +71,8 @@ pub struct Settings {
     /// The most connections at a time for what clients ask for; further requests wait. Questions and
     /// notices about clients have some of their own besides.
     pub max_connections: usize,
+    /// How clients are introduced to the backend; then no connection is shared between them.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// What passes, and what the backend is told.
     pub rules: Rules,
     /// Whether a request that can do no harm is sent again, over a new connection, if the backend closed the one
@@ -90,6 +95,7 @@ impl Settings {
             idle_timeout: Duration::from_secs(60),
             pool_idle: Duration::from_secs(4),
             max_connections: 1024,
+            proxy_protocol: None,
             rules: Rules::default(),
             retry: true,
         }
@@ -187,8 +193,14 @@ impl Backend {
         let writer = Writer::new(lines, body, framing);
         let is_bodyless = framing == Framing::None;
         let mut hear = |head: &AnswerHead| interim(head.start.status, &headers::interim(head));
-        let message =
-            Message { method: head.start.method.clone(), writer, is_bodyless, interim: Some(&mut hear) };
+        let message = Message {
+            method: head.start.method.clone(),
+            writer,
+            is_bodyless,
+            owner: self.owner(head, peer),
+            ties: headers::is_tied_by_request(head),
+            interim: Some(&mut hear),
+        };
         let permit = self.permit(Room::Pages).await?;
         let answered = exchange(&self.inside, message, permit).await?;
         if answered.head.start.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -199,9 +211,23 @@ impl Backend {
 
     /// The lines of a request of our own on behalf of a client: its cookies, its `Authorization` and the
     /// like, and what the backend is told of the client; nothing about a body.
-    pub fn on_behalf_of(&self, asked: &Asked) -> Lines {
+    ///
+    /// A log-in that belongs to a connection has been said over that connection, unless it is the question
+    /// whether the client may listen (`room`) that it is to answer.
+    pub fn on_behalf_of(&self, asked: &Asked, room: Room) -> Lines {
         let Inside { own_host, settings, .. } = &*self.inside;
-        headers::on_behalf_of(&asked.head, &asked.peer, asked.id, own_host, &settings.rules)
+        let ties = room == Room::Auth;
+        headers::on_behalf_of(&asked.head, &asked.peer, asked.id, own_host, &settings.rules, ties)
+    }
+
+    /// Closes what belongs to a client that has left.
+    pub fn forget(&self, peer: &Peer) {
+        self.inside.pool.close_own(peer.connection);
+    }
+
+    /// Whose the link is that this client's requests are sent over, should it come to belong to anybody.
+    fn owner(&self, head: &RequestHead, peer: &Peer) -> Owner {
+        Owner::new(peer, self.client_of(head, peer))
     }
 
     /// The right to one connection, for which a request waits as long as for a connection to open.
@@ -220,8 +246,8 @@ impl Backend {
         self.inside.pool.permit_in_the_end(room, self.inside.settings.connect_timeout).await
     }
 
-    /// Sends a request of our own (auth, recheck, gone), without a body. `target` is a path and query in
-    /// visible ASCII.
+    /// Sends a request of our own (auth, recheck, gone), without a body, on behalf of whoever has asked.
+    /// `target` is a path and query in visible ASCII.
     ///
     /// # Errors
     /// [`Fault`], when there is no answer.
@@ -231,11 +257,14 @@ impl Backend {
         method: Method,
         target: &str,
         lines: &Lines,
+        asked: &Asked,
     ) -> Result<Response<Body>, Fault> {
         let mut head = Lines::after(format!("{method} {target} HTTP/1.1\r\n").into_bytes());
         head.append(lines);
         let writer = Writer::new(head.into_head(), Body::empty(), Framing::None);
-        let message = Message { method, writer, is_bodyless: true, interim: None };
+        let owner = self.owner(&asked.head, &asked.peer);
+        let ties = permit.room() == Room::Auth && headers::is_tied_by_request(&asked.head);
+        let message = Message { method, writer, is_bodyless: true, owner, ties, interim: None };
         let answered = exchange(&self.inside, message, permit).await?;
         if answered.head.start.status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(self.unasked_switch());
@@ -249,7 +278,7 @@ impl Backend {
     /// [`Fault`] with the reason.
     pub async fn reachable(&self) -> Result<(), Fault> {
         let Inside { settings, name, .. } = &*self.inside;
-        connect::connect(&settings.address, name, settings.connect_timeout).await.map(drop)
+        connect::connect(settings, name, None).await.map(drop)
     }
 
     fn switch(&self, answered: Answered, asked: bool) -> Result<Forwarded, Fault> {

@@ -16,6 +16,8 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::link::Link;
+use super::private::{self, Owner, Private};
+use crate::peer::Connection;
 
 /// What a connection is used for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -65,6 +67,9 @@ pub(super) struct Pool {
     rooms: [Semaphore; Room::ALL.len()],
     /// How long a link may rest.
     keep: Duration,
+    /// Those that belong to one client each, and how many may rest.
+    private: Private,
+    most_private: usize,
     made: Instant,
     /// When it was last said that somebody waits for a connection, in seconds since the pool was made.
     said: AtomicU64,
@@ -81,6 +86,13 @@ struct Resting {
 /// The right to use one connection; it goes back when dropped.
 pub struct Permit(Arc<Pool>, Room);
 
+impl Permit {
+    /// What the connection is used for.
+    pub fn room(&self) -> Room {
+        self.1
+    }
+}
+
 /// All permits are taken.
 pub(super) struct Full;
 
@@ -91,6 +103,8 @@ impl Pool {
             resting: Mutex::default(),
             rooms,
             keep,
+            private: Private::default(),
+            most_private: pages,
             made: Instant::now(),
             said: AtomicU64::new(0),
         })
@@ -147,22 +161,47 @@ impl Pool {
     pub(super) fn take(&self, now: Instant, thorough: bool) -> Option<Box<Link>> {
         loop {
             let (since, mut link) = self.lock().links.pop()?;
-            if now.saturating_duration_since(since) < self.keep && link.is_quiet(thorough) {
+            // What the backend is about to close is not used any more, however long we may keep it.
+            let keep = link.rest.map_or(self.keep, |rest| rest.min(self.keep));
+            if now.saturating_duration_since(since) < keep && link.is_quiet(thorough) {
                 return Some(link);
             }
+        }
+    }
+
+    /// The link that belongs to this client, if there is one that still lives.
+    pub(super) fn take_own(&self, owner: &Owner, thorough: bool) -> Option<Box<Link>> {
+        self.private.take(owner, thorough)
+    }
+
+    /// Closes what belongs to a client that has left.
+    pub(super) fn close_own(&self, connection: Connection) {
+        self.private.close(connection);
+    }
+
+    /// Lets a link rest that belongs to one client.
+    fn put_own(self: &Arc<Self>, owner: Owner, link: Box<Link>) {
+        // An introduction alone is soon said again over another link.
+        let longest = if link.is_authenticated { private::REST } else { self.keep };
+        let rest = link.rest.map_or(longest, |rest| rest.min(longest));
+        if self.private.put(owner, link, rest, self.most_private) {
+            tokio::spawn(sweep(Arc::downgrade(self), rest, |pool| pool.private.close_old()));
         }
     }
 
     /// Lets a link rest until it is wanted again; then it is looked at. Until then it holds on to the waker of
     /// the task that used it last: at most to as many ended tasks as links may rest.
     pub(super) fn put(self: &Arc<Self>, link: Box<Link>) {
+        if let Some(owner) = link.owner {
+            return self.put_own(owner, link);
+        }
         if self.keep.is_zero() {
             return;
         }
         let mut resting = self.lock();
         resting.links.push((Instant::now(), link));
         if !std::mem::replace(&mut resting.swept, true) {
-            tokio::spawn(sweep(Arc::downgrade(self), self.keep));
+            tokio::spawn(sweep(Arc::downgrade(self), self.keep, |pool| pool.close_old()));
         }
     }
 
@@ -184,11 +223,11 @@ impl Pool {
 }
 
 /// Ends when no link rests any more, or when the pool is gone.
-async fn sweep(pool: std::sync::Weak<Pool>, keep: Duration) {
-    let mut next = Instant::now() + keep;
+async fn sweep(pool: std::sync::Weak<Pool>, rest: Duration, close_old: fn(&Pool) -> Option<Instant>) {
+    let mut next = Instant::now() + rest;
     loop {
         tokio::time::sleep_until(next).await;
-        match pool.upgrade().and_then(|pool| pool.close_old()) {
+        match pool.upgrade().and_then(|pool| close_old(&pool)) {
             Some(time) => next = time,
             None => return,
         }

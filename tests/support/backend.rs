@@ -16,6 +16,7 @@ pub struct Backend {
     accepting: Option<JoinHandle<()>>,
     connections: Arc<Mutex<Vec<TcpStream>>>,
     requests: Mutex<Receiver<String>>,
+    closed: Mutex<Receiver<()>>,
 }
 
 /// One request, and the socket to answer on.
@@ -28,6 +29,11 @@ pub struct Exchange {
 }
 
 impl Exchange {
+    /// The other end of the connection that it came over.
+    pub fn connection(&self) -> std::net::SocketAddr {
+        self.socket.peer_addr().unwrap()
+    }
+
     /// The path and query.
     pub fn target(&self) -> &str {
         self.head.split(' ').nth(1).unwrap_or_default()
@@ -86,6 +92,7 @@ impl Backend {
         let stopping = Arc::new(AtomicBool::new(false));
         let connections = Arc::new(Mutex::new(Vec::new()));
         let (sender, requests) = channel();
+        let (closing, closed) = channel();
         let script = Arc::new(script);
         let accepting = std::thread::spawn({
             let (stopping, connections) = (Arc::clone(&stopping), Arc::clone(&connections));
@@ -95,17 +102,25 @@ impl Backend {
                         return;
                     }
                     connections.lock().unwrap().push(socket.try_clone().unwrap());
-                    let (script, sender) = (Arc::clone(&script), sender.clone());
+                    let (script, sender, closing) = (Arc::clone(&script), sender.clone(), closing.clone());
                     std::thread::spawn(move || {
                         while let Some(mut exchange) = read(&socket) {
                             let _ = sender.send(exchange.head.clone());
                             script(&mut exchange);
                         }
+                        let _ = closing.send(());
                     });
                 }
             }
         });
-        Self { address, stopping, accepting: Some(accepting), connections, requests: Mutex::new(requests) }
+        Self {
+            address,
+            stopping,
+            accepting: Some(accepting),
+            connections,
+            requests: Mutex::new(requests),
+            closed: Mutex::new(closed),
+        }
     }
 
     /// One that greets.
@@ -125,6 +140,11 @@ impl Backend {
     /// The head of the next request that comes in, or came in before and was not asked for.
     pub fn next_request(&self) -> String {
         self.requests.lock().unwrap().recv_timeout(DEADLINE).expect("the backend is asked")
+    }
+
+    /// Returns once a connection has been closed by whoever made it.
+    pub fn next_closed(&self) {
+        self.closed.lock().unwrap().recv_timeout(DEADLINE).expect("a connection is closed");
     }
 
     /// Heads of requests that have come in and were not asked for.

@@ -3,6 +3,7 @@
 use super::Written;
 use crate::broker::Keep;
 use crate::config::{Format, Level};
+use crate::proxy::ProxyProtocol;
 use crate::route::OnFailure;
 use crate::subscribe::Slow;
 
@@ -48,6 +49,11 @@ words!(Level, "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"", {
     "info" => Level::Info,
     "debug" => Level::Debug,
     "trace" => Level::Trace,
+});
+
+words!(ProxyProtocol, "\"v1\" or \"v2\"", {
+    "v1" => ProxyProtocol::V1,
+    "v2" => ProxyProtocol::V2,
 });
 
 words!(StoreKind, "\"memory\" or \"disk\"", {

@@ -3,6 +3,7 @@
 //! - `request` leaves out of a client's request what is meant for one hop, or is ours to say;
 //! - `told` says it (PROTOCOL 5), with what a trusted proxy has `said`;
 //! - `names` knows the headers of proxies, and `rules` what the operator wants;
+//! - `ties` knows what makes a connection one client's own;
 //! - `notices` tells the operator what was left out;
 //! - `answer` does the same to a backend's answer.
 //!
@@ -14,6 +15,7 @@ mod notices;
 mod request;
 mod rules;
 mod said;
+mod ties;
 mod told;
 
 use http::Version;
@@ -26,6 +28,7 @@ pub use request::{EVENT_STREAM, accepts, is_event_source};
 pub(super) use request::{Passed, on_behalf_of, pass_request};
 pub use rules::{PassedName, Rules};
 pub(super) use said::client;
+pub(super) use ties::{is_tied_by_answer, is_tied_by_request};
 
 use crate::http1::gate::is_end_to_end;
 use crate::http1::{Field, Head, begins, elements};
@@ -38,7 +41,8 @@ fn is_for_one_hop(field: Field, name: &[u8]) -> bool {
         Field::TransferEncoding | Field::Upgrade => true,
         Field::Other => is_proxy(name),
         Field::Accept | Field::AcceptEncoding | Field::ContentLength | Field::ContentType => false,
-        Field::Date | Field::Expect | Field::Host | Field::MaxForwards => false,
+        Field::Authorization | Field::Date | Field::Expect | Field::Host | Field::MaxForwards => false,
+        Field::PersistentAuth | Field::WwwAuthenticate => false,
     }
 }
 

@@ -6,6 +6,7 @@ use super::names::Forwarding;
 use super::notices::Withheld;
 use super::rules::Rules;
 use super::said::Said;
+use super::ties::is_of_connection;
 use super::told::{Host, Told, add_ours};
 use super::{is_among, is_control, is_for_one_hop, means_websocket, named_by_connection};
 use crate::http1::chunked::MAX_TRAILER_LINES;
@@ -94,6 +95,7 @@ pub(in crate::proxy) fn on_behalf_of(
     id: RequestId,
     own_host: &str,
     rules: &Rules,
+    ties: bool,
 ) -> Lines {
     const NOT_OURS: [&[u8]; 10] = [
         b"content-encoding",
@@ -117,6 +119,7 @@ pub(in crate::proxy) fn on_behalf_of(
             Field::Host if host.is_said => {}
             Field::AcceptEncoding | Field::ContentLength | Field::ContentType | Field::Expect => {}
             Field::Other if is_among(&NOT_OURS, line.name) => {}
+            Field::Authorization if !ties && is_of_connection(line.value) => {}
             _ => match verdict(line, said.is_some(), rules) {
                 Verdict::Passes if is_among(&named, line.name) => {}
                 // Which path was asked for at first is ours to say in such a request.
@@ -554,8 +557,14 @@ mod tests {
             ],
         );
 
-        let ours =
-            on_behalf_of(&given, &peer("192.0.2.7:5000"), RequestId::generate(), "app", &Rules::default());
+        let ours = on_behalf_of(
+            &given,
+            &peer("192.0.2.7:5000"),
+            RequestId::generate(),
+            "app",
+            &Rules::default(),
+            true,
+        );
 
         let ours = sorted(ours.as_bytes());
         assert_eq!(
