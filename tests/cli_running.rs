@@ -121,6 +121,40 @@ fn a_pipe_is_as_fast_as_the_job_and_keeps_its_order() {
 }
 
 #[test]
+fn a_job_that_is_faster_than_outboard_loses_no_line() {
+    let (_backend, outboard) = running();
+    let mut child = start(&mut client(&outboard, &["pipe", "log", "--close", "--spool", "16KiB"]));
+    let text: String = (1..=20_000).map(|n| format!("line {n}\n")).collect();
+
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let data: Vec<_> = outboard.subscribe("/events/log").rest().into_iter().map(|event| event.data).collect();
+    assert_eq!(data.last().map(String::as_str), Some("line 20000"));
+}
+
+#[test]
+fn a_job_goes_on_while_outboard_stands_still_and_its_lines_come_later() {
+    let (_backend, outboard) = running();
+    let mut child = start(&mut client(&outboard, &["pipe", "log", "--close"]));
+    let mut stdin = child.stdin.take().unwrap();
+    let mut stream = outboard.subscribe("/events/log");
+    stdin.write_all(b"before\n").unwrap();
+    assert_eq!(stream.data(), "before");
+
+    outboard.process().signal(rustix::process::Signal::STOP);
+    // More than the pipe and the socket hold together: all of it is read.
+    let text: String = (1..=30_000).map(|n| format!("line {n}\n")).collect();
+    stdin.write_all(text.as_bytes()).unwrap();
+    drop(stdin);
+    outboard.process().signal(rustix::process::Signal::CONT);
+
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn the_program_ends_well_when_it_is_asked_to() {
     let (_backend, mut outboard) = running();
 

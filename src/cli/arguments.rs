@@ -53,11 +53,12 @@ Examples:
   tail -F /var/log/app.log | outboard pipe log --event line
   0 3 * * *  nightly 2>&1 | outboard pipe nightly --tee >> /var/log/nightly.log
 
-The job is never harmed: pipe reads on whatever happens, to the end of its input. While outboard
-is away the newest lines wait in memory (--spool), and are published when it is back, once and in
-order. After the end of the input it tries for a while (--wait), then says how many lines were
-lost. The exit code is 1 if a line was lost or refused. Lines are UTF-8; others are read as
-Latin-1. The first INT, TERM or QUIT is left to the job; a second one ends pipe at once.";
+The job is never harmed: pipe reads on whatever happens, to the end of its input. Only an outboard
+that gets on, and is slower than the job, is waited for. While outboard is away the newest lines
+wait in memory (--spool), and are published when it is back, once and in order. After the end of
+the input it tries for a while (--wait), then says how many lines were lost. The exit code is 1 if
+a line was lost or refused. Lines are UTF-8; others are read as Latin-1. The first INT, TERM or
+QUIT is left to the job; a second one ends pipe at once.";
 
 const TAIL_EXAMPLES: &str = "\
 Examples:

@@ -1,6 +1,6 @@
 //! `outboard pipe`: every line of standard input becomes an event, and the job never hears of it.
 //!
-//! A thread of its own reads standard input whatever happens and puts the lines into the [`Spool`], which is
+//! A thread of its own reads standard input, whatever happens, and puts the lines into the [`Spool`], which is
 //! bounded. The other side sends what is in there, without waiting for the replies to what was sent before.
 //! When outboard goes away, what has no reply yet is sent again when it is back, in the same order, and the
 //! key of each line keeps it from being published twice. A job is never stopped by a full pipe, by SIGPIPE or
@@ -12,6 +12,7 @@ mod progress;
 mod spool;
 
 use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -41,11 +42,12 @@ pub(super) fn pipe(options: &Pipe) -> anyhow::Result<ExitCode> {
         .map_err(|error| Usage(format!("--event: {error}")))?;
     let outboard = outboard(&options.place)?;
     let (spool, _) = watch::channel(Spool::of(options.spool.bytes()));
+    let (gets_on, room) = sync_channel(1);
     let drafts = Drafts { options: options.clone(), template, run: run_key(), count: 0 };
-    let reader = Reader { spool: spool.clone(), drafts };
+    let reader = Reader { spool: spool.clone(), drafts, room };
     std::thread::Builder::new().name("input".into()).spawn(move || reader.run())?;
 
-    let work = Work { outboard, spool, wait: options.wait.into() };
+    let work = Work { outboard, spool, wait: options.wait.into(), gets_on };
     let lost = block_on(work.run())??;
     Ok(if lost == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -65,7 +67,7 @@ struct Drafts {
 }
 
 impl Drafts {
-    fn line(&mut self, text: &str) -> Vec<u8> {
+    fn line(&self, text: &str) -> Vec<u8> {
         let mut event = self.template.clone();
         event.set_data(text);
         let draft = Draft {
@@ -88,6 +90,8 @@ impl Drafts {
 struct Reader {
     spool: watch::Sender<Spool>,
     drafts: Drafts,
+    /// Hears that there may be room again.
+    room: Receiver<()>,
 }
 
 impl Reader {
@@ -104,8 +108,7 @@ impl Reader {
                             "outboard: line {number} is not UTF-8 and is read as Latin-1, as are others like it"
                         ));
                     }
-                    let frame = self.drafts.line(&text);
-                    self.spool.send_modify(|spool| spool.push_line(frame));
+                    self.add(self.drafts.line(&text));
                 }
                 Line::TooLong => {
                     let longest = lines::LONGEST;
@@ -125,12 +128,29 @@ impl Reader {
     }
 }
 
+impl Reader {
+    /// Adds a line, for which there is room, or will be, or older lines make some.
+    fn add(&self, frame: Vec<u8>) {
+        loop {
+            let until = self.spool.borrow().wait_for_room(&frame);
+            let Some(left) = until.map(|until| until.saturating_duration_since(Instant::now())) else {
+                break;
+            };
+            // Woken early or late: it is asked again.
+            let _ = self.room.recv_timeout(left);
+        }
+        self.spool.send_modify(|spool| spool.push_line(frame));
+    }
+}
+
 /// The side of outboard.
 struct Work {
     outboard: Outboard,
     spool: watch::Sender<Spool>,
     /// How long outboard is waited for once the input has ended.
     wait: Duration,
+    /// Wakes a job that waits for room.
+    gets_on: SyncSender<()>,
 }
 
 /// Why a connection is over, with what it has brought.
@@ -210,6 +230,7 @@ impl Work {
                 Err(fault) => fault,
             };
             self.spool.send_modify(Spool::start_again);
+            let _ = self.gets_on.try_send(());
             progress.away(&fault);
             *last_fault = Some(fault);
             let (ended, lines) = {
@@ -283,6 +304,8 @@ impl Work {
             self.spool.send_modify(|spool| {
                 spool.answered();
             });
+            // One that is waiting there already is as good.
+            let _ = self.gets_on.try_send(());
             if let Some(receivers) = receivers {
                 progress.published(receivers);
             }

@@ -1,11 +1,16 @@
 //! The lines that are not published yet: those that wait, and those whose reply has not come.
 //!
-//! The thread that reads the job's output only ever adds to it and is never held up. So that it stays
-//! bounded while outboard is away, the oldest lines that are not under way go first, and are counted.
+//! The thread that reads the job's output only ever adds to it. So that it stays
+//! bounded while outboard is away, the oldest lines that are not under way go first, and are counted. While
+//! outboard gets on, a job that is faster waits for it, as for any other pipe.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use tokio::time::Instant;
+
+/// How long a job waits at most for an outboard that got on until now.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a line takes beside its bytes.
 const OVERHEAD: usize = 64;
@@ -27,6 +32,8 @@ pub(super) struct Spool {
     pub(super) lost: u64,
     /// Since when nothing more comes.
     pub(super) ended: Option<Instant>,
+    /// When outboard has got on for the last time, as far as it is known to be there.
+    alive: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -44,7 +51,15 @@ impl Frame {
 
 impl Spool {
     pub(super) fn of(most: usize) -> Self {
-        Self { frames: VecDeque::new(), sent: 0, bytes: 0, most, lost: 0, ended: None }
+        Self {
+            frames: VecDeque::new(),
+            sent: 0,
+            bytes: 0,
+            most,
+            lost: 0,
+            ended: None,
+            alive: Some(Instant::now()),
+        }
     }
 
     /// Adds a line. Others go if there is no room for it, or it goes itself.
@@ -56,6 +71,13 @@ impl Spool {
             self.bytes -= oldest.size();
             self.lost += 1;
         }
+    }
+
+    /// Until when a job that is faster than outboard waits before this line makes older ones go; `None` if
+    /// there is room for it, or outboard does not get on.
+    pub(super) fn wait_for_room(&self, line: &[u8]) -> Option<Instant> {
+        let is_full = self.bytes + line.len() + OVERHEAD > self.most && !self.frames.is_empty();
+        self.alive.filter(|_| is_full).map(|alive| alive + PATIENCE).filter(|until| *until > Instant::now())
     }
 
     /// Adds the frame that closes the channel, for which there is always room, as the last one.
@@ -90,15 +112,17 @@ impl Spool {
 
     /// Forgets the oldest frame: its reply is here. Whether it was a line.
     pub(super) fn answered(&mut self) -> bool {
+        self.alive = Some(Instant::now());
         let Some(frame) = self.frames.pop_front() else { return false };
         self.sent = self.sent.saturating_sub(1);
         self.bytes -= frame.size();
         frame.is_line
     }
 
-    /// The connection is gone: what was under way is to be sent again.
+    /// There is no connection: what was under way is to be sent again.
     pub(super) fn start_again(&mut self) {
         self.sent = 0;
+        self.alive = None;
     }
 
     /// Lines that are not known to be published.
@@ -146,6 +170,21 @@ mod tests {
         spool.start_again();
 
         assert_eq!(spool.next_lot(), b"235");
+    }
+
+    #[test]
+    fn a_job_waits_for_an_outboard_that_gets_on_and_for_no_other() {
+        let mut spool = full();
+        assert!(spool.wait_for_room(b"4").is_some(), "it may be there");
+        spool.alive = Instant::now().checked_sub(PATIENCE);
+        assert_eq!(spool.wait_for_room(b"4"), None, "it stands still");
+        spool.next_lot();
+        spool.answered();
+        assert_eq!(spool.wait_for_room(b"4"), None, "there is room");
+        spool.push_line(b"4".to_vec());
+        assert!(spool.wait_for_room(b"5").is_some(), "it gets on");
+        spool.start_again();
+        assert_eq!(spool.wait_for_room(b"5"), None, "it is away");
     }
 
     #[test]
