@@ -9,6 +9,7 @@
 mod bounds;
 mod sink;
 
+use std::backtrace::BacktraceStatus;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -168,6 +169,31 @@ pub fn finish() {
         journal.0.bounds.report_all();
         journal.flush(Duration::from_secs(1));
     }
+}
+
+/// Says a last line and waits a moment until it is written, but not for a pipe that nobody reads.
+pub fn last_words(line: &str) {
+    if JOURNAL.get().is_some() {
+        tracing::error!("{line}");
+        finish();
+    } else {
+        let _ = writeln!(io::stderr(), "{line}");
+    }
+}
+
+/// Has panics told in the log, which never waits. Told as usual, a thread that panics could wait for ever for
+/// somebody to read standard error.
+pub fn tell_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let backtrace = std::backtrace::Backtrace::capture();
+        let thread = std::thread::current().name().unwrap_or("without a name").to_owned();
+        match backtrace.status() {
+            BacktraceStatus::Captured => {
+                tracing::error!(thread, "a mistake of outboard's own: {panic}\n{backtrace}")
+            }
+            _ => tracing::error!(thread, "a mistake of outboard's own: {panic}"),
+        }
+    }));
 }
 
 impl<'a> MakeWriter<'a> for Journal {

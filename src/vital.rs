@@ -4,8 +4,10 @@
 //! nothing stored any more, and nobody would be told. So the process ends with it, with a last line that
 //! says so; whoever supervises it starts it anew.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::thread::{Builder, JoinHandle, panicking};
+
+use crate::journal;
 
 /// Starts a thread that must not panic.
 ///
@@ -27,7 +29,7 @@ pub async fn task<F: Future>(name: &'static str, work: F) -> F::Output {
 
 /// Something of ours cannot go on: ends the process, after a last line.
 pub fn end(name: &str, why: &str) {
-    end_of_process(&format!("outboard: {name} cannot go on: {why}. outboard ends, to be started anew\n"));
+    end_of_process(&format!("outboard: {name} cannot go on: {why}. outboard ends, to be started anew"));
 }
 
 /// Ends the process if it is dropped by a panic.
@@ -42,7 +44,7 @@ impl Drop for Guard {
         if panicking() {
             (self.end)(&format!(
                 "outboard: {} has died by a mistake of outboard's own, told in the lines above; please report \
-                 them. outboard ends, to be started anew\n",
+                 them. outboard ends, to be started anew",
                 self.name
             ));
         }
@@ -50,8 +52,7 @@ impl Drop for Guard {
 }
 
 fn end_of_process(last_line: &str) {
-    // Not by way of the log, which may be elsewhere, or not written any more by the time the process ends.
-    let _ = io::stderr().write_all(last_line.as_bytes());
+    journal::last_words(last_line);
     std::process::exit(1);
 }
 

@@ -80,6 +80,7 @@ fn start_journal(file: Option<&Path>) -> anyhow::Result<Journal> {
         Some(path) => no_log_file(path, &error),
     })?;
     journal.install();
+    journal::tell_panics();
     Ok(journal)
 }
 
