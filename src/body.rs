@@ -1,7 +1,7 @@
 //! The body of a request or a response, whichever side it comes from.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
@@ -29,6 +29,54 @@ impl Body {
         B: http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static,
     {
         Self::Stream(Box::pin(body))
+    }
+
+    /// A body whose frames come from `source`.
+    pub fn from_source(source: impl Source) -> Self {
+        Self::stream(Asked::Idle(Some(source)))
+    }
+}
+
+/// Somebody who is asked for a body's frames, one after the other.
+pub trait Source: Send + 'static {
+    /// The next frame; `None` at the end. Dropped while it waits if nobody wants the body any more.
+    fn next(&mut self) -> impl Future<Output = Option<Result<Frame<Bytes>, BodyError>>> + Send;
+}
+
+/// A source, or the future that has it while the next frame is waited for.
+enum Asked<S> {
+    Idle(Option<S>),
+    Waits(Pin<Box<dyn Future<Output = (S, Option<Result<Frame<Bytes>, BodyError>>)> + Send>>),
+}
+
+// Nothing in it is pinned where it is: the future has a box of its own.
+impl<S> Unpin for Asked<S> {}
+
+impl<S: Source> http_body::Body for Asked<S> {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        loop {
+            match this {
+                Self::Idle(source) => {
+                    let Some(mut source) = source.take() else { return Poll::Ready(None) };
+                    *this = Self::Waits(Box::pin(async move {
+                        let frame = source.next().await;
+                        (source, frame)
+                    }));
+                }
+                Self::Waits(next) => {
+                    let (source, frame) = ready!(next.as_mut().poll(cx));
+                    *this = Self::Idle(Some(source).filter(|_| frame.is_some()));
+                    return Poll::Ready(frame);
+                }
+            }
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use crate::broker::{self, Broker};
 use crate::config::Config;
 use crate::drain::{Drain, Draining, drain};
-use crate::gateway::{self, Backoff, Desk, Gateway};
+use crate::gateway::{Backoff, Desk, Gateway};
 use crate::listen::{self, Entrance, Introductions, Listener, Service, connection};
 use crate::metrics::Metrics;
 use crate::peer::Trusted;
@@ -142,7 +142,7 @@ pub struct MostFiles {
     pub connections: usize,
     /// Streams that are held.
     pub streams: usize,
-    /// Tunnels, each with a socket on either side.
+    /// The clients' ends of tunnels.
     pub tunnels: usize,
     /// Connections to the backend.
     pub backend: usize,
@@ -161,7 +161,7 @@ impl MostFiles {
         Self {
             connections: config.limits.max_connections,
             streams: config.stream.max_subscribers,
-            tunnels: gateway::MOST_TUNNELS,
+            tunnels: config.backend.max_streams,
             backend: config.backend.all_connections(),
             publishers: config.publish.max_publishers,
             operators: config.admin.as_ref().map_or(0, |_| admin::MOST_CONNECTIONS),
@@ -171,7 +171,6 @@ impl MostFiles {
     /// All of them together.
     pub fn sum(self) -> usize {
         let Self { connections, streams, tunnels, backend, publishers, operators } = self;
-        let tunnels = tunnels.saturating_mul(2);
         [connections, streams, tunnels, backend, publishers, operators, Self::OTHERS]
             .into_iter()
             .fold(0, usize::saturating_add)
@@ -208,7 +207,6 @@ struct Shared {
     /// What is said to the site about the clients that they hold.
     desk: Arc<Desk>,
     backend: Arc<ArcSwap<Backend>>,
-    tunnels: Arc<Semaphore>,
     /// Who may introduce clients, as the configuration says now.
     trusted: Arc<ArcSwap<Trusted>>,
     failing: Arc<Backoff>,
@@ -230,10 +228,9 @@ impl Shared {
             Arc::clone(&metrics),
             threads,
         )?;
-        let tunnels = Arc::new(Semaphore::new(gateway::MOST_TUNNELS));
         let trusted = Arc::new(ArcSwap::from_pointee(config.backend.rules.trusted.clone()));
         let failing = Arc::default();
-        Ok(Self { broker, streams, desk, backend, tunnels, trusted, failing, metrics, draining })
+        Ok(Self { broker, streams, desk, backend, trusted, failing, metrics, draining })
     }
 
     /// What clients are answered by, with the routes of `config`.
@@ -242,7 +239,6 @@ impl Shared {
             routes: config.routes.clone(),
             backend: self.backend.load_full(),
             streams: self.streams.clone(),
-            tunnels: Arc::clone(&self.tunnels),
             failing: Arc::clone(&self.failing),
             metrics: Arc::clone(&self.metrics),
             draining: self.draining.clone(),

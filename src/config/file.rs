@@ -68,6 +68,8 @@ pub(super) struct Backend {
     pub(super) via: bool,
     pub(super) proxy_protocol: Option<As<ProxyProtocol>>,
     pub(super) retry: bool,
+    pub(super) max_streams: As<Count>,
+    pub(super) stream_answer_timeout: As<Period>,
 }
 
 impl Default for Backend {
@@ -80,6 +82,8 @@ impl Default for Backend {
             // Many application servers close an idle connection after 5 s; be gone before them.
             pool_idle: seconds(4),
             max_connections: As(Count(512)),
+            max_streams: As(Count(4096)),
+            stream_answer_timeout: seconds(600),
             via: false,
             proxy_protocol: None,
             retry: true,
@@ -175,6 +179,7 @@ pub(super) struct Stream {
     pub(super) send_buffer: As<Size>,
     pub(super) max_subscribers: As<Count>,
     pub(super) recheck_grace: As<Period>,
+    pub(super) open_after: As<Period>,
 }
 
 impl Default for Stream {
@@ -188,6 +193,7 @@ impl Default for Stream {
             send_buffer: As(Size(settings.send_buffer)),
             max_subscribers: As(Count(settings.max_subscribers)),
             recheck_grace: As(Period(settings.recheck_grace)),
+            open_after: As(Period(settings.open_after)),
         }
     }
 }
@@ -255,6 +261,7 @@ pub(super) struct EventRoute {
     pub(super) retry: Option<As<Period>>,
     pub(super) subject: Option<As<Template>>,
     pub(super) on_failure: Option<As<OnFailure>>,
+    pub(super) open_after: Option<As<Period>>,
 }
 
 fn seconds(seconds: u64) -> As<Period> {

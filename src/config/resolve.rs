@@ -173,6 +173,8 @@ fn backend(
         pool_idle: file.pool_idle.0.0,
         max_connections: file.max_connections.0.0,
         proxy_protocol: file.proxy_protocol.as_ref().map(|As(version)| *version),
+        max_streams: file.max_streams.0.0,
+        stream_answer_timeout: file.stream_answer_timeout.0.0,
         rules: proxy::Rules {
             trusted: proxy.trusted_proxies.0.into_iter().collect(),
             forwarded: proxy.forwarded,
@@ -344,6 +346,7 @@ fn stream(file: &file::Stream, mistakes: &mut Vec<Mistake>) -> subscribe::Settin
         send_buffer: file.send_buffer.0.0,
         max_subscribers: file.max_subscribers.0.0,
         recheck_grace: file.recheck_grace.0.0,
+        open_after: file.open_after.0.0,
     }
 }
 
@@ -369,7 +372,8 @@ fn route(table: file::EventRoute, path: &KeyPath, mistakes: &mut Vec<Mistake>) -
                 .help("write path = \"/events\""),
         );
     }
-    let passes = table.auth.is_none() && table.channels.is_none() && table.on_failure.is_some();
+    let sets = table.on_failure.is_some() || table.open_after.is_some() || table.keep_alive.is_some();
+    let passes = table.auth.is_none() && table.channels.is_none() && sets;
     if passes {
         for (name, is_written) in [("replay", table.replay.is_some()), ("subject", table.subject.is_some())] {
             if is_written {
@@ -416,6 +420,7 @@ fn route(table: file::EventRoute, path: &KeyPath, mistakes: &mut Vec<Mistake>) -
         keep_alive: table.keep_alive.map(|period| period.0.0),
         retry: table.retry.map(|period| period.0.0),
         subject: table.subject.map(|As(subject)| subject),
+        open_after: table.open_after.map(|period| period.0.0),
         on_failure: table.on_failure.map(|As(on_failure)| on_failure).unwrap_or_default(),
     })
 }

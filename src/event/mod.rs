@@ -5,6 +5,7 @@
 //! - [`encode`]: an event as bytes for clients; it can be told nothing that injects a field;
 //! - [`frame`]: the language of the publish socket, decoded from any cut of the bytes.
 
+pub mod bom;
 pub mod encode;
 pub mod frame;
 mod id;

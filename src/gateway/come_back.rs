@@ -37,9 +37,13 @@ impl Gateway {
     /// Asks a client to come back to a path that fails: later the longer it fails, and not before the backend
     /// wants it.
     pub(super) fn ask_to_come_back(&self, asked: &Asked, not_before: Option<Duration>) -> Response<Body> {
+        head::come_back(self.hint(asked, not_before), origin(asked))
+    }
+
+    /// When a client shall come back to a path that has failed just now.
+    pub(super) fn hint(&self, asked: &Asked, not_before: Option<Duration>) -> Duration {
         let hint = self.failing.fails(asked.path(), self.first_hint(asked), Instant::now());
-        let hint = hint.max(not_before.unwrap_or_default());
-        head::come_back(head::stretched(hint), origin(asked))
+        head::stretched(hint.max(not_before.unwrap_or_default()))
     }
 
     /// The answer to a client for whom there is no room just now: nothing has failed, so it need not wait.
@@ -54,7 +58,8 @@ impl Gateway {
         head::come_back(head::jittered(self.first_hint(asked)), origin(asked))
     }
 
-    fn first_hint(&self, asked: &Asked) -> Duration {
+    /// The hint of a client that nothing has happened to.
+    pub(super) fn first_hint(&self, asked: &Asked) -> Duration {
         let found = self.routes.find(asked.path());
         found.and_then(|found| found.route.retry).unwrap_or_else(|| self.streams.retry())
     }

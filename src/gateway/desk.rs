@@ -13,8 +13,8 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::ask::{self, Revoked};
-use super::once::Once;
 use crate::drain::Draining;
+use crate::once::{News, Once};
 use crate::proxy::{Backend, Fault, Room};
 use crate::subscribe::{Answering, End, MayStay, Promises, Recheck, Site};
 
@@ -38,7 +38,7 @@ struct Inner {
     draining: Draining,
     notices: watch::Sender<Notices>,
     /// Paths whose answers to rechecks set cookies.
-    with_cookies: Once,
+    with_cookies: Once<String>,
 }
 
 /// How many notices there are.
@@ -58,7 +58,7 @@ impl Desk {
             runtime: Handle::current(),
             draining,
             notices: watch::Sender::default(),
-            with_cookies: Once::default(),
+            with_cookies: Once::at_most(1000),
         }))
     }
 
@@ -131,7 +131,9 @@ impl Inner {
         let path = promises.asked.path();
         match asked {
             Ok(cookies) => {
-                if let Some(cookie) = cookies.filter(|_| self.with_cookies.is_first(path)) {
+                if let Some(cookie) =
+                    cookies.filter(|_| self.with_cookies.note(path.to_owned()) != News::Known)
+                {
                     tracing::warn!(
                         path,
                         cookie,

@@ -2,10 +2,12 @@
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
+use http_body::Body as _;
 
-use super::{Asked, Gateway, Handled, Taker, cookies, refuse};
+use super::{Asked, Gateway, Handled, Taker, cookies, refuse, stream};
 use crate::body::Body;
 use crate::handoff::Handoff;
+use crate::proxy::headers::Charset;
 use crate::subscribe::{Ask, Initial, Opened, Promises, Question, Recheck, head, last_event_id, no_content};
 
 impl Gateway {
@@ -18,39 +20,63 @@ impl Gateway {
         asked: &Asked,
         asked_at: u64,
     ) -> Handled {
+        match self.wish(answer, handoff, asked, asked_at) {
+            Ok((hold, handoff, question)) => {
+                self.note_success(StatusCode::OK, asked);
+                self.hold(hold, handoff, asked, question)
+            }
+            Err(reason) => Handled::Response(self.bad_handoff(&reason, asked)),
+        }
+    }
+
+    /// What a handoff asks for.
+    ///
+    /// # Errors
+    /// When it cannot be done, with what to write.
+    pub(super) fn wish(
+        &self,
+        answer: Response<Body>,
+        handoff: Handoff,
+        asked: &Asked,
+        asked_at: u64,
+    ) -> Result<(Ask, Handoff, Question), String> {
         if handoff.channels.is_empty() {
             let reason = "it has `Outboard-*` headers but no `Outboard-Channel`, which names the channels";
-            return Handled::Response(self.bad_handoff(reason, asked));
+            return Err(reason.into());
         }
         let is_repeatable = matches!(*asked.method(), Method::GET | Method::HEAD);
         if handoff.recheck.is_some() && handoff.recheck_path.is_none() && !is_repeatable {
-            let reason = format!(
+            return Err(format!(
                 "it answers a {}, which is not sent again: `Outboard-Recheck` needs a path that is asked for \
                  with GET, as in `Outboard-Recheck: 60 /may-stay.cgi`",
                 asked.method()
-            );
-            return Handled::Response(self.bad_handoff(&reason, asked));
+            ));
         }
-        let (parts, body) = answer.into_parts();
+        let (mut parts, body) = answer.into_parts();
         let mut hold = Ask::new(handoff.channels.clone(), asked.head.start.version);
-        hold.initial = initial(&parts.headers, body, asked);
+        hold.initial = initial(&mut parts.headers, body, asked);
         hold.headers = parts.headers;
         hold.asked_at = Some(asked_at);
-        self.hold(hold, handoff, asked, Question::Request)
+        Ok((hold, handoff, Question::Request))
     }
 
-    /// Fills in what the backend said in answer to `question` and what the client said, and opens the
-    /// stream.
-    pub(super) fn hold(&self, mut hold: Ask, handoff: Handoff, asked: &Asked, question: Question) -> Handled {
-        if *asked.method() == Method::HEAD {
-            return Handled::Response(head_only(&hold));
-        }
+    /// Fills in what the backend said in answer to `question` and what the client said.
+    pub(super) fn fill_in(&self, mut hold: Ask, handoff: Handoff, asked: &Asked, question: Question) -> Ask {
         hold.last_event_id = last_event_id(&asked.head.map(), asked.head.query());
         hold.replay = handoff.replay.unwrap_or(hold.replay);
         hold.retry = handoff.retry.or(hold.retry);
         hold.keep_alive = handoff.keep_alive.or(hold.keep_alive);
         hold.subject = handoff.subject.clone().or(hold.subject);
         hold.promises = promises(&hold, handoff, asked, question);
+        hold
+    }
+
+    /// Opens the stream of a client that the backend lets in.
+    pub(super) fn hold(&self, hold: Ask, handoff: Handoff, asked: &Asked, question: Question) -> Handled {
+        if *asked.method() == Method::HEAD {
+            return Handled::Response(head_only(&hold));
+        }
+        let hold = self.fill_in(hold, handoff, asked, question);
         if self.draining.has_begun() {
             self.streams.turn_away(hold);
             return Handled::Response(self.come_back_soon_or(asked, || refuse::busy(asked)));
@@ -88,8 +114,8 @@ fn promises(hold: &Ask, handoff: Handoff, asked: &Asked, question: Question) -> 
     })
 }
 
-/// The answer's body, if it can stand in a stream.
-fn initial(headers: &HeaderMap, body: Body, asked: &Asked) -> Option<Initial> {
+/// The answer's body in UTF-8, if it can stand in a stream.
+fn initial(headers: &mut HeaderMap, body: Body, asked: &Asked) -> Option<Initial> {
     let coding = headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes);
     if let Some(coding) = coding.filter(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
         tracing::warn!(
@@ -98,7 +124,12 @@ fn initial(headers: &HeaderMap, body: Body, asked: &Asked) -> Option<Initial> {
         );
         return None;
     }
-    Some(Initial(body))
+    if body.is_end_stream() {
+        return None;
+    }
+    // By its type or not, its body is one.
+    let charset = Charset::of(headers);
+    Some(Initial(stream::passed(headers, charset, body, None, false)))
 }
 
 fn head_only(hold: &Ask) -> Response<Body> {

@@ -9,16 +9,17 @@ mod backoff;
 mod come_back;
 mod cookies;
 mod desk;
+mod early;
 mod event_route;
 mod hold;
-mod once;
 mod refuse;
+mod stream;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::body::Body;
 use crate::drain::Draining;
@@ -37,9 +38,6 @@ use come_back::retry_after;
 pub use backoff::Backoff;
 pub use desk::Desk;
 
-/// The most tunnels at a time.
-pub const MOST_TUNNELS: usize = 4096;
-
 /// Answers requests.
 pub struct Gateway {
     /// The paths that outboard answers itself.
@@ -48,8 +46,6 @@ pub struct Gateway {
     pub backend: Arc<Backend>,
     /// The clients that are held.
     pub streams: Streams,
-    /// Room for tunnels, each of which holds two sockets for as long as it likes.
-    pub tunnels: Arc<Semaphore>,
     /// The paths that fail.
     pub failing: Arc<Backoff>,
     /// What is counted.
@@ -88,16 +84,14 @@ impl TakesOver for Taker {
 pub struct Tunnel {
     head: Vec<u8>,
     upstream: tunnel::Upstream,
-    room: OwnedSemaphorePermit,
     asked: Asked,
     draining: Draining,
 }
 
 impl TakesOver for Tunnel {
     fn take_over(self, socket: Socket, read_ahead: Bytes) {
-        let Self { head, upstream, room, asked, draining } = self;
+        let Self { head, upstream, asked, draining } = self;
         tokio::spawn(async move {
-            let _room = room;
             tokio::select! {
                 end = tunnel::run(socket, read_ahead, head, upstream) => {
                     tracing::debug!(?end, path = asked.path(), request_id = %asked.id, "a tunnel ended");
@@ -139,12 +133,24 @@ impl Gateway {
     }
 
     /// Sends a request on, and the answer back, unless that hands the client over.
-    async fn pass(&self, length: Length, body: Body, interim: Interim, asked: Asked) -> Handled {
+    async fn pass(self: &Arc<Self>, length: Length, body: Body, interim: Interim, asked: Asked) -> Handled {
         self.metrics.proxied.add_one();
+        if let Some(refusal) = self.refused_again(&asked) {
+            return Handled::Response(refusal);
+        }
+        if let Some(open_after) = self.opens_after(&asked) {
+            return Box::pin(self.pass_or_open(asked, open_after)).await;
+        }
         // Before the backend is asked: it may hand over somebody whose subject is disconnected meanwhile.
         let asked_at = self.streams.latest_disconnect();
         let tell = |status, lines: &Lines| interim.tell(status, lines);
-        match self.backend.forward(&asked.head, length, body, &asked.peer, asked.id, tell).await {
+        let answered = self.backend.forward(&asked, length, body, None, tell).await;
+        self.answered(answered, asked, asked_at)
+    }
+
+    /// What comes of a request that was sent on.
+    fn answered(&self, answered: Result<Forwarded, Fault>, asked: Asked, asked_at: u64) -> Handled {
+        match answered {
             Ok(Forwarded::Answer(answer)) => self.pass_back(answer, asked, asked_at),
             Ok(Forwarded::Upgrade(head, upstream)) => self.tunnel(head, upstream, asked),
             Err(fault) => Handled::Response(self.fault(&fault, &asked)),
@@ -154,11 +160,7 @@ impl Gateway {
     /// Connects a client with the backend for whatever both have agreed on, until one of them ends it or
     /// the drain begins.
     fn tunnel(&self, head: Vec<u8>, upstream: tunnel::Upstream, asked: Asked) -> Handled {
-        let Ok(room) = Arc::clone(&self.tunnels).try_acquire_owned() else {
-            tracing::warn!(path = asked.path(), request_id = %asked.id, "no room for another tunnel");
-            return Handled::Response(refuse::busy(&asked));
-        };
-        let tunnel = Tunnel { head, upstream, room, asked, draining: self.draining.clone() };
+        let tunnel = Tunnel { head, upstream, asked, draining: self.draining.clone() };
         Handled::Taken(Box::new(Taker::Tunnel(tunnel)))
     }
 
@@ -171,7 +173,6 @@ impl Gateway {
         let mut answer = answer.into_response();
         match handoff::take(answer.headers_mut()) {
             Ok(Some(handoff)) if answer.status().is_success() => {
-                self.note_success(answer.status(), &asked);
                 self.hand_over(answer, handoff, &asked, asked_at)
             }
             Ok(_) if is_failure => {
@@ -184,11 +185,37 @@ impl Gateway {
             }
             Ok(_) => {
                 self.note_success(answer.status(), &asked);
-                headers::own_stream(answer.headers_mut());
-                Handled::Response(answer)
+                match headers::own_stream(answer.headers_mut()) {
+                    Some(charset) => Handled::Response(self.pass_stream(answer, charset, &asked)),
+                    None => Handled::Response(answer),
+                }
             }
             Err(invalid) => Handled::Response(self.bad_handoff(&invalid.to_string(), &asked)),
         }
+    }
+
+    /// Passes on a stream that the backend writes.
+    fn pass_stream(
+        &self,
+        answer: Response<Body>,
+        charset: headers::Charset,
+        asked: &Asked,
+    ) -> Response<Body> {
+        if *asked.method() == Method::HEAD {
+            return answer;
+        }
+        let (mut parts, body) = answer.into_parts();
+        let keep_alive = self.comments_after(asked);
+        let body = stream::passed(&mut parts.headers, charset, body, keep_alive, false);
+        Response::from_parts(parts, body)
+    }
+
+    /// The silence after which a comment goes into a stream that the backend writes, if one does: clients that are no
+    /// `EventSource` are given some only on routes that say so.
+    fn comments_after(&self, asked: &Asked) -> Option<Duration> {
+        let found = self.routes.find(asked.path());
+        let own = found.and_then(|found| found.route.keep_alive);
+        own.or_else(|| asked.is_event_source.then(|| self.streams.keep_alive()))
     }
 
     /// A path that answers an `EventSource` has no fault any more.
@@ -204,23 +231,32 @@ impl Gateway {
             tracing::debug!(%fault, path = asked.path(), request_id = %asked.id, "the client gave up");
             return refuse::fault(fault, asked);
         }
+        self.note_fault(fault, asked);
+        self.come_back_or(asked, || refuse::fault(fault, asked))
+    }
+
+    /// Tells the operator why the backend did not answer.
+    fn note_fault(&self, fault: &Fault, asked: &Asked) {
         self.metrics.backend_faults.add_one();
         tracing::error!(
             backend = self.backend.name(), cause = %fault, client = %asked.peer.address,
             method = %asked.method(), path = asked.path(), request_id = %asked.id, "{}", fault.title()
         );
-        self.come_back_or(asked, || refuse::fault(fault, asked))
     }
 
     /// Tells the operator what is wrong with an answer's `Outboard-*` headers. For a client that wants
     /// events this passes once the script is mended.
     fn bad_handoff(&self, reason: &str, asked: &Asked) -> Response<Body> {
+        self.note_bad_handoff(reason, asked);
+        self.come_back_or(asked, || refuse::bad_answer(asked))
+    }
+
+    fn note_bad_handoff(&self, reason: &str, asked: &Asked) {
         self.metrics.backend_faults.add_one();
         tracing::error!(
             backend = self.backend.name(), %reason, path = asked.path(), request_id = %asked.id,
             "the backend's answer cannot be used for a handoff"
         );
-        self.come_back_or(asked, || refuse::bad_answer(asked))
     }
 }
 

@@ -58,6 +58,11 @@ pub(super) fn denied(status: StatusCode, asked: &Asked) -> Response<Body> {
     page_for(status, "No stream", text, asked)
 }
 
+/// A client that comes back for a status that came too late before.
+pub(super) fn again(status: StatusCode, asked: &Asked) -> Response<Body> {
+    page_for(status, "No stream", "The site has answered with this status.", asked)
+}
+
 /// A backend that did not answer.
 pub(super) fn fault(fault: &Fault, asked: &Asked) -> Response<Body> {
     let (title, text) = match fault.status() {

@@ -50,6 +50,9 @@ impl Answer {
             }
             return Self { head, body, plain, via };
         }
+        if stream && !hands_over {
+            lease.becomes_stream();
+        }
         // What the backend streams has no clock; what it hands over with a body does: it is to exit.
         let clock = !stream || hands_over;
         let idle = clock.then_some(lease.inside.settings.idle_timeout);

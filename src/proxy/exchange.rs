@@ -9,15 +9,15 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use tokio::time::Instant;
 
+use super::Inside;
 use super::answer::Answer;
 use super::connect::connect;
 use super::fault::Fault;
 use super::headers::is_tied_by_answer;
 use super::link::Link;
-use super::pool::Permit;
+use super::pool::{Permit, Room};
 use super::private::Owner;
 use super::tunnel::Upstream;
-use super::{Inside, Settings};
 use crate::body::BodyError;
 use crate::http1::chunked::Reading;
 use crate::http1::{
@@ -50,9 +50,15 @@ impl Lease {
         drop(self.permit);
     }
 
-    /// Leaves the pool for good; the socket is all that is wanted.
+    /// It is an endless stream that comes, which takes nobody's room but that of other streams, as long as there
+    /// is any. Whether there is.
+    pub(super) fn becomes_stream(&mut self) -> bool {
+        self.permit.move_to(Room::Streams)
+    }
+
+    /// Leaves the pool for good; the socket is all that is wanted, and its place among the streams.
     pub(super) fn into_upstream(self) -> Upstream {
-        self.link.into_upstream()
+        self.link.into_upstream(self.permit)
     }
 }
 
@@ -66,6 +72,8 @@ pub(super) struct Message<'a> {
     pub(super) owner: Owner,
     /// Whether it logs in over its connection.
     pub(super) ties: bool,
+    /// How long the backend may take for the answer's head.
+    pub(super) patience: Duration,
     /// Who hears of interim answers; without anybody, the request is one of our own. To such a question an answer
     /// without a head is none.
     pub(super) interim: Option<&'a mut Interim<'a>>,
@@ -143,7 +151,12 @@ async fn attempt(
     now: Instant,
     age: Age,
 ) -> Result<AnswerHead, Failed> {
-    let clock = Clock { settings: &inside.settings, begun: now, is_bodyless: message.is_bodyless };
+    let clock = Clock {
+        answer_timeout: message.patience,
+        idle_timeout: inside.settings.idle_timeout,
+        begun: now,
+        is_bodyless: message.is_bodyless,
+    };
     link.arm_until(clock.first_look());
     let Message { method, writer, interim, .. } = message;
     // Over a link that was used before, it could be the rest of another answer.
@@ -255,20 +268,20 @@ fn closed(inside: &Inside, cause: &str, has_spoken: bool) -> Failed {
 }
 
 /// How long who may take, while an answer is awaited.
-struct Clock<'a> {
-    settings: &'a Settings,
+struct Clock {
+    answer_timeout: Duration,
+    idle_timeout: Duration,
     begun: Instant,
     is_bodyless: bool,
 }
 
-impl Clock<'_> {
+impl Clock {
     /// When it may first be too late. Nobody looks at the clock while the body gets on, so this may be
     /// too early; then [`Clock::deadline`] says when to look again.
     fn first_look(&self) -> Instant {
-        let Settings { answer_timeout, idle_timeout, .. } = self.settings;
         match self.is_bodyless {
-            true => self.begun + *answer_timeout,
-            false => self.begun + *answer_timeout.min(idle_timeout),
+            true => self.begun + self.answer_timeout,
+            false => self.begun + self.answer_timeout.min(self.idle_timeout),
         }
     }
 
@@ -279,7 +292,7 @@ impl Clock<'_> {
                 (Waits::Body, since) if !writer.is_done() => (true, since),
                 (_, since) => (false, since),
             };
-            let Settings { answer_timeout, idle_timeout, .. } = *self.settings;
+            let Self { answer_timeout, idle_timeout, .. } = *self;
             let deadline =
                 since.unwrap_or(self.begun) + if waits_for_client { idle_timeout } else { answer_timeout };
             if deadline > Instant::now() {

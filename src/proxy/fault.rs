@@ -40,19 +40,21 @@ pub enum Fault {
     },
     /// All connections were in use for too long.
     #[error(
-        "all {limit} connections to backend {backend} were in use for {waited:?}; raise `max_connections` if it can serve more at a time"
+        "all {limit} connections to backend {backend} were in use for {waited:?}; raise `{key}` if it can serve more at a time"
     )]
     Busy {
         /// The backend's address.
         backend: String,
         /// How many there may be.
         limit: usize,
+        /// The key that says so.
+        key: &'static str,
         /// How long the request waited.
         waited: Duration,
     },
     /// No answer came in time.
     #[error(
-        "backend {backend} took the request and did not answer within {waited:?}; raise `answer_timeout` if it needs longer"
+        "backend {backend} took the request and did not answer within {waited:?}; raise `answer_timeout` (for streams, `stream_answer_timeout`) if it needs longer"
     )]
     Silent {
         /// The backend's address.
@@ -199,7 +201,7 @@ mod tests {
             (Fault::ConnectTimeout { backend: backend(), limit: waited }, 504),
             (Fault::Silent { backend: backend(), waited }, 504),
             (Fault::NoPath { target: String::new() }, 502),
-            (Fault::Busy { backend: backend(), limit, waited }, 503),
+            (Fault::Busy { backend: backend(), limit, key: "max_connections", waited }, 503),
             (Fault::ClientLeft, 400),
             (Fault::BadBody { cause: BadChunk::Size }, 400),
             (Fault::ClientStalled { waited }, 408),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::pool::Permit;
 use super::private::Owner;
 use super::tunnel::Upstream;
 use crate::http1::Reader;
@@ -83,8 +84,8 @@ impl Link {
     }
 
     /// The socket, with what was read ahead.
-    pub(super) fn into_upstream(mut self) -> Upstream {
+    pub(super) fn into_upstream(mut self, permit: Permit) -> Upstream {
         let read_ahead = self.reader.take_rest();
-        Upstream::new(self.socket, read_ahead)
+        Upstream::new(self.socket, read_ahead, Some(permit))
     }
 }

@@ -73,6 +73,10 @@ pub struct Settings {
     pub max_connections: usize,
     /// How clients are introduced to the backend; then no connection is shared between them.
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// The most event streams that the backend writes, and tunnels, at a time.
+    pub max_streams: usize,
+    /// How long the backend may take to begin an event stream whose client is held meanwhile.
+    pub stream_answer_timeout: Duration,
     /// What passes, and what the backend is told.
     pub rules: Rules,
     /// Whether a request that can do no harm is sent again, over a new connection, if the backend closed the one
@@ -83,7 +87,7 @@ pub struct Settings {
 impl Settings {
     /// The most connections at a time, whatever they are for.
     pub fn all_connections(&self) -> usize {
-        pool::most_connections(self.max_connections)
+        pool::most_connections(self)
     }
 
     /// The settings that suit most backends at this address.
@@ -96,6 +100,8 @@ impl Settings {
             pool_idle: Duration::from_secs(4),
             max_connections: 1024,
             proxy_protocol: None,
+            max_streams: 4096,
+            stream_answer_timeout: Duration::from_secs(600),
             rules: Rules::default(),
             retry: true,
         }
@@ -129,10 +135,20 @@ pub enum Forwarded {
 impl Backend {
     /// A backend to which no connection is open yet.
     pub fn new(settings: Settings) -> Self {
-        let pool = Pool::new(settings.max_connections, settings.pool_idle);
+        let pool = Pool::new(&settings);
         let name = settings.address.to_string();
         let own_host = settings.address.host_header();
         Self { inside: Arc::new(Inside { settings, name, own_host, pool, notices: Notices::default() }) }
+    }
+
+    /// How long it may take to begin an event stream whose client is held meanwhile.
+    pub fn stream_answer_timeout(&self) -> Duration {
+        self.inside.settings.stream_answer_timeout
+    }
+
+    /// How long it may take to begin any other answer.
+    pub fn answer_timeout(&self) -> Duration {
+        self.inside.settings.answer_timeout
     }
 
     /// How operators know it, as in `http://127.0.0.1:8080`.
@@ -161,23 +177,23 @@ impl Backend {
     }
 
     /// Sends a client's request on and returns the answer's head, with a body that follows. `length` is
-    /// how the end of `body` is found; `id` is what the backend is told as `X-Request-Id`; `interim` hears of the
+    /// how the end of `body` is found; `patience` is how long the backend may take, if it is not `answer_timeout`; `interim` hears of the
     /// answers that come before the answer, with the lines of them that pass (RFC 9110 section 15.2).
     ///
     /// # Errors
     /// [`Fault`], when there is no answer to pass on.
     pub async fn forward(
         &self,
-        head: &RequestHead,
+        asked: &Asked,
         length: Length,
         body: Body,
-        peer: &Peer,
-        id: RequestId,
+        patience: Option<Duration>,
         mut interim: impl FnMut(StatusCode, &Lines) + Send,
     ) -> Result<Forwarded, Fault> {
+        let Asked { head, peer, id, is_event_source } = asked;
         let rules = &self.inside.settings.rules;
         let Passed { head: lines, websocket, trailers, withheld } =
-            headers::pass_request(head, length, peer, id, &self.inside.own_host, rules);
+            headers::pass_request(head, length, peer, *id, &self.inside.own_host, rules);
         if withheld.is_something() {
             self.inside.notices.tell(withheld, head, peer, rules);
         }
@@ -193,15 +209,18 @@ impl Backend {
         let writer = Writer::new(lines, body, framing);
         let is_bodyless = framing == Framing::None;
         let mut hear = |head: &AnswerHead| interim(head.start.status, &headers::interim(head));
+        let patience = patience.unwrap_or(self.inside.settings.answer_timeout);
         let message = Message {
             method: head.start.method.clone(),
             writer,
             is_bodyless,
             owner: self.owner(head, peer),
             ties: headers::is_tied_by_request(head),
+            patience,
             interim: Some(&mut hear),
         };
-        let permit = self.permit(Room::Pages).await?;
+        let room = if *is_event_source { Room::Streams } else { Room::Pages };
+        let permit = self.permit(room).await?;
         let answered = exchange(&self.inside, message, permit).await?;
         if answered.head.start.status == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(answered, websocket);
@@ -236,8 +255,8 @@ impl Backend {
     /// When none has become free until then.
     pub async fn permit(&self, room: Room) -> Result<Permit, Fault> {
         let Inside { settings, name, pool, .. } = &*self.inside;
-        let (patience, limit) = (settings.connect_timeout, room.size(settings.max_connections));
-        let busy = |_| Fault::Busy { backend: name.clone(), limit, waited: patience };
+        let (patience, limit) = (settings.connect_timeout, room.size(settings));
+        let busy = |_| Fault::Busy { backend: name.clone(), limit, key: room.key(), waited: patience };
         pool.permit(room, patience).await.map_err(busy)
     }
 
@@ -264,7 +283,8 @@ impl Backend {
         let writer = Writer::new(head.into_head(), Body::empty(), Framing::None);
         let owner = self.owner(&asked.head, &asked.peer);
         let ties = permit.room() == Room::Auth && headers::is_tied_by_request(&asked.head);
-        let message = Message { method, writer, is_bodyless: true, owner, ties, interim: None };
+        let patience = self.inside.settings.answer_timeout;
+        let message = Message { method, writer, is_bodyless: true, owner, ties, patience, interim: None };
         let answered = exchange(&self.inside, message, permit).await?;
         if answered.head.start.status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(self.unasked_switch());
@@ -281,9 +301,14 @@ impl Backend {
         connect::connect(settings, name, None).await.map(drop)
     }
 
-    fn switch(&self, answered: Answered, asked: bool) -> Result<Forwarded, Fault> {
+    fn switch(&self, mut answered: Answered, asked: bool) -> Result<Forwarded, Fault> {
         let head = headers::switched(&answered.head, &self.inside.settings.rules).filter(|_| asked);
         let head = head.ok_or_else(|| self.unasked_switch())?;
+        if !answered.lease.becomes_stream() {
+            let Inside { settings, name, .. } = &*self.inside;
+            let (limit, key) = (Room::Streams.size(settings), Room::Streams.key());
+            return Err(Fault::Busy { backend: name.clone(), limit, key, waited: Duration::ZERO });
+        }
         Ok(Forwarded::Upgrade(head, answered.lease.into_upstream()))
     }
 

@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::Settings;
 use super::link::Link;
 use super::private::{self, Owner, Private};
 use crate::peer::Connection;
@@ -22,8 +23,10 @@ use crate::peer::Connection;
 /// What a connection is used for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Room {
-    /// What clients ask for.
+    /// What clients ask for, and get in the end.
     Pages,
+    /// Event streams that the backend writes, and tunnels.
+    Streams,
     /// Whether somebody may listen.
     Auth,
     /// Whether somebody who listens still may.
@@ -33,21 +36,29 @@ pub enum Room {
 }
 
 impl Room {
-    const ALL: [Self; 4] = [Self::Pages, Self::Auth, Self::Recheck, Self::Gone];
+    const ALL: [Self; 5] = [Self::Pages, Self::Streams, Self::Auth, Self::Recheck, Self::Gone];
 
-    /// How many connections may be in use at a time; `most` is what is configured for pages.
-    pub(super) fn size(self, most: usize) -> usize {
+    /// How many connections may be in use at a time.
+    pub(super) fn size(self, settings: &Settings) -> usize {
+        let most = settings.max_connections;
         match self {
             Self::Pages => most,
+            Self::Streams => settings.max_streams,
             Self::Auth | Self::Recheck => (most / 8).clamp(4, 32),
             Self::Gone => (most / 16).clamp(2, 16),
         }
+    }
+
+    /// The key that says how many.
+    pub(super) fn key(self) -> &'static str {
+        if self == Self::Streams { "max_streams" } else { "max_connections" }
     }
 
     /// As operators know it.
     fn as_str(self) -> &'static str {
         match self {
             Self::Pages => "pages",
+            Self::Streams => "streams",
             Self::Auth => "auth",
             Self::Recheck => "rechecks",
             Self::Gone => "gone notices",
@@ -56,8 +67,8 @@ impl Room {
 }
 
 /// The most connections at a time, in all rooms.
-pub(super) fn most_connections(pages: usize) -> usize {
-    Room::ALL.iter().map(|room| room.size(pages)).sum()
+pub(super) fn most_connections(settings: &Settings) -> usize {
+    Room::ALL.iter().fold(0, |sum, room| sum.saturating_add(room.size(settings)))
 }
 
 /// Connections that rest, and permits for those that work.
@@ -97,14 +108,15 @@ impl Permit {
 pub(super) struct Full;
 
 impl Pool {
-    pub(super) fn new(pages: usize, keep: Duration) -> Arc<Self> {
-        let rooms = Room::ALL.map(|room| Semaphore::new(room.size(pages).min(Semaphore::MAX_PERMITS)));
+    pub(super) fn new(settings: &Settings) -> Arc<Self> {
+        let keep = settings.pool_idle;
+        let rooms = Room::ALL.map(|room| Semaphore::new(room.size(settings).min(Semaphore::MAX_PERMITS)));
         Arc::new(Self {
             resting: Mutex::default(),
             rooms,
             keep,
             private: Private::default(),
-            most_private: pages,
+            most_private: settings.max_connections,
             made: Instant::now(),
             said: AtomicU64::new(0),
         })
@@ -231,6 +243,21 @@ async fn sweep(pool: std::sync::Weak<Pool>, rest: Duration, close_old: fn(&Pool)
             Some(time) => next = time,
             None => return,
         }
+    }
+}
+
+impl Permit {
+    /// Goes over to another room, if there is a place: what began as a page has turned out to be a stream.
+    /// Whether it is there now.
+    pub(super) fn move_to(&mut self, room: Room) -> bool {
+        if self.1 == room {
+            return true;
+        }
+        let Ok(permit) = self.0.rooms[room as usize].try_acquire() else { return false };
+        permit.forget();
+        self.0.rooms[self.1 as usize].add_permits(1);
+        self.1 = room;
+        true
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
 
+use super::pool::Permit;
 use crate::socket::Socket;
 
 /// How long neither side may say anything.
@@ -20,6 +21,8 @@ pub struct Upstream {
     socket: Socket,
     /// What it has said beyond its answer's head.
     read_ahead: Bytes,
+    /// Its place among the streams.
+    permit: Option<Permit>,
 }
 
 /// How a tunnel came to its end.
@@ -34,8 +37,8 @@ pub enum End {
 }
 
 impl Upstream {
-    pub(super) fn new(socket: Socket, read_ahead: Bytes) -> Self {
-        Self { socket, read_ahead }
+    pub(super) fn new(socket: Socket, read_ahead: Bytes, permit: Option<Permit>) -> Self {
+        Self { socket, read_ahead, permit }
     }
 }
 
@@ -59,6 +62,7 @@ async fn connect<C>(
 where
     C: AsyncRead + AsyncWrite + Unpin,
 {
+    let _permit = upstream.permit;
     let mut first_words = head;
     first_words.extend_from_slice(&upstream.read_ahead);
     let moved = Arc::new(AtomicU64::new(0));
@@ -140,7 +144,7 @@ mod tests {
     ) -> (tokio::net::UnixStream, tokio::net::UnixStream, impl Future<Output = End>) {
         let (client, client_side) = tokio::net::UnixStream::pair().unwrap();
         let (backend, backend_side) = tokio::net::UnixStream::pair().unwrap();
-        let upstream = Upstream::new(Socket::Unix(backend_side), Bytes::from_static(b"hello "));
+        let upstream = Upstream::new(Socket::Unix(backend_side), Bytes::from_static(b"hello "), None);
         let run = connect(client_side, Bytes::from_static(b"early "), b"HEAD ".to_vec(), upstream, limit);
         (client, backend, run)
     }

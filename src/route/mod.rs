@@ -41,6 +41,9 @@ pub struct EventRoute {
     pub subject: Option<Template>,
     /// What an `EventSource` gets when the backend fails.
     pub on_failure: OnFailure,
+    /// How long the backend may take for an event stream until its client gets the head of one; `None` leaves it
+    /// to the settings of all streams.
+    pub open_after: Option<Duration>,
 }
 
 /// What an `EventSource` gets when the backend fails (`on_failure`).
@@ -196,6 +199,7 @@ mod tests {
             retry: None,
             subject: None,
             on_failure: OnFailure::default(),
+            open_after: None,
         }
     }
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, Version, header};
 
 use crate::body::Body;
 use crate::broker::Gap;
@@ -55,7 +55,7 @@ pub(super) fn head(version: Version, more: &HeaderMap) -> Vec<u8> {
 ///
 /// No blank line follows the hint: it holds as soon as its line ends (WHATWG HTML 9.2.6), and
 /// some clients would take the blank line for an empty message.
-pub(super) fn first_bytes(retry: Duration) -> String {
+pub fn first_bytes(retry: Duration) -> String {
     format!(":\nretry: {}\n", retry.as_millis())
 }
 
@@ -85,14 +85,19 @@ pub(super) fn gap_event(gap: &Gap) -> String {
 /// and says when to come back. Any error status would end it for good (PROTOCOL 6.9), and so would a missing word
 /// about its `origin`, if it comes from another one; there is nothing in it to read.
 pub fn come_back(retry: Duration, origin: Option<&[u8]>) -> Response<Body> {
-    let mut response = Response::new(Body::from(first_bytes(retry)));
-    *response.status_mut() = StatusCode::OK;
+    let mut response = streaming(Body::from(first_bytes(retry)));
     let headers = response.headers_mut();
-    set_headers(headers);
     if let Some(origin) = origin.and_then(|origin| HeaderValue::from_bytes(origin).ok()) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
     }
+    response
+}
+
+/// An event stream with this body.
+pub fn streaming(body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    set_headers(response.headers_mut());
     response
 }
 

@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::body::Body;
 use crate::drain::Draining;
+use crate::event::bom::Bom;
 use crate::event::encode;
 use crate::socket::Socket;
 
@@ -22,100 +23,103 @@ pub(super) struct Manner {
     pub(super) pause: Duration,
 }
 
-/// Writes a stream's opening and the body of the answer that handed the client over, and returns what is
-/// to be written next. The last event in the body ends there, whatever the backend wrote, so that the
+/// The text of a backend's answer. The last event in it ends there, whatever the backend wrote, so that the
 /// next one stands alone.
-///
-/// A backend that pauses has written all: the client waits for what is published. So has one that still
-/// writes when the drain begins.
+pub(super) struct Text {
+    body: Body,
+    bom: Bom,
+    end: Ending,
+}
+
+/// What comes next of a text.
+pub(super) enum Part {
+    /// More of it, which is something.
+    More(Bytes),
+    /// Its end, with what is missing there.
+    End(&'static [u8]),
+}
+
+impl Text {
+    pub(super) fn of(body: Body) -> Self {
+        Self { body, bom: Bom::default(), end: Ending::default() }
+    }
+
+    /// What comes next. A backend that pauses for as long as a comment takes to be due has written all, and gets
+    /// its comment: the client waits for what is published. May be dropped while it waits, and called again.
+    pub(super) async fn next(&mut self, pause: Duration) -> Part {
+        loop {
+            let Ok(frame) = tokio::time::timeout(pause, self.body.frame()).await else {
+                tracing::warn!(
+                    ?pause,
+                    "a backend hands a client over and does not end its answer; the client is held from here on"
+                );
+                let missing = self.missing();
+                return Part::End(if missing.is_empty() { b":\n" } else { missing });
+            };
+            // A backend that breaks off has said what it has said: the client is still held.
+            let Some(Ok(frame)) = frame else { return Part::End(self.missing()) };
+            let Ok(data) = frame.into_data() else { continue };
+            let text = self.bom.strip(&data);
+            // An empty chunk would be the last one.
+            if !text.is_empty() {
+                self.end.follow(text);
+                return Part::More(data.slice_ref(text));
+            }
+        }
+    }
+
+    /// What ends the last event.
+    pub(super) fn missing(&self) -> &'static [u8] {
+        self.end.missing()
+    }
+}
+
+/// Writes a stream's opening and the body of the answer that handed the client over, and returns what is
+/// to be written next. A backend that still writes when the drain begins has written all.
 ///
 /// # Errors
 /// When the client is gone, or has taken nothing for too long.
 pub(super) async fn write(
     socket: &mut Socket,
     opening: Bytes,
-    mut body: Body,
+    body: Body,
     manner: Manner,
     draining: Draining,
 ) -> io::Result<Bytes> {
     let Manner { chunked, stall, pause } = manner;
     let mut unsent = opening;
     let mut scrap = [0; 256];
-    let mut bom = Bom::default();
-    let mut end = Ending::default();
-    let mut paused = false;
-    loop {
+    let mut text = Text::of(body);
+    let missing = loop {
         tokio::select! {
             biased;
-            () = draining.begun() => break,
+            () = draining.begun() => break text.missing(),
             written = write_in_time(socket, &mut unsent, stall) => written?,
         }
         let part = tokio::select! {
             biased;
-            () = draining.begun() => break,
-            part = tokio::time::timeout(pause, body.frame()) => part,
+            () = draining.begun() => break text.missing(),
+            part = text.next(pause) => part,
             read = socket.read(&mut scrap) => match read? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 _ => continue,
             },
         };
-        let Ok(part) = part else {
-            tracing::warn!(
-                ?pause,
-                "a backend hands a client over and does not end its answer; the client is held from here on"
-            );
-            paused = true;
-            break;
-        };
-        // A backend that breaks off has said what it has said: the client is still held.
-        let Some(Ok(part)) = part else { break };
-        let Ok(data) = part.into_data() else { continue };
-        let text = bom.strip(&data);
-        if text.is_empty() {
-            // An empty chunk would be the last one.
-            continue;
+        match part {
+            Part::More(text) => unsent = encode::chunk_if(chunked, &text),
+            Part::End(missing) => break missing,
         }
-        end.follow(text);
-        unsent = encode::chunk_if(chunked, text);
-    }
-    let last = match end.missing() {
-        // Nothing was heard for as long as a comment takes to be due.
-        b"" if paused => encode::heartbeat(chunked),
-        b"" => return Ok(unsent),
-        missing => encode::chunk_if(chunked, missing),
     };
-    Ok([unsent, last].concat().into())
+    match missing {
+        b"" => Ok(unsent),
+        missing => Ok([unsent, encode::chunk_if(chunked, missing)].concat().into()),
+    }
 }
 
 /// Takes what it has written off the front of `bytes`, even if it does not come to its end.
 pub(super) async fn write_in_time(socket: &mut Socket, bytes: &mut Bytes, stall: Duration) -> io::Result<()> {
     let write = socket.write_all_buf(bytes);
     tokio::time::timeout(stall, write).await.map_err(|_| io::ErrorKind::TimedOut)?
-}
-
-/// Takes a byte order mark off the front: behind our opening it would spoil the first line.
-#[derive(Debug, Default)]
-struct Bom {
-    seen: usize,
-}
-
-impl Bom {
-    const BYTES: &[u8] = b"\xef\xbb\xbf";
-
-    /// What is left of the next bytes. The mark may come in pieces; a piece that turns out to be none
-    /// is dropped, since no text in UTF-8 goes on from there.
-    fn strip<'a>(&mut self, mut bytes: &'a [u8]) -> &'a [u8] {
-        while let (Some(&expected), Some((&first, rest))) = (Self::BYTES.get(self.seen), bytes.split_first())
-        {
-            if first != expected {
-                self.seen = Self::BYTES.len();
-                break;
-            }
-            self.seen += 1;
-            bytes = rest;
-        }
-        bytes
-    }
 }
 
 /// How far the text is from the end of an event (WHATWG HTML 9.2.5: lines end in CRLF, LF or CR).
@@ -254,20 +258,5 @@ mod tests {
             assert_eq!(at_once.missing(), missing.as_bytes(), "{text:?}");
             assert_eq!(by_byte.missing(), missing.as_bytes(), "{text:?}");
         }
-    }
-
-    #[test]
-    fn a_byte_order_mark_goes_even_in_pieces() {
-        for pieces in [&["\u{feff}data"[..].as_bytes()][..], &[b"\xef", b"\xbb", b"\xbfda", b"ta"]] {
-            let mut bom = Bom::default();
-
-            let left: Vec<u8> = pieces.iter().flat_map(|piece| bom.strip(piece)).copied().collect();
-
-            assert_eq!(left, b"data");
-        }
-        assert_eq!(Bom::default().strip(b"data"), b"data");
-        let mut later = Bom::default();
-        assert_eq!(later.strip(b"d"), b"d");
-        assert_eq!(later.strip(b"\xef\xbb\xbf"), b"\xef\xbb\xbf", "further on it is text");
     }
 }

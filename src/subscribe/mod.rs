@@ -5,6 +5,7 @@
 //! task. What it gets is what a cursor in the log reads, so nothing here queues events.
 
 mod ask;
+mod carried;
 mod clock;
 mod deliver;
 mod end;
@@ -35,6 +36,7 @@ use http_body::Body as _;
 use tokio::sync::{Semaphore, mpsc};
 
 pub use self::ask::{Ask, Initial};
+use self::carried::Bodies;
 pub use self::end::End;
 use self::handle::{AskAgain, Command, Handle, Ticket};
 pub use self::last_event_id::{PARAMETERS as LAST_EVENT_ID_PARAMETERS, last_event_id};
@@ -45,7 +47,9 @@ pub use self::stay::{Full, Opened, Stay};
 use self::subscriber::Held;
 use self::worker::Worker;
 use crate::body::Body;
-use crate::broker::{Broker, Ended, Gap, Refused, Since, Subscribed, Subscription, Waiting, Wish};
+use crate::broker::{
+    Broker, Ended, Gap, MOST_READERS, ReaderId, Refused, Since, Subscribed, Subscription, Waiting, Wish,
+};
 use crate::drain::{Drain, Draining, drain};
 use crate::http1::has_chunks;
 use crate::metrics::Metrics;
@@ -77,6 +81,8 @@ pub struct Settings {
     pub send_buffer: usize,
     /// The most streams at a time.
     pub max_subscribers: usize,
+    /// How long the backend may take for an event stream until its client gets the head of one.
+    pub open_after: Duration,
     /// How long the site may leave the question unanswered whether a client may still listen.
     pub recheck_grace: Duration,
 }
@@ -90,6 +96,7 @@ impl Default for Settings {
             stall: Duration::from_secs(30),
             send_buffer: 16 << 10,
             max_subscribers: 20_000,
+            open_after: Duration::from_secs(10),
             recheck_grace: Duration::from_secs(120),
         }
     }
@@ -105,6 +112,8 @@ struct Inner {
     settings: Settings,
     metrics: Arc<Metrics>,
     workers: Arc<[Handle]>,
+    /// Those who read for the bodies of responses.
+    bodies: Bodies,
     /// Which thread gets the next client.
     turn: AtomicUsize,
     /// How many clients there are.
@@ -141,7 +150,7 @@ impl Streams {
         let (hear, heard) = mpsc::unbounded_channel();
         let ask_again = AskAgain::new(hear);
         let mut workers = Vec::new();
-        for number in 0..threads.max(1) {
+        for number in 0..threads.clamp(1, MOST_READERS - 1) {
             let (worker, handle) =
                 Worker::new(Arc::clone(&broker), settings, Arc::clone(&metrics), ask_again.clone())?;
             vital::spawn(&format!("fan-out-{number}"), move || worker.run())?;
@@ -150,11 +159,23 @@ impl Streams {
         let workers: Arc<[Handle]> = workers.into();
         // Weak: the threads end with the last of those who can ask them for something.
         tokio::spawn(vital::task("rechecks", bring(heard, Arc::downgrade(&workers))));
+        let bodies = Bodies::new(&broker);
         let (turn, seats) = (AtomicUsize::new(0), Arc::default());
         let (drain, draining) = drain();
         let beginning = Arc::new(Semaphore::new(ALL_BEGINNING as usize));
-        let inner =
-            Inner { broker, site, settings, metrics, workers, turn, seats, drain, draining, beginning };
+        let inner = Inner {
+            broker,
+            site,
+            settings,
+            metrics,
+            workers,
+            bodies,
+            turn,
+            seats,
+            drain,
+            draining,
+            beginning,
+        };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -193,8 +214,36 @@ impl Streams {
         self.0.broker.latest_disconnect()
     }
 
-    /// Decides how `ask` is answered, and if it is with a stream, counts the client as a subscriber from now on.
-    pub fn open(&self, mut ask: Ask) -> Opened {
+    /// Silence after which those get a comment who have no say of their own in it.
+    pub fn keep_alive(&self) -> Duration {
+        self.0.settings.keep_alive
+    }
+
+    /// How long the client of an event stream is left without a head of its answer.
+    pub fn open_after(&self) -> Duration {
+        self.0.settings.open_after
+    }
+
+    /// Decides how `ask` is answered, and if it is with a stream over a socket of its own, counts the client as a
+    /// subscriber from now on.
+    pub fn open(&self, ask: Ask) -> Opened<Box<Stay>> {
+        let inner = &self.0;
+        let worker = inner.turn.fetch_add(1, Ordering::Relaxed) % inner.workers.len();
+        self.open_for(ask, inner.workers[worker].reader)
+    }
+
+    /// The same for a client whose stream goes over a connection that others share, or on which an answer has begun:
+    /// the stream is a response, and ends with `draining` too.
+    pub fn open_within(&self, ask: Ask, draining: Draining) -> Opened<Response<Body>> {
+        match self.open_for(ask, self.0.bodies.reader) {
+            Opened::Stay(stay) => Opened::Stay(stay.into_response(draining)),
+            Opened::Over => Opened::Over,
+            Opened::Disconnected => Opened::Disconnected,
+            Opened::Full(full) => Opened::Full(full),
+        }
+    }
+
+    fn open_for(&self, mut ask: Ask, reader: ReaderId) -> Opened<Box<Stay>> {
         let inner = &self.0;
         let bond = ask.promises.take().map(|promises| Bond::new(Arc::clone(&inner.site), promises));
         let Some(seat) = Seat::take(&inner.seats, inner.settings.max_subscribers) else {
@@ -202,8 +251,7 @@ impl Streams {
             tracing::warn!(%full, "a stream cannot be opened");
             return Opened::Full(full);
         };
-        let worker = inner.turn.fetch_add(1, Ordering::Relaxed) % inner.workers.len();
-        let place = match self.place(&ask, worker) {
+        let place = match self.place(&ask, reader) {
             Ok(Ok(place)) => place,
             Ok(Err(ended)) => {
                 if let Some(bond) = bond {
@@ -222,7 +270,7 @@ impl Streams {
         inner.metrics.subscribed.add_one();
 
         let newcomer = Newcomer {
-            worker,
+            reader,
             chunked: has_chunks(ask.version),
             keep_alive: ask.keep_alive.unwrap_or(inner.settings.keep_alive),
             bond,
@@ -240,7 +288,7 @@ impl Streams {
     }
 
     /// Where a client begins; or why it is at its end already.
-    fn place(&self, ask: &Ask, worker: usize) -> Result<Result<Place, Ended>, Refused> {
+    fn place(&self, ask: &Ask, reader: ReaderId) -> Result<Result<Place, Ended>, Refused> {
         let inner = &self.0;
         let wish = Wish {
             channels: &ask.channels,
@@ -248,7 +296,7 @@ impl Streams {
             role: ask.role,
             subject: ask.subject.as_ref(),
             asked_at: ask.asked_at,
-            reader: inner.workers[worker].reader,
+            reader,
         };
         if let Some(waiting) = inner.broker.wait_for_log(wish) {
             return Ok(Ok(Place::Ahead(waiting)));
@@ -262,7 +310,9 @@ impl Streams {
 
     /// Gives a client into the care of its thread, which writes `unsent` first.
     fn adopt(&self, newcomer: Newcomer, socket: Socket, subscription: Subscription, unsent: Bytes) {
-        let worker = &self.0.workers[newcomer.worker];
+        let Some(worker) = self.0.workers.iter().find(|worker| worker.reader == newcomer.reader) else {
+            return;
+        };
         match hold(socket, &self.0.settings) {
             Ok(held) => {
                 worker.ask(Command::Adopt(newcomer.into_subscriber(held, subscription, unsent)));

@@ -10,12 +10,12 @@ use super::initial::Manner;
 use super::pace::Pace;
 use super::promises::Bond;
 use super::subscriber::{Extras, Held, Subscriber};
-use crate::broker::Subscription;
+use crate::broker::{ReaderId, Subscription};
 
 /// A client on its way to a fan-out thread.
 pub(super) struct Newcomer {
-    /// The place of the thread that will hold it.
-    pub(super) worker: usize,
+    /// Who delivers to it.
+    pub(super) reader: ReaderId,
     /// Whether its bytes go in HTTP/1.1 chunks.
     pub(super) chunked: bool,
     /// Silence after which it gets a comment.
@@ -37,7 +37,7 @@ impl Newcomer {
         subscription: Subscription,
         unsent: Bytes,
     ) -> Box<Subscriber> {
-        let Self { chunked, keep_alive, bond, seat, worker: _ } = self;
+        let Self { chunked, keep_alive, bond, seat, reader: _ } = self;
         let extras = Extras { bond: bond.map(Into::into), pace: Pace::of(&subscription.selection) };
         Box::new(Subscriber::new(socket, subscription, chunked, unsent, keep_alive, extras, seat))
     }

@@ -4,18 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Version};
+use http::{HeaderMap, Response, Version};
 
+use super::carried::Carried;
 use super::newcomer::Newcomer;
 use super::{Initial, Place, Streams, head, initial};
+use crate::body::Body;
 use crate::broker::{Refused, Subscription};
+use crate::drain::Draining;
 use crate::listen::connection::TakesOver;
 use crate::socket::Socket;
 
 /// How a wish to listen is answered.
-pub enum Opened {
+pub enum Opened<T> {
     /// With a stream, a silent one as long as there is no log.
-    Stay(Box<Stay>),
+    Stay(T),
     /// With nothing: all its channels are closed and the client has seen all of them. See [`no_content`](super::no_content).
     Over,
     /// With a no: its subject has been disconnected since the site was asked whether it may listen.
@@ -68,6 +71,20 @@ impl TakesOver for Stay {
                 });
             }
         }
+    }
+}
+
+impl Stay {
+    /// The stream as a response: for whoever shares a connection with others.
+    pub(super) fn into_response(self, draining: Draining) -> Response<Body> {
+        let Self { streams, place, newcomer, headers, retry, initial, .. } = self;
+        let mut response = head::streaming(Body::from_source(Carried::new(
+            streams, place, newcomer, retry, initial, draining,
+        )));
+        let ours = std::mem::replace(response.headers_mut(), headers);
+        head::take_place_of(response.headers_mut());
+        response.headers_mut().extend(ours);
+        response
     }
 }
 

@@ -64,11 +64,10 @@ impl Streams {
                         break Ok(End::ConnectionLost);
                     }
                 }
-                end = refused(&mut rechecks) => break Ok(end),
+                end = refused(&mut rechecks, newcomer.bond.as_ref()) => break Ok(end),
                 () = draining.begun() => break Ok(End::Drained),
             }
         };
-        drop(rechecks);
         match end {
             Ok(end) => newcomer.end(socket, end, stall).await,
             Err(subscribed) => self.let_in(subscribed, newcomer, socket).await,
@@ -110,8 +109,7 @@ impl Newcomer {
 }
 
 /// When the site is to be asked again about a client, and the question that is under way.
-struct Rechecks<'a> {
-    bond: &'a Bond,
+pub(super) struct Rechecks {
     every: Duration,
     grace: Duration,
     due: Instant,
@@ -119,21 +117,21 @@ struct Rechecks<'a> {
     patience: Patience,
 }
 
-impl<'a> Rechecks<'a> {
-    fn new(bond: &'a Bond, grace: Duration) -> Option<Self> {
+impl Rechecks {
+    pub(super) fn new(bond: &Bond, grace: Duration) -> Option<Self> {
         let every = bond.recheck()?.every;
         let due = Instant::now() + spread(every);
-        Some(Self { bond, every, grace, due, asked: None, patience: Patience::default() })
+        Some(Self { every, grace, due, asked: None, patience: Patience::default() })
     }
 
     /// Asks again and again until the stream is to end. It goes on where it was when it is dropped and
     /// called again.
-    async fn refused(&mut self) -> End {
+    async fn refused(&mut self, bond: &Bond) -> End {
         loop {
             if self.asked.is_none() {
                 sleep_until(self.due).await;
             }
-            let answer = self.asked.get_or_insert_with(|| self.bond.ask()).await;
+            let answer = self.asked.get_or_insert_with(|| bond.ask()).await;
             self.asked = None;
             match self.patience.take(answer, self.every, self.grace) {
                 Then::Ask(pause) => self.due = Instant::now() + pause,
@@ -143,11 +141,11 @@ impl<'a> Rechecks<'a> {
     }
 }
 
-/// Why the site lets a client wait no longer; it may never come to that.
-async fn refused(rechecks: &mut Option<Rechecks<'_>>) -> End {
-    match rechecks {
-        Some(rechecks) => rechecks.refused().await,
-        None => std::future::pending().await,
+/// Why the site lets a client stay no longer; it may never come to that.
+pub(super) async fn refused(rechecks: &mut Option<Rechecks>, bond: Option<&Bond>) -> End {
+    match (rechecks, bond) {
+        (Some(rechecks), Some(bond)) => rechecks.refused(bond).await,
+        _ => std::future::pending().await,
     }
 }
 
@@ -188,7 +186,7 @@ mod tests {
         for says in [MayStay::Yes, MayStay::NotAsked, MayStay::Yes] {
             // The wait for an answer is given up when something else is to be done, and taken up again.
             let answer = tokio::select! {
-                end = rechecks.refused() => panic!("nobody has answered, and it is {end:?}"),
+                end = rechecks.refused(&bond) => panic!("nobody has answered, and it is {end:?}"),
                 answer = asked.recv() => answer.unwrap(),
             };
             answer.send(says).unwrap();
@@ -196,7 +194,7 @@ mod tests {
         let refuse = async {
             asked.recv().await.unwrap().send(MayStay::No).unwrap();
         };
-        let (end, ()) = tokio::join!(rechecks.refused(), refuse);
+        let (end, ()) = tokio::join!(rechecks.refused(&bond), refuse);
 
         assert_eq!(end, End::Revoked);
         assert!(asked.try_recv().is_err(), "it was asked once");

@@ -27,6 +27,13 @@ impl Tick {
     }
 }
 
+impl Tick {
+    /// How long it is to a later tick; nothing to an earlier one.
+    pub(super) fn span_to(self, later: Self) -> Duration {
+        TICK * later.0.saturating_sub(self.0)
+    }
+}
+
 /// Deadlines of whoever waits for them.
 #[derive(Debug)]
 pub(super) struct Wheel<T> {

@@ -12,7 +12,9 @@ use outboard::drain;
 use outboard::listen::Request;
 use outboard::listen::connection::{self, Handled, Options, TakesOver};
 use outboard::peer::Peer;
-use outboard::proxy::{Address, Backend, Fault, Forwarded, RequestId, Settings, headers, page, tunnel};
+use outboard::proxy::{
+    Address, Asked, Backend, Fault, Forwarded, RequestId, Settings, headers, page, tunnel,
+};
 use outboard::socket::Socket;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -206,7 +208,8 @@ async fn answer(
     if let Err(refusal) = backend.check(&head) {
         return Handled::Response(page::error_page(refusal.status(), "Refused", "Mend it", id, None));
     }
-    match backend.forward(&head, length, body, peer, id, |status, lines| interim.tell(status, lines)).await {
+    let asked = Asked::new(head, length, *peer, id);
+    match backend.forward(&asked, length, body, None, |status, lines| interim.tell(status, lines)).await {
         Ok(Forwarded::Answer(answer)) if answer.is_plain() => Handled::Reply(answer.into_reply()),
         Ok(Forwarded::Answer(answer)) => {
             let mut response = answer.into_response();

@@ -70,12 +70,16 @@ fn is_event_stream_type(value: &[u8]) -> bool {
 
 /// Sets the headers of an event stream right (PROTOCOL 6.1), whatever the backend thought of them, so
 /// that nothing on the way holds it back. Those of any other answer stay.
-pub fn own_stream(headers: &mut HeaderMap) {
-    let Some(value) = headers.get(header::CONTENT_TYPE) else { return };
+///
+/// Whether it is one; then with the charset that its type declares, if that is not UTF-8, which event streams are
+/// by their nature.
+pub fn own_stream(headers: &mut HeaderMap) -> Option<Charset> {
+    let value = headers.get(header::CONTENT_TYPE)?;
     if !is_event_stream_type(value.as_bytes()) {
-        return;
+        return None;
     }
-    let keeps_type = declares_other_charset(headers);
+    let charset = other_charset(value.as_bytes());
+    let keeps_type = charset.is_some();
     for (name, value) in crate::event::encode::HEADERS {
         let name = HeaderName::from_static(name);
         if !(keeps_type && name == header::CONTENT_TYPE) {
@@ -83,19 +87,30 @@ pub fn own_stream(headers: &mut HeaderMap) {
         }
     }
     headers.remove(header::CONTENT_LENGTH);
+    Some(Charset(charset))
 }
 
-/// An event stream is always UTF-8, so this is a mistake; but it is the backend's to see and correct.
-fn declares_other_charset(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(header::CONTENT_TYPE) else { return false };
-    let parameters = value.as_bytes().split(|&byte| byte == b';').skip(1).map(<[u8]>::trim_ascii);
-    let mut charsets = parameters.filter_map(|parameter| strip_start(parameter, b"charset="));
-    let is_utf8 = |charset: &[u8]| {
-        let charset =
-            charset.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(charset);
-        charset.eq_ignore_ascii_case(b"utf-8") || charset.eq_ignore_ascii_case(b"utf8")
+/// The charset of an event stream: `None` is UTF-8.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Charset(pub Option<Vec<u8>>);
+
+impl Charset {
+    /// As the type of an answer declares it.
+    pub fn of(headers: &HeaderMap) -> Self {
+        Self(headers.get(header::CONTENT_TYPE).and_then(|value| other_charset(value.as_bytes())))
+    }
+}
+
+/// The charset that a media type declares, if that is not UTF-8.
+fn other_charset(value: &[u8]) -> Option<Vec<u8>> {
+    let parameters = value.split(|&byte| byte == b';').skip(1).map(<[u8]>::trim_ascii);
+    let unquoted = |charset: &[u8]| {
+        charset.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(charset).to_vec()
     };
-    is_event_stream_type(value.as_bytes()) && charsets.any(|charset| !is_utf8(charset))
+    let is_utf8 =
+        |charset: &Vec<u8>| charset.eq_ignore_ascii_case(b"utf-8") || charset.eq_ignore_ascii_case(b"utf8");
+    let mut charsets = parameters.filter_map(|parameter| strip_start(parameter, b"charset=")).map(unquoted);
+    charsets.find(|charset| !is_utf8(charset))
 }
 
 #[cfg(test)]

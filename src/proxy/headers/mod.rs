@@ -21,7 +21,7 @@ mod told;
 use http::Version;
 use smallvec::SmallVec;
 
-pub use answer::own_stream;
+pub use answer::{Charset, own_stream};
 pub(super) use answer::{announced_trailers, interim, is_event_stream, passing, switched};
 pub(super) use notices::Notices;
 pub use request::{EVENT_STREAM, accepts, is_event_source};

@@ -423,8 +423,13 @@ impl Rig {
         let opening =
             crate::event::encode::chunk_if(client.chunked, OPENING.repeat(client.opening).as_bytes());
         let seat = Seat::take(&self.seats, usize::MAX).unwrap();
-        let newcomer =
-            Newcomer { worker: 0, chunked: client.chunked, keep_alive: KEEP_ALIVE, bond: None, seat };
+        let newcomer = Newcomer {
+            reader: self.handle.reader,
+            chunked: client.chunked,
+            keep_alive: KEEP_ALIVE,
+            bond: None,
+            seat,
+        };
         self.handle.ask(Command::Adopt(newcomer.into_subscriber(held, subscription, opening)));
     }
 
