@@ -43,10 +43,13 @@ pub trait Source: Send + 'static {
     fn next(&mut self) -> impl Future<Output = Option<Result<Frame<Bytes>, BodyError>>> + Send;
 }
 
+/// What comes next of a body; `None` at its end.
+type Next = Option<Result<Frame<Bytes>, BodyError>>;
+
 /// A source, or the future that has it while the next frame is waited for.
 enum Asked<S> {
     Idle(Option<S>),
-    Waits(Pin<Box<dyn Future<Output = (S, Option<Result<Frame<Bytes>, BodyError>>)> + Send>>),
+    Waits(Pin<Box<dyn Future<Output = (S, Next)> + Send>>),
 }
 
 // Nothing in it is pinned where it is: the future has a box of its own.
