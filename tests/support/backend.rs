@@ -1,8 +1,9 @@
 //! A backend that does exactly what a test tells it to, byte by byte.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -14,7 +15,10 @@ pub struct Backend {
     address: String,
     stopping: Arc<AtomicBool>,
     accepting: Option<JoinHandle<()>>,
-    connections: Arc<Mutex<Vec<TcpStream>>>,
+    /// How many connections were made to it.
+    made: Arc<AtomicUsize>,
+    /// Those that live, by their numbers.
+    connections: Arc<Mutex<BTreeMap<usize, TcpStream>>>,
     requests: Mutex<Receiver<String>>,
     closed: Mutex<Receiver<()>>,
 }
@@ -90,24 +94,29 @@ impl Backend {
         let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let stopping = Arc::new(AtomicBool::new(false));
-        let connections = Arc::new(Mutex::new(Vec::new()));
+        let made = Arc::<AtomicUsize>::default();
+        let connections = Arc::<Mutex<BTreeMap<usize, TcpStream>>>::default();
         let (sender, requests) = channel();
         let (closing, closed) = channel();
         let script = Arc::new(script);
         let accepting = std::thread::spawn({
-            let (stopping, connections) = (Arc::clone(&stopping), Arc::clone(&connections));
+            let (stopping, made) = (Arc::clone(&stopping), Arc::clone(&made));
+            let connections = Arc::clone(&connections);
             move || {
                 for socket in listener.incoming().map_while(Result::ok) {
                     if stopping.load(Ordering::SeqCst) {
                         return;
                     }
-                    connections.lock().unwrap().push(socket.try_clone().unwrap());
+                    let number = made.fetch_add(1, Ordering::SeqCst);
+                    connections.lock().unwrap().insert(number, socket.try_clone().unwrap());
                     let (script, sender, closing) = (Arc::clone(&script), sender.clone(), closing.clone());
+                    let connections = Arc::clone(&connections);
                     std::thread::spawn(move || {
                         while let Some(mut exchange) = read(&socket) {
                             let _ = sender.send(exchange.head.clone());
                             script(&mut exchange);
                         }
+                        connections.lock().unwrap().remove(&number);
                         let _ = closing.send(());
                     });
                 }
@@ -117,6 +126,7 @@ impl Backend {
             address,
             stopping,
             accepting: Some(accepting),
+            made,
             connections,
             requests: Mutex::new(requests),
             closed: Mutex::new(closed),
@@ -134,7 +144,7 @@ impl Backend {
 
     /// How many connections have been made to it.
     pub fn connections(&self) -> usize {
-        self.connections.lock().unwrap().len()
+        self.made.load(Ordering::SeqCst)
     }
 
     /// The head of the next request that comes in, or came in before and was not asked for.
@@ -184,7 +194,7 @@ impl Drop for Backend {
         if let Some(accepting) = self.accepting.take() {
             let _ = accepting.join();
         }
-        for connection in self.connections.lock().unwrap().drain(..) {
+        for connection in self.connections.lock().unwrap().values() {
             let _ = connection.shutdown(Shutdown::Both);
         }
     }
