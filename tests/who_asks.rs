@@ -311,3 +311,25 @@ fn a_stream_is_held_over_a_unix_socket_of_ours() {
     assert_eq!(outboard.publish("news", "one").receivers, 1);
     assert_eq!(stream.data(), "one");
 }
+
+#[test]
+fn a_redirect_to_the_sites_own_address_goes_to_where_the_client_is() {
+    let lines = "server { listen 127.0.0.1:{port}; server_name_in_redirect on; server_name 127.0.0.1; \
+                 location = /old { return 302 http://127.0.0.1:{port}/target.html?a; } \
+                 location = /old-too { add_header Refresh \"0; url=http://localhost:{port}/target.html\"; \
+                 add_header Content-Location http://127.0.0.1:{port}/b; return 200 ''; } \
+                 location = /elsewhere { return 302 http://127.0.0.1:1/; } }";
+    let site = Nginx::start(lines);
+    let outboard = Outboard::behind(&site).start();
+    let config = "[proxy]\nrewrite_locations = false\n";
+    let untouched = Outboard::behind(&site).with_config(config).start();
+    let header = |outboard: &Outboard, path: &str, name: &str| {
+        outboard.get(path).headers.get(name).unwrap_or_default().to_owned()
+    };
+
+    assert_eq!(header(&outboard, "/old", "location"), "/target.html?a");
+    assert_eq!(header(&outboard, "/old-too", "refresh"), "0; url=/target.html");
+    assert_eq!(header(&outboard, "/old-too", "content-location"), "/b");
+    assert_eq!(header(&outboard, "/elsewhere", "location"), "http://127.0.0.1:1/");
+    assert_eq!(header(&untouched, "/old", "location"), format!("http://{}/target.html?a", site.address()));
+}

@@ -4,11 +4,12 @@ use std::fmt::Display;
 
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
+use super::address::Address;
 use super::answer_body::AnswerBody;
 use super::exchange::Lease;
 use super::headers;
 use crate::body::Body;
-use crate::http1::{AnswerHead, BodyReader, Reply, Words, Writer};
+use crate::http1::{AnswerHead, BodyReader, Header, Reply, Words, Writer};
 
 /// A backend's answer. Its head is as it came, `Outboard-*` lines and all.
 pub struct Answer {
@@ -18,6 +19,14 @@ pub struct Answer {
     plain: bool,
     /// Whether the client is told through whom it came.
     via: bool,
+    /// What is left out of where the client is sent, if it is sent anywhere.
+    left_out: Option<Box<OwnAddress>>,
+}
+
+/// The address of the site behind, and the host that the client has asked for.
+struct OwnAddress {
+    site: Address,
+    host: Vec<u8>,
 }
 
 impl Answer {
@@ -48,7 +57,7 @@ impl Answer {
             if reusable {
                 lease.end();
             }
-            return Self { head, body, plain, via };
+            return Self { head, body, plain, via, left_out: None };
         }
         if stream && !hands_over {
             lease.becomes_stream();
@@ -68,7 +77,7 @@ impl Answer {
             trailers,
             target,
         };
-        Self { head, body: Body::stream(body), plain, via }
+        Self { head, body: Body::stream(body), plain, via, left_out: None }
     }
 
     /// The status.
@@ -81,14 +90,24 @@ impl Answer {
         self.plain
     }
 
+    /// Leaves the site's own address out of where the client is sent, which asked for `host`.
+    pub(super) fn leave_out(&mut self, site: &Address, host: &[u8]) {
+        if headers::has_locations(&self.head) {
+            self.left_out = Some(Box::new(OwnAddress { site: site.clone(), host: host.to_vec() }));
+        }
+    }
+
     /// The answer on its way to the client.
     pub fn into_reply(self) -> Reply {
-        let Self { head, body, via, .. } = self;
+        let Self { head, body, via, left_out, .. } = self;
         let mut reply = Reply::new(head.start.status, head.reason(), body);
         // It was found to be one or none when the body's length was.
         reply.state_length(head.stated_length().unwrap_or_default());
         for line in headers::passing(&head) {
-            reply.copy(line);
+            match rewritten(line, left_out.as_deref()) {
+                None => reply.copy(line),
+                Some(value) => reply.copy(Header { value: &value, ..line }),
+            }
         }
         for name in headers::announced_trailers(&head) {
             reply.add("Trailer", name.as_str().as_bytes());
@@ -101,14 +120,16 @@ impl Answer {
 
     /// The answer with its headers in a map. What is meant for one hop is not in it; `Outboard-*` is.
     pub fn into_response(self) -> Response<Body> {
-        let Self { head, body, via, .. } = self;
+        let Self { head, body, via, left_out, .. } = self;
         let mut response = Response::new(body);
         *response.status_mut() = head.start.status;
         response.extensions_mut().insert(Words::new(head.start.status, head.reason()));
         let length = head.stated_length().unwrap_or_default();
         let map = response.headers_mut();
         for line in headers::passing(&head) {
-            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(line.name), line.value.try_into()) {
+            let value = rewritten(line, left_out.as_deref());
+            let value = value.as_deref().unwrap_or(line.value);
+            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(line.name), value.try_into()) {
                 map.append(name, value);
             }
         }
@@ -123,6 +144,12 @@ impl Answer {
         }
         response
     }
+}
+
+/// What a line says in place of the site's own address, if it names that.
+fn rewritten(line: Header<'_>, left_out: Option<&OwnAddress>) -> Option<Vec<u8>> {
+    let OwnAddress { site, host } = left_out?;
+    headers::rewritten(line, site, host)
 }
 
 /// The body, if all of it has come.

@@ -42,7 +42,7 @@ use self::private::Owner;
 use self::tunnel::Upstream;
 use crate::body::Body;
 use crate::http1::gate::{self, Refusal};
-use crate::http1::{AnswerHead, Framing, Length, Lines, RequestHead, Writer};
+use crate::http1::{AnswerHead, Field, Framing, Length, Lines, RequestHead, Writer};
 use crate::peer::Peer;
 
 pub use address::{Address, InvalidAddress};
@@ -225,7 +225,12 @@ impl Backend {
         if answered.head.start.status == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(answered, websocket);
         }
-        Ok(Forwarded::Answer(answered.into_answer(head.target())))
+        let mut answer = answered.into_answer(head.target());
+        if rules.rewrite_locations {
+            let host = head.authority().or_else(|| head.values(Field::Host).next());
+            answer.leave_out(&self.inside.settings.address, host.unwrap_or_default());
+        }
+        Ok(Forwarded::Answer(answer))
     }
 
     /// The lines of a request of our own on behalf of a client: its cookies, its `Authorization` and the

@@ -2,6 +2,7 @@
 //!
 //! - `request` leaves out of a client's request what is meant for one hop, or is ours to say;
 //! - `told` says it (PROTOCOL 5), with what a trusted proxy has `said`;
+//! - `locations` keeps the site's own address out of where clients are sent;
 //! - `names` knows the headers of proxies, and `rules` what the operator wants;
 //! - `ties` knows what makes a connection one client's own;
 //! - `notices` tells the operator what was left out;
@@ -10,6 +11,7 @@
 //! Both are one walk over the lines of a head as it came; no map is built of it.
 
 mod answer;
+mod locations;
 mod names;
 mod notices;
 mod request;
@@ -23,6 +25,7 @@ use smallvec::SmallVec;
 
 pub use answer::{Charset, own_stream};
 pub(super) use answer::{announced_trailers, interim, is_event_stream, passing, switched};
+pub(super) use locations::{has_locations, rewritten};
 pub(super) use notices::Notices;
 pub use request::{EVENT_STREAM, accepts, is_event_source};
 pub(super) use request::{Passed, on_behalf_of, pass_request};
