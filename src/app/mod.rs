@@ -102,6 +102,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     let connections = Arc::new(Semaphore::new(config.limits.max_connections));
     let options = connection::Options {
         header_timeout: config.limits.header_timeout,
+        idle_timeout: config.limits.idle_timeout,
         write_timeout: config.limits.write_timeout,
         ..connection::Options::default()
     };

@@ -203,6 +203,7 @@ impl Default for Stream {
 pub(super) struct Limits {
     pub(super) max_connections: As<Count>,
     pub(super) header_timeout: As<Period>,
+    pub(super) idle_timeout: As<Period>,
     pub(super) write_timeout: Option<As<Period>>,
 }
 
@@ -212,6 +213,7 @@ impl Default for Limits {
         Self {
             max_connections: As(Count(limits.max_connections)),
             header_timeout: As(Period(limits.header_timeout)),
+            idle_timeout: As(Period(limits.idle_timeout)),
             write_timeout: None,
         }
     }

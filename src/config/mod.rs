@@ -63,13 +63,20 @@ pub struct Limits {
     pub max_connections: usize,
     /// How long a request's head may take.
     pub header_timeout: Duration,
+    /// How long a client may pause between two requests.
+    pub idle_timeout: Duration,
     /// How long a client may take nothing of its answer; without a limit, as long as its connection lives.
     pub write_timeout: Option<Duration>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_connections: 20_000, header_timeout: Duration::from_secs(30), write_timeout: None }
+        Self {
+            max_connections: 20_000,
+            header_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(75),
+            write_timeout: None,
+        }
     }
 }
 

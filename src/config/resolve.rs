@@ -61,6 +61,7 @@ impl File {
                 limits: Limits {
                     max_connections: self.limits.max_connections.0.0,
                     header_timeout: self.limits.header_timeout.0.0,
+                    idle_timeout: self.limits.idle_timeout.0.0,
                     write_timeout: self.limits.write_timeout.map(|As(period)| period.0),
                 },
                 log: Log {

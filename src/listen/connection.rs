@@ -68,8 +68,12 @@ pub struct Options {
     /// Whether a client that has shut down its writing side still gets its answer. Off for the
     /// public, where it is how we learn that a client has left.
     pub half_close: bool,
-    /// How long the head of a request may take, counted from the end of the one before.
+    /// How long the head of a request may take, from its first byte on; that of the first request from the
+    /// connection's beginning.
     pub header_timeout: Duration,
+    /// How long a client may pause between two requests. A server in front keeps connections for its clients,
+    /// and loses a request that it sends while we close: this is longer than nginx (60 s) and others keep them.
+    pub idle_timeout: Duration,
     /// How long a client may take none of the bytes that wait for it; without a limit, as long as its
     /// connection lives.
     pub write_timeout: Option<Duration>,
@@ -83,6 +87,7 @@ impl Default for Options {
         Self {
             half_close: false,
             header_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(75),
             write_timeout: Some(Duration::from_secs(30)),
         }
     }
@@ -112,6 +117,7 @@ where
         clock: pin!(sleep(options.header_timeout)),
         deadline: Instant::now(),
         buffer: Vec::new(),
+        is_first: true,
     };
     while let Some((head, length)) = connection.next().await {
         let terms = Terms::of(&head);
@@ -160,6 +166,8 @@ struct Connection<'a, D> {
     deadline: Instant,
     /// What the last answer was written from, which the next one is too.
     buffer: Vec<u8>,
+    /// Whether no request has come yet.
+    is_first: bool,
 }
 
 /// What becomes of a connection after an answer.
@@ -177,8 +185,10 @@ impl<D: Future> Connection<'_, D> {
     /// The next request's head and the length of its body; `None` once there is none. What is no request
     /// is refused, and then there is none any more.
     async fn next(&mut self) -> Option<(RequestHead, Length)> {
-        self.set_clock(self.options.header_timeout);
-        match future::poll_fn(|cx| self.poll_next(cx)).await? {
+        let is_first = std::mem::take(&mut self.is_first);
+        let mut has_begun = is_first || !self.wire().is_idle();
+        self.set_clock(if has_begun { self.options.header_timeout } else { self.options.idle_timeout });
+        match future::poll_fn(|cx| self.poll_next(cx, &mut has_begun)).await? {
             Ok(request) => Some(request),
             Err(refusal) => {
                 self.write(refused(refusal).into(), Terms::UNKNOWN).await;
@@ -187,18 +197,37 @@ impl<D: Future> Connection<'_, D> {
         }
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<(RequestHead, Length), Refusal>>> {
+    fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        has_begun: &mut bool,
+    ) -> Poll<Option<Result<(RequestHead, Length), Refusal>>> {
         let mut wire = lock(&self.wire);
         if let Poll::Ready(next) = wire.poll_head(cx) {
             return Poll::Ready(next);
         }
         let is_idle = wire.is_idle();
         drop(wire);
-        // A request that has begun is let in, and answered with the word that it was the last one.
-        if is_idle && self.drain_has_begun(cx) || self.poll_clock(cx).is_ready() {
-            return Poll::Ready(None);
+        if !is_idle && !std::mem::replace(has_begun, true) {
+            self.set_clock(self.options.header_timeout);
         }
-        Poll::Pending
+        // A request that has begun is let in, and answered with the word that it was the last one: also one that
+        // has just come, and of which only the kernel knows.
+        if is_idle && self.drain_has_begun(cx) {
+            return if self.wire().has_something() {
+                self.poll_clock(cx).map(|()| None)
+            } else {
+                Poll::Ready(None)
+            };
+        }
+        if self.poll_clock(cx).is_pending() {
+            return Poll::Pending;
+        }
+        if !std::mem::replace(has_begun, true) && self.wire().has_something() {
+            self.set_clock(self.options.header_timeout);
+            return self.poll_clock(cx).map(|()| None);
+        }
+        Poll::Ready(None)
     }
 
     fn drain_has_begun(&mut self, cx: &mut Context<'_>) -> bool {

@@ -93,6 +93,11 @@ impl Wire {
         self.reader.is_empty()
     }
 
+    /// Whether the kernel has something of the client's that was not read yet, or its end.
+    pub(super) fn has_something(&self) -> bool {
+        self.socket.as_ref().is_some_and(Socket::has_something)
+    }
+
     pub(super) fn is_body_read(&self) -> bool {
         self.body.is_done()
     }

@@ -259,7 +259,7 @@ async fn what_is_no_request_is_told_so_and_was_the_last() {
 #[tokio::test]
 async fn a_head_that_does_not_come_and_an_answer_that_is_not_taken_have_clocks() {
     let short = Duration::from_millis(50);
-    let options = Options { header_timeout: short, write_timeout: Some(short), half_close: false };
+    let options = Options { header_timeout: short, write_timeout: Some(short), ..Options::default() };
     let (mut slow, _drain, _served) = client(options, echo);
     assert_eq!(say(&mut slow, "GET / HT").await, "");
 
@@ -268,4 +268,60 @@ async fn a_head_that_does_not_come_and_an_answer_that_is_not_taken_have_clocks()
     });
     deaf.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     tokio::time::timeout(Duration::from_secs(20), served).await.unwrap().unwrap();
+}
+
+/// Sends a request, reads its answer to the last byte, and counts from there.
+async fn ask(socket: &mut UnixStream, request: &str, answer: &str) -> Instant {
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut heard = Vec::new();
+    while !heard.ends_with(answer.as_bytes()) {
+        assert!(socket.read_buf(&mut heard).await.unwrap() > 0, "{}", String::from_utf8_lossy(&heard));
+    }
+    Instant::now()
+}
+
+#[test]
+fn a_connection_waits_for_its_next_request_longer_than_servers_in_front_keep_it() {
+    // nginx keeps them for 60 s, and most load balancers do.
+    assert!(Options::default().idle_timeout > Duration::from_secs(60));
+}
+
+#[tokio::test]
+async fn the_pause_between_two_requests_has_a_limit_of_its_own() {
+    let (short, long) = (Duration::from_millis(20), Duration::from_millis(200));
+    let options = Options { header_timeout: short, idle_timeout: long, ..Options::default() };
+    let (mut socket, _drain, _served) = client(options, echo);
+
+    let since = ask(&mut socket, "GET /a HTTP/1.1\r\nHost: a\r\n\r\n", "/a=").await;
+    let ended = socket.read(&mut [0]).await.unwrap();
+
+    assert_eq!(ended, 0);
+    assert!(since.elapsed() + short > long, "{:?}", since.elapsed());
+}
+
+#[tokio::test]
+async fn a_head_that_has_begun_has_less_time_than_a_pause() {
+    let (short, long) = (Duration::from_millis(20), Duration::from_secs(3600));
+    let options = Options { header_timeout: short, idle_timeout: long, ..Options::default() };
+    let (mut socket, _drain, _served) = client(options, echo);
+
+    ask(&mut socket, "GET /a HTTP/1.1\r\nHost: a\r\n\r\n", "/a=").await;
+    socket.write_all(b"GET /b").await.unwrap();
+
+    assert_eq!(socket.read(&mut [0]).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_request_that_comes_as_the_time_is_over_is_answered() {
+    let long = Duration::from_millis(50);
+    let (mut socket, _drain, _served) = client(Options { idle_timeout: long, ..Options::default() }, echo);
+    let request = "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
+
+    let since = ask(&mut socket, request, "/a=hi").await;
+    // On this one thread nobody else runs meanwhile: the clock has rung when the request is found.
+    while since.elapsed() < long * 2 {
+        std::hint::spin_loop();
+    }
+
+    ask(&mut socket, request, "/a=hi").await;
 }
