@@ -29,7 +29,7 @@ pub enum InvalidChannel {
     #[error("a channel name has at most {MAX_NAME} bytes, this one has {0}")]
     TooLong(usize),
     /// It begins like the names of the channels that outboard fills itself.
-    #[error("a channel whose name begins with `@` is outboard's own")]
+    #[error("a channel whose name begins with `@` is outboard's own: choose another name")]
     Own,
     /// A character that could end a header value, a list or a line.
     #[error("a channel name cannot contain {0:?}")]

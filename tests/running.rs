@@ -167,6 +167,22 @@ fn a_backend_that_is_down_fills_no_log() {
 }
 
 #[test]
+fn each_of_many_addresses_is_named_at_the_start() {
+    let backend = Backend::greeting();
+    let ports: Vec<_> = (0..8).map(|_| support::ports::free()).collect();
+    let addresses: Vec<_> = ports.iter().map(|port| format!("\"127.0.0.1:{port}\"")).collect();
+
+    let outboard = Outboard::behind(&backend)
+        .with_variable("OUTBOARD__LISTEN", &format!("[{}]", addresses.join(", ")))
+        .start();
+
+    outboard.process().wait_for("that it runs", |line| line.contains("taking events").then_some(()));
+    for port in ports {
+        assert!(outboard.log().contains(&format!("address=127.0.0.1:{port}")), "{}", outboard.log());
+    }
+}
+
+#[test]
 fn whoever_is_refused_is_one_line_with_client_method_and_path() {
     let backend = Backend::greeting();
     let route = "[[event_route]]\npath = \"/events\"\nchannels = [\"{query.c}\"]\nauth = \"none\"\n";

@@ -22,6 +22,9 @@ const SPAN: Duration = Duration::from_secs(10);
 /// The few.
 const FEW: u32 = 5;
 
+/// The modules that say only what happens once or was asked for.
+const UNBOUNDED: [&str; 2] = ["outboard::app", module_path!()];
+
 /// Keeps repetitions out of the log. Clones count together.
 #[derive(Clone, Default)]
 pub struct Bounds(Arc<Mutex<HashMap<Identifier, Place>>>);
@@ -115,8 +118,10 @@ impl Bounds {
 impl<S: Subscriber> Layer<S> for Bounds {
     fn event_enabled(&self, event: &Event<'_>, _context: Context<'_, S>) -> bool {
         let metadata = event.metadata();
-        // Its own reports are as few as there are kinds.
-        *metadata.level() > Level::INFO || metadata.target().starts_with(module_path!()) || self.admit(event)
+        // What the start says, and what an operator asks for, nobody else can repeat; and the reports of what
+        // was left out are as few as there are kinds.
+        let is_bounded = !UNBOUNDED.iter().any(|module| metadata.target().starts_with(module));
+        *metadata.level() > Level::INFO || !is_bounded || self.admit(event)
     }
 }
 

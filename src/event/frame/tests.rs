@@ -260,7 +260,7 @@ fn an_id_may_have_blanks_inside() {
 fn nobody_publishes_to_what_is_outboards_own() {
     assert_eq!(
         error(b"channel: @share/x\ndata: 1\n\n"),
-        "forbidden a channel whose name begins with `@` is outboard's own"
+        "forbidden a channel whose name begins with `@` is outboard's own: choose another name"
     );
     assert_eq!(
         outline(b"channel: a\n\nchannel: @b\ndata: 1\n\ndata: 2\n\n"),
