@@ -202,10 +202,10 @@ impl Client {
     fn check(&self, is_up_to_date: bool) -> Verdict {
         let (got, _, is_whole) = self.got()?;
         ensure!(self.owed.starts_with(&got), "events: {got:?} of {:?}", self.owed);
-        let is_cut_off = self.is_cut && (got.len() < self.owed.len() || !is_whole);
+        let is_all = self.has_ended && got.len() == self.owed.len() && is_whole;
+        let is_cut_off = self.is_cut && !is_all;
         ensure!(!is_cut_off || self.may_be_cut, "cut: after {got:?} of {:?}", self.owed);
         ensure!(!self.must_be_cut || is_cut_off || !self.reads, "stall: it is not cut off");
-        ensure!(!self.is_cut || is_cut_off || self.has_ended, "end: before its time, after {got:?}");
         if is_up_to_date && self.reads && self.waiting.is_none() && !is_cut_off {
             ensure!(got.len() == self.owed.len(), "lost: {got:?} of {:?}", self.owed);
             ensure!(self.is_cut == self.has_ended, "end: it goes on after {got:?}");

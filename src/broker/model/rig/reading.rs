@@ -171,7 +171,7 @@ impl Rig<'_> {
             channels.any(|&channel| !self.model.held[channel].contains(number))
         };
         // Of one whose end is set the log cannot tell what left before it from what left after.
-        let left_later = |until| client.channels.iter().any(|&channel| self.model.left[channel] > until);
+        let left_later = |until| client.channels.iter().any(|&channel| self.model.left[channel] >= until);
         // Nor what left it before it was forgotten.
         let is_forgotten = client.channels.iter().any(|channel| !self.known.contains(channel));
         let is_lost = client.owed.keys().any(has_left)
