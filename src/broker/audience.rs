@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use smallvec::SmallVec;
 
+use super::channels::Channels;
 use super::ending::Ending;
-use super::history::Record;
 use super::reader::ReaderId;
 use super::selection::{Role, Selection};
 use super::settings::Rate;
@@ -124,7 +124,7 @@ impl Audience {
     /// channels are closed, it is not counted: it ends right behind `head`.
     pub(super) fn enter(
         &mut self,
-        records: &mut Slots<Record, Channel>,
+        records: &mut Channels,
         channels: SmallVec<[Key<Channel>; 1]>,
         role: Role,
         reader: ReaderId,
@@ -143,7 +143,7 @@ impl Audience {
 
     fn begin(
         &mut self,
-        records: &mut Slots<Record, Channel>,
+        records: &mut Channels,
         wanted: Selection,
         reader: ReaderId,
         head: u64,
@@ -174,7 +174,7 @@ impl Audience {
     /// Counts somebody out who has left.
     pub(super) fn leave(
         &mut self,
-        records: &mut Slots<Record, Channel>,
+        records: &mut Channels,
         selection: &Selection,
         party: Option<&Party>,
         reader: ReaderId,
@@ -192,7 +192,7 @@ impl Audience {
     /// Counts some out, unless their selection has ended, which has counted out everyone.
     fn count_out(
         &mut self,
-        records: &mut Slots<Record, Channel>,
+        records: &mut Channels,
         id: Key<Selection>,
         reader: ReaderId,
         some: u32,
@@ -208,7 +208,7 @@ impl Audience {
     }
 
     /// Forgets a selection that nobody is counted on.
-    fn forget(&mut self, records: &mut Slots<Record, Channel>, selection: &Selection) {
+    fn forget(&mut self, records: &mut Channels, selection: &Selection) {
         self.by_wants.remove(selection);
         self.selections.remove(selection.id);
         for &key in &selection.channels {
@@ -220,12 +220,7 @@ impl Audience {
 
     /// Closes a channel. Those who have no other that is open end at this place, and are counted no more,
     /// even while their streams are being ended.
-    pub(super) fn close(
-        &mut self,
-        records: &mut Slots<Record, Channel>,
-        channel: Key<Channel>,
-        place: u64,
-    ) -> Dismissed {
+    pub(super) fn close(&mut self, records: &mut Channels, channel: Key<Channel>, place: u64) -> Dismissed {
         let mut dismissed = Dismissed::default();
         let Some(record) = records.get_mut(channel).filter(|record| !record.closed) else { return dismissed };
         record.closed = true;
@@ -248,7 +243,7 @@ impl Audience {
     }
 
     /// Opens a channel again, for those who have gone on for another that was open.
-    pub(super) fn open(&mut self, records: &mut Slots<Record, Channel>, channel: Key<Channel>) {
+    pub(super) fn open(&mut self, records: &mut Channels, channel: Key<Channel>) {
         let Some(record) = records.get_mut(channel).filter(|record| record.closed) else { return };
         record.closed = false;
         for id in record.attendance.selections() {
@@ -259,7 +254,7 @@ impl Audience {
     }
 
     /// How many listen on any of these channels.
-    pub(super) fn receivers(&self, records: &Slots<Record, Channel>, channels: &[Key<Channel>]) -> usize {
+    pub(super) fn receivers(&self, records: &Channels, channels: &[Key<Channel>]) -> usize {
         let mut attended: SmallVec<[_; 8]> = channels
             .iter()
             .filter_map(|&key| records.get(key).map(|record| (key, &record.attendance)))
@@ -308,12 +303,7 @@ impl Audience {
     }
 
     /// Ends everybody accepted for a subject at this place: none of them is counted from now on.
-    pub(super) fn disconnect(
-        &mut self,
-        records: &mut Slots<Record, Channel>,
-        subject: &Subject,
-        place: u64,
-    ) -> Dismissed {
+    pub(super) fn disconnect(&mut self, records: &mut Channels, subject: &Subject, place: u64) -> Dismissed {
         self.disconnects.note(subject, place);
         let mut dismissed = Dismissed::default();
         // Who joins from now on is in a party of its own.
@@ -356,13 +346,13 @@ impl Dismissed {
 }
 
 /// The greatest rate of each of these channels; nothing, if none has one.
-fn rates(records: &Slots<Record, Channel>, channels: &[Key<Channel>]) -> SmallVec<[Option<Rate>; 0]> {
+fn rates(records: &Channels, channels: &[Key<Channel>]) -> SmallVec<[Option<Rate>; 0]> {
     let rates: SmallVec<[_; 0]> =
         channels.iter().map(|&key| records.get(key).and_then(|record| record.terms.max_rate)).collect();
     if rates.iter().all(Option::is_none) { SmallVec::new() } else { rates }
 }
 
-fn note_in(records: &mut Slots<Record, Channel>, selection: &Selection, reader: ReaderId) {
+fn note_in(records: &mut Channels, selection: &Selection, reader: ReaderId) {
     for &key in &selection.channels {
         if let Some(record) = records.get_mut(key) {
             record.attendance.count_in(reader, selection.role);
@@ -370,7 +360,7 @@ fn note_in(records: &mut Slots<Record, Channel>, selection: &Selection, reader: 
     }
 }
 
-fn note_out(records: &mut Slots<Record, Channel>, selection: &Selection, reader: ReaderId, some: u32) {
+fn note_out(records: &mut Channels, selection: &Selection, reader: ReaderId, some: u32) {
     for &key in &selection.channels {
         if let Some(record) = records.get_mut(key) {
             record.attendance.count_out(reader, selection.role, some);

@@ -112,7 +112,7 @@ impl Shared {
         let (receipt, readers) = log.commit(draft, Level::Accepted, now);
         keep_to_total(&mut log);
         // What is large takes its time to be freed.
-        let left = log.take_large();
+        let left = log.retention.take_large();
         drop(log);
         drop(left);
         self.ring_soon(readers);

@@ -1,31 +1,29 @@
-//! The log itself: numbers events, keeps the channels' pasts within bounds, and answers reads.
-//! No locks, no waking: that is the broker's part.
+//! The log itself: gives out the numbers, and asks its parts in order. [`Channels`] knows which channels there
+//! are, [`Retention`] what is kept for how long, [`Audience`] who is there and where they end. No locks, no
+//! waking: that is the broker's part.
 
-mod forget;
-mod overview;
-
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::time::SystemTime;
 
 use smallvec::SmallVec;
 
-use self::forget::{Remembered, note_large};
 use super::audience::{Audience, Dismissed};
 use super::changes::Changes;
+use super::channels::Channels;
 use super::entry::Entry;
-use super::history::Record;
 use super::moment::Moment;
-use super::names::Names;
-use super::publication::{Level, Receipt, Refused, Written, WrittenEvent};
+use super::publication::{ChannelState, Level, Receipt, Refused, Written, WrittenEvent};
 use super::recent::{Happening, Recent};
+use super::retention::Retention;
 use super::settings::{Settings, Store, Terms};
 use crate::channel::Channel;
 use crate::event::{Epoch, EventId, Position};
-use crate::slots::{Key, Slots};
+use crate::slots::Key;
 use crate::subject::Subject;
+
+/// How many channels are looked at while everybody else waits.
+const SWEPT_AT_ONCE: usize = 250;
 
 /// Everything the broker knows, in one place and in one order.
 #[derive(Debug)]
@@ -34,31 +32,12 @@ pub(super) struct Log {
     pub(super) settings: Arc<Settings>,
     /// The number of the newest event or ending; 0 before the first.
     pub(super) head: u64,
-    pub(super) names: Names,
-    pub(super) records: Slots<Record, Channel>,
-    /// Channels that may be forgotten, the longest idle first.
-    idle: VecDeque<Key<Channel>>,
-    /// The newest event that left a channel which was then forgotten.
-    pub(super) forgotten: u64,
+    pub(super) channels: Channels,
+    pub(super) retention: Retention,
     pub(super) audience: Audience,
     pub(super) recent: Recent,
-    /// Bytes in all histories.
-    total: usize,
-    /// Each channel with a past, by its oldest event or an earlier place, and by which of that event's
-    /// channels it is: a restart finds the same order.
-    oldest: BinaryHeap<Reverse<(u64, usize, Key<Channel>)>>,
-    /// Events with `dedupe` keys, the first to be looked at first.
-    remembered: VecDeque<Remembered>,
-    /// About how many bytes the keys take that have outlived their events.
-    lingering: usize,
     /// Where the next sweep goes on.
     swept: usize,
-    /// Entries that have just left a history; empty but for the time of a change.
-    gone: Vec<Arc<Entry>>,
-    /// Large entries that are to be freed when nobody waits for the log.
-    large: Vec<Arc<Entry>>,
-    /// What a store has yet to be told, if there is one.
-    pub(super) changes: Option<Changes>,
 }
 
 /// A publication that can be taken: its channels are there. It has no number yet.
@@ -137,20 +116,11 @@ impl Log {
             epoch,
             settings: Arc::new(settings),
             head: 0,
-            names: Names::default(),
-            records: Slots::default(),
-            idle: VecDeque::new(),
-            forgotten: 0,
+            channels: Channels::default(),
+            retention: Retention::new(changes),
             audience: Audience::default(),
             recent: Recent::default(),
-            total: 0,
-            oldest: BinaryHeap::new(),
-            remembered: VecDeque::new(),
-            lingering: 0,
             swept: 0,
-            gone: Vec::new(),
-            large: Vec::new(),
-            changes,
         }
     }
 
@@ -164,8 +134,8 @@ impl Log {
     /// The same for all channels at once, while nobody waits for the log.
     pub(super) fn reconfigure(&mut self, settings: &Arc<Settings>) {
         self.settings = Arc::clone(settings);
-        for key in self.records.keys() {
-            if let Some(record) = self.records.get_mut(key) {
+        for key in self.channels.keys() {
+            if let Some(record) = self.channels.get_mut(key) {
                 record.set_terms(settings.of(&record.name));
             }
         }
@@ -174,7 +144,7 @@ impl Log {
     /// What holds for some channels from now on.
     pub(super) fn set_terms(&mut self, terms: Vec<(Key<Channel>, Terms)>) {
         for (key, terms) in terms {
-            if let Some(record) = self.records.get_mut(key) {
+            if let Some(record) = self.channels.get_mut(key) {
                 record.set_terms(terms);
             }
         }
@@ -183,8 +153,8 @@ impl Log {
     /// The channels at up to `count` places from place `from` on, and the place to go on at; 0 after the
     /// last.
     pub(super) fn names_at(&self, from: usize, count: usize) -> (Vec<(Key<Channel>, Channel)>, usize) {
-        let (keys, next) = self.records.walk(from, count);
-        let name = |key| Some((key, self.records.get(key)?.name.clone()));
+        let (keys, next) = self.channels.walk(from, count);
+        let name = |key| Some((key, self.channels.get(key)?.name.clone()));
         (keys.into_iter().filter_map(name).collect(), next)
     }
 
@@ -207,7 +177,7 @@ impl Log {
         let channels = self.still_known(&draft.names, draft.channels);
         if let Some(mut entry) = draft.entry {
             receipt.id = Some(self.id(&entry));
-            receipt.receivers = self.audience.receivers(&self.records, &channels);
+            receipt.receivers = self.audience.receivers(&self.channels, &channels);
             entry.readers = self.readers(&channels);
             entry.channels = channels.clone();
             wake |= entry.readers;
@@ -219,7 +189,7 @@ impl Log {
         }
         channels.iter().for_each(|&key| self.note_idle(key));
         for subject in &draft.disconnect {
-            let dismissed = self.audience.disconnect(&mut self.records, subject, self.head + 1);
+            let dismissed = self.audience.disconnect(&mut self.channels, subject, self.head + 1);
             receipt.disconnected += dismissed.count;
             wake |= self.end(dismissed);
         }
@@ -232,7 +202,7 @@ impl Log {
         let place = self.head + 1;
         let mut dismissed = Dismissed::default();
         for &key in channels {
-            dismissed.join(self.audience.close(&mut self.records, key, place));
+            dismissed.join(self.audience.close(&mut self.channels, key, place));
         }
         self.end(dismissed)
     }
@@ -241,8 +211,7 @@ impl Log {
     fn end(&mut self, dismissed: Dismissed) -> u64 {
         let Dismissed { count: _, selections, readers } = dismissed;
         self.head += 1;
-        let large = &mut self.large;
-        self.recent.push(Happening::Ending { readers, selections }, |entry| note_large(large, entry));
+        self.note_recent(Happening::Ending { readers, selections });
         readers
     }
 
@@ -252,12 +221,12 @@ impl Log {
         names: &[Channel],
         channels: SmallVec<[Key<Channel>; 1]>,
     ) -> SmallVec<[Key<Channel>; 1]> {
-        if channels.iter().all(|&key| self.records.get(key).is_some()) {
+        if channels.iter().all(|&key| self.channels.get(key).is_some()) {
             return channels;
         }
         let keys: SmallVec<[Key<Channel>; 1]> = names.iter().map(|name| self.key_of(name)).collect();
         for &key in &keys {
-            if let Some(record) = self.records.get_mut(key) {
+            if let Some(record) = self.channels.get_mut(key) {
                 // The step that has just been written may have made one.
                 record.has_row = true;
             }
@@ -271,10 +240,10 @@ impl Log {
         if let Some(keys) = known {
             return Ok(keys);
         }
-        let new = channels.iter().filter(|channel| self.names.get(channel).is_none()).count();
+        let new = channels.iter().filter(|channel| self.channels.key(channel).is_none()).count();
         // There may be more than are allowed, since they were configured to be fewer; these go on.
-        while new > 0 && self.records.len() + new > self.settings.max_channels {
-            if !self.forget_longest_idle(channels) {
+        while new > 0 && self.channels.len() + new > self.settings.max_channels {
+            if !self.retention.forget_longest_idle(&mut self.channels, channels) {
                 return Err(Refused::TooManyChannels(self.settings.max_channels));
             }
         }
@@ -282,17 +251,15 @@ impl Log {
     }
 
     pub(super) fn key_of(&mut self, channel: &Channel) -> Key<Channel> {
-        if let Some(key) = self.names.get(channel) {
+        if let Some(key) = self.channels.key(channel) {
             return key;
         }
-        let terms = self.settings.of(channel);
-        // Whatever was forgotten may have been of a channel of this name.
-        let mut record = Record::new(channel.clone(), terms, self.forgotten);
-        record.has_row = self.changes.as_mut().is_some_and(|changes| changes.note_known(channel));
-        let is_dirty = record.has_row || self.forgotten > 0;
-        let key = self.records.insert(record);
-        self.names.insert(channel.clone(), key);
-        if is_dirty {
+        let key = self.channels.insert(channel, self.settings.of(channel));
+        let has_row = self.retention.changes_mut().is_some_and(|changes| changes.note_known(channel));
+        if let Some(record) = self.channels.get_mut(key) {
+            record.has_row = has_row;
+        }
+        if has_row || self.channels.forgotten() > 0 {
             self.note_dirty(key);
         }
         key
@@ -302,7 +269,7 @@ impl Log {
     fn first_try(&mut self, channels: &[Key<Channel>], dedupe: Option<&str>, now: Moment) -> Option<EventId> {
         let dedupe = dedupe?;
         self.forget_keys(now);
-        let first = channels.iter().find_map(|&key| self.records.get(key)?.first(dedupe))?;
+        let first = channels.iter().find_map(|&key| self.channels.get(key)?.first(dedupe))?;
         Some(match &first.own_id {
             Some(id) => EventId::Publisher(id.clone()),
             None => self.position(first.sequence),
@@ -310,13 +277,13 @@ impl Log {
     }
 
     fn readers(&self, channels: &[Key<Channel>]) -> u64 {
-        let readers = |&key| self.records.get(key).map_or(0, |record| record.attendance.readers());
+        let readers = |&key| self.channels.get(key).map_or(0, |record| record.attendance.readers());
         channels.iter().map(readers).fold(0, |bits, bit| bits | bit)
     }
 
     /// On which of these channels somebody listens, a bit each.
     pub(super) fn handed(&self, channels: &[Key<Channel>]) -> u64 {
-        let listens = |key| self.records.get(key).is_some_and(|record| record.attendance.listeners() > 0);
+        let listens = |key| self.channels.get(key).is_some_and(|record| record.attendance.listeners() > 0);
         let bits = channels.iter().enumerate().map(|(index, &key)| u64::from(listens(key)) << index);
         bits.fold(0, |bits, bit| bits | bit)
     }
@@ -324,30 +291,20 @@ impl Log {
     /// Adds an event to its channels' histories; their bytes together may then be too many.
     pub(super) fn append(&mut self, entry: &Arc<Entry>, handed: u64, now: Moment) {
         self.head = entry.sequence;
-        entry.holders.store(entry.channels.len() as u32, Ordering::Relaxed);
-        let mut gone = std::mem::take(&mut self.gone);
-        for (index, &key) in entry.channels.iter().enumerate() {
-            self.audience.open(&mut self.records, key);
-            let Some(record) = self.records.get_mut(key) else { continue };
-            if record.note_handed(entry.sequence, handed >> index & 1 == 1)
-                && let Some(changes) = &mut self.changes
-            {
-                changes.note_dirty(key);
-            }
-            self.total = self.total.saturating_add_signed(record.push(entry, now, &mut gone));
-            if !record.in_heap
-                && let Some(place) = record.oldest_place(key)
-            {
-                record.in_heap = true;
-                self.oldest.push(Reverse(place));
-            }
+        for &key in &entry.channels {
+            self.audience.open(&mut self.channels, key);
         }
+        self.retention.push(&mut self.channels, entry, handed, now);
         if let Some(dedupe) = &entry.dedupe {
-            self.remember(entry.sequence, entry.channels.clone(), dedupe.clone(), now);
+            let (channels, dedupe) = (entry.channels.clone(), dedupe.clone());
+            self.retention.remember(entry.sequence, channels, dedupe, now, &self.settings);
         }
-        let large = &mut self.large;
-        self.recent.push(Happening::Event(Arc::clone(entry)), |entry| note_large(large, entry));
-        self.note_gone(gone);
+        self.note_recent(Happening::Event(Arc::clone(entry)));
+    }
+
+    fn note_recent(&mut self, happening: Happening) {
+        let retention = &mut self.retention;
+        self.recent.push(happening, |entry| retention.let_go(entry));
     }
 
     /// An entry's id on the wire.
@@ -363,6 +320,76 @@ impl Log {
     }
 
     pub(super) fn key(&self, channel: &Channel) -> Option<Key<Channel>> {
-        self.names.get(channel)
+        self.channels.key(channel)
+    }
+
+    /// Lets the oldest events of all go until their bytes are within the bound that is configured, but not
+    /// too many in one go; whether there are more.
+    pub(super) fn keep_to_total(&mut self) -> bool {
+        self.trim_total(self.settings.total_bytes)
+    }
+
+    /// The same with another bound.
+    pub(super) fn trim_total(&mut self, bound: usize) -> bool {
+        self.retention.trim_total(&mut self.channels, bound)
+    }
+
+    /// Brings a channel's past up to date with the clock.
+    pub(super) fn refresh(&mut self, key: Key<Channel>, now: Moment) {
+        self.retention.refresh(&mut self.channels, key, now);
+    }
+
+    /// If nothing is left of a channel and nobody is there, it may be forgotten some day.
+    pub(super) fn note_idle(&mut self, key: Key<Channel>) {
+        self.retention.note_idle(&mut self.channels, key);
+    }
+
+    /// Forgets `dedupe` keys whose window is over and whose events are gone.
+    pub(super) fn forget_keys(&mut self, now: Moment) {
+        self.retention.forget_keys(&mut self.channels, now, &self.settings);
+    }
+
+    /// Lets time pass for some of the channels, and the next time for the next.
+    pub(super) fn sweep(&mut self, now: Moment) {
+        let (keys, next) = self.channels.walk(self.swept, SWEPT_AT_ONCE);
+        self.swept = next;
+        for key in keys {
+            self.refresh(key, now);
+            self.note_idle(key);
+        }
+    }
+
+    /// What there is to tell of a channel.
+    pub(super) fn state(&mut self, key: Key<Channel>, now: Moment) -> Option<ChannelState> {
+        self.refresh(key, now);
+        let record = self.channels.get(key)?;
+        Some(ChannelState {
+            channel: record.name.clone(),
+            subscribers: record.attendance.listeners(),
+            events: record.len(),
+            bytes: record.bytes(),
+            oldest: record.oldest().map(|entry| self.id(entry)),
+            newest: record.newest().map(|entry| self.id(entry)),
+            closed: record.closed,
+        })
+    }
+
+    /// At most `limit` channels behind this name, in the order of their names.
+    pub(super) fn names_after(&self, after: Option<&str>, limit: usize) -> Vec<Channel> {
+        self.channels.after(after).map(|(name, _)| name.clone()).take(limit).collect()
+    }
+
+    /// What is still to be read of a channel.
+    pub(super) fn history(
+        &mut self,
+        key: Key<Channel>,
+        after: Option<&str>,
+        limit: usize,
+        now: Moment,
+    ) -> Vec<Arc<Entry>> {
+        self.refresh(key, now);
+        let Some(record) = self.channels.get(key) else { return Vec::new() };
+        let from = after.and_then(|id| self.place(id, &[key]).ok()).unwrap_or(0);
+        record.after(from).take(limit).cloned().collect()
     }
 }

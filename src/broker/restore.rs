@@ -39,11 +39,11 @@ impl Log {
         }
         for name in &draft.names {
             let Some(key) = self.key(name) else { continue };
-            let Some(record) = self.records.get(key) else { continue };
+            let Some(record) = self.channels.get(key) else { continue };
             let closed_before = before.get(name).map_or(record.closed, |row| row.closed);
             // The disk has to know of a channel that is new what may have been of that name before.
             let is_dirty = |changes: &Changes| changes.is_dirty(key);
-            let is_back = record.newest().is_none() && self.changes.as_ref().is_some_and(is_dirty);
+            let is_back = record.newest().is_none() && self.retention.changes().is_some_and(is_dirty);
             if draft.close || is_back || closed_before {
                 rows.insert(name.clone(), Row { closed: draft.close, ..Row::of(record) });
             }
@@ -54,10 +54,10 @@ impl Log {
     /// Adds rows that have waited: what has left their histories since is on disk already, or is about to be.
     pub(super) fn add_rows(&mut self, waited: Rows, rows: &mut Rows) {
         for (name, mut row) in waited {
-            if let Some(record) = self.key(&name).and_then(|key| self.records.get_mut(key)) {
+            if let Some(record) = self.key(&name).and_then(|key| self.channels.get_mut(key)) {
                 record.has_row = true;
                 row.raise(record);
-            } else if let Some(changes) = &mut self.changes {
+            } else if let Some(changes) = self.retention.changes_mut() {
                 changes.note_forgotten(name.clone());
             }
             rows.insert(name, row);
@@ -66,43 +66,43 @@ impl Log {
 
     /// Every event up to this one is on disk, or is written in this step.
     pub(super) fn note_written(&mut self, sequence: u64) {
-        if let Some(changes) = &mut self.changes {
+        if let Some(changes) = self.retention.changes_mut() {
             changes.note_written(sequence);
         }
     }
 
     /// What was to be written just now is not on disk, and never will be.
     pub(super) fn note_not_written(&mut self) {
-        if let Some(changes) = &mut self.changes {
+        if let Some(changes) = self.retention.changes_mut() {
             changes.note_not_written();
         }
     }
 
     /// Whatever is not on disk of the events up to this one never will be.
     pub(super) fn note_lost(&mut self, sequence: u64) {
-        if let Some(changes) = &mut self.changes {
+        if let Some(changes) = self.retention.changes_mut() {
             changes.note_lost(sequence);
         }
     }
 
     /// How much the store has yet to be told.
     pub(super) fn untold(&self) -> usize {
-        self.changes.as_ref().map_or(0, Changes::len)
+        self.retention.changes().map_or(0, Changes::len)
     }
 
     /// How many bytes the events had that are to be taken off the disk.
     pub(super) fn dead_bytes(&self) -> usize {
-        self.changes.as_ref().map_or(0, Changes::dead_bytes)
+        self.retention.changes().map_or(0, Changes::dead_bytes)
     }
 
     /// Moves what the store has to be told into a batch, about `most` of each kind; whether there is more.
     pub(super) fn take_changes(&mut self, batch: &mut Batch, most: usize) -> bool {
-        let Some(changes) = &mut self.changes else { return false };
-        let Portion { channels, places, more } = changes.take(batch, most, self.forgotten);
-        let dirty = places.into_iter().filter_map(|place| self.records.key_at(place));
+        let Some(changes) = self.retention.changes_mut() else { return false };
+        let Portion { channels, places, more } = changes.take(batch, most, self.channels.forgotten());
+        let dirty = places.into_iter().filter_map(|place| self.channels.key_at(place));
         let keys: Vec<Key<Channel>> = channels.into_iter().chain(dirty).collect();
         for key in keys {
-            let Some(record) = self.records.get_mut(key) else { continue };
+            let Some(record) = self.channels.get_mut(key) else { continue };
             record.has_row = true;
             // It may be there again since the portion before.
             batch.forgotten_channels.remove(&record.name);
@@ -120,10 +120,10 @@ impl Log {
     /// acknowledged.
     pub(super) fn put_back(&mut self, batch: Batch) {
         let Batch { dead, dead_keys, forgotten_channels, .. } = batch;
-        let Some(changes) = &mut self.changes else { return };
+        let Some(changes) = self.retention.changes_mut() else { return };
         changes.put_back(dead, dead_keys);
         for name in forgotten_channels {
-            match self.names.get(&name) {
+            match self.channels.key(&name) {
                 // It is there again.
                 Some(key) => changes.note_dirty(key),
                 None => changes.note_forgotten(name),
@@ -139,20 +139,20 @@ impl Log {
 
     /// More is known of this channel than its events tell.
     pub(super) fn note_dirty(&mut self, key: Key<Channel>) {
-        if let Some(changes) = &mut self.changes {
+        if let Some(changes) = self.retention.changes_mut() {
             changes.note_dirty(key);
         }
     }
 
     /// Makes the channels that the store knows more of than their events tell.
     pub(super) fn restore_channels(&mut self, rows: &[(Channel, Row)], forgotten: u64) {
-        self.forgotten = forgotten;
-        if let Some(changes) = &mut self.changes {
+        self.channels.note_forgotten(forgotten);
+        if let Some(changes) = self.retention.changes_mut() {
             changes.note_told_forgotten(forgotten);
         }
         for (channel, row) in rows {
             let key = self.key_of(channel);
-            if let Some(record) = self.records.get_mut(key) {
+            if let Some(record) = self.channels.get_mut(key) {
                 record.has_row = true;
                 record.trimmed = row.trimmed;
                 record.seen = row.seen;
@@ -201,7 +201,7 @@ impl Log {
         // for another.
         if let [key] = keys[..]
             && is_new
-            && let Some(record) = self.records.get_mut(key)
+            && let Some(record) = self.channels.get_mut(key)
         {
             record.trimmed = 0;
         }
@@ -212,7 +212,8 @@ impl Log {
     pub(super) fn restore_key(&mut self, key: StoredKey) {
         let StoredKey { sequence, channels, dedupe, own_id } = key;
         let channels = channels.iter().map(|channel| self.key_of(channel)).collect();
-        self.remember_key_of(First { sequence, own_id }, channels, dedupe);
+        let first = First { sequence, own_id };
+        self.retention.remember_key_of(&mut self.channels, first, channels, dedupe, &self.settings);
     }
 
     /// Ends the restoring: what the store says of the whole.
@@ -222,12 +223,12 @@ impl Log {
         // Not earlier: what another event replaces must not push out what stays.
         while self.keep_to_total() {}
         for (channel, row) in rows {
-            if let Some(record) = self.key(channel).and_then(|key| self.records.get_mut(key)) {
+            if let Some(record) = self.key(channel).and_then(|key| self.channels.get_mut(key)) {
                 record.closed = row.closed;
                 record.seen = record.seen.max(row.seen);
             }
         }
-        for key in self.records.keys() {
+        for key in self.channels.keys() {
             self.note_idle(key);
         }
     }

@@ -239,7 +239,7 @@ impl Broker {
         if role == Role::Listener {
             log.mark_seen(&keys, &start);
         }
-        let selection = log.audience.enter(&mut log.records, keys, role, reader, log.head);
+        let selection = log.audience.enter(&mut log.channels, keys, role, reader, log.head);
         let party = subject.map(|subject| log.audience.join(subject, &selection, reader));
         let (cursor, beginning) = log.begin(&selection.channels, &start, now, log.head);
 

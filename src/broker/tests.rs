@@ -494,7 +494,7 @@ fn leaving_is_linear_for_clients_with_a_channel_of_their_own_beside_a_common_one
     assert_eq!(publish(&broker, news(&["news", &own(7), "user-none"], "x")).receivers, 2000);
 
     while all.pop().is_some() {
-        let listed = broker.lock().records.get(key).unwrap().attendance.selections_at_most();
+        let listed = broker.lock().channels.get(key).unwrap().attendance.selections_at_most();
         // Each sweep looks at all of them, and there is one for as many that left as stay.
         assert!(listed <= 2 * all.len(), "{listed} are looked through for {}", all.len());
         if all.len() % 500 == 250 {

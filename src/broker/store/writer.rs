@@ -337,7 +337,7 @@ impl Thread {
             wake |= readers;
             receipts.push((receipt, answer));
         }
-        let left = log.take_large();
+        let left = log.retention.take_large();
         drop(log);
         drop(left);
         self.shared.ring(wake);
@@ -376,11 +376,11 @@ impl Thread {
         }
         let mut log = self.shared.lock();
         let mut batch = Batch { head: log.head, ..Batch::default() };
-        let before = log.total();
+        let before = log.retention.total();
         while log.trim_total(before - before / 4) {
             MutexGuard::bump(&mut log);
         }
-        let shed = before - log.total();
+        let shed = before - log.retention.total();
         for _ in 0..=log.untold() / PORTION {
             log.take_changes(&mut batch, PORTION);
             MutexGuard::bump(&mut log);

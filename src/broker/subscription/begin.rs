@@ -22,7 +22,7 @@ impl Log {
             return Ok(position.sequence);
         }
         // A publisher may number its events anew with each run: from the oldest on, nothing is lost.
-        let places = keys.iter().filter_map(|&key| self.records.get(key)?.place_of(id));
+        let places = keys.iter().filter_map(|&key| self.channels.get(key)?.place_of(id));
         places.min().ok_or(match position {
             Some(position) if position.epoch != self.epoch => Reason::Epoch,
             _ => Reason::Unknown,
@@ -50,7 +50,7 @@ impl Log {
                 Start::at(newest.map_or(self.head, |sequence| sequence - 1))
             }
             Replay::Unseen => {
-                let seen = |&key| match self.records.get(key) {
+                let seen = |&key| match self.channels.get(key) {
                     // Of a channel that holds a state and no story, everyone wants to know that.
                     Some(record) if record.terms.keep == Keep::Latest => 0,
                     Some(record) => record.seen,
@@ -66,7 +66,7 @@ impl Log {
 
     /// The number of the `count`th newest event on these channels, or of the oldest.
     pub(super) fn newest(&self, keys: &[Key<Channel>], count: usize) -> Option<u64> {
-        let records = keys.iter().filter_map(|&key| self.records.get(key));
+        let records = keys.iter().filter_map(|&key| self.channels.get(key));
         let mut newest: Vec<u64> = records
             .flat_map(|record| record.after(0).rev().take(count).map(|entry| entry.sequence))
             .collect();
@@ -91,7 +91,7 @@ impl Log {
             return (cursor, None);
         }
         let then = |(index, &key): (usize, &Key<Channel>)| {
-            let Some(record) = self.records.get(key) else { return ChannelThen { floor: 0, left: 0 } };
+            let Some(record) = self.channels.get(key) else { return ChannelThen { floor: 0, left: 0 } };
             let gone = record.oldest().map_or(self.head, |entry| entry.sequence - 1);
             ChannelThen { floor: start.floor(index).max(gone), left: record.left.count() }
         };
@@ -100,7 +100,7 @@ impl Log {
     }
 
     pub(super) fn is_over(&self, keys: &[Key<Channel>], start: &Start) -> bool {
-        let mut records = keys.iter().filter_map(|&key| self.records.get(key));
+        let mut records = keys.iter().filter_map(|&key| self.channels.get(key));
         let waiting = || self.merge(keys, start.cursor, |index| start.floor(index), u64::MAX, 1).0;
         records.all(|record| record.closed) && waiting().is_empty()
     }
@@ -110,11 +110,11 @@ impl Log {
         let head = self.head;
         for (index, &key) in keys.iter().enumerate() {
             let from = start.floor(index);
-            let Some(record) = self.records.get_mut(key) else { continue };
+            let Some(record) = self.channels.get_mut(key) else { continue };
             // Who begins later than what is unseen leaves it unseen.
             if from <= record.seen && record.seen < head {
                 record.seen = head;
-                if let Some(changes) = &mut self.changes {
+                if let Some(changes) = self.retention.changes_mut() {
                     changes.note_dirty(key);
                 }
             }
@@ -124,7 +124,7 @@ impl Log {
     /// Counts a subscriber out that has left.
     pub(super) fn leave(&mut self, subscription: &Subscription) {
         let Subscription { selection, party, reader, .. } = subscription;
-        self.audience.leave(&mut self.records, selection, party.as_deref(), *reader);
+        self.audience.leave(&mut self.channels, selection, party.as_deref(), *reader);
         for &key in &selection.channels {
             self.note_idle(key);
         }

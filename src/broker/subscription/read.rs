@@ -17,7 +17,9 @@ impl Log {
     /// Whether no event after this place has left these channels' histories.
     pub(super) fn is_complete_after(&self, place: u64, keys: &[Key<Channel>]) -> bool {
         // What is known no more may have been closed, read to its end by nobody, and forgotten.
-        keys.iter().all(|&key| self.records.get(key).map_or(self.forgotten, |record| record.trimmed) <= place)
+        keys.iter().all(|&key| {
+            self.channels.get(key).map_or(self.channels.forgotten(), |record| record.trimmed) <= place
+        })
     }
 
     /// Whether the channels' histories hold everything that is still to come for a cursor.
@@ -31,7 +33,7 @@ impl Log {
         keys.iter().zip(&beginning.channels).all(|(&key, then)| {
             let after = cursor.max(then.floor);
             let is_there = |record: &Record| record.trimmed <= after || record.left.since(then.left) <= after;
-            self.records.get(key).map_or(self.forgotten <= after, is_there)
+            self.channels.get(key).map_or(self.channels.forgotten() <= after, is_there)
         })
     }
 
@@ -96,7 +98,7 @@ impl Log {
         keys.iter().enumerate().any(|(index, key)| {
             entry.channels.contains(key)
                 && beginning.is_none_or(|beginning| beginning.channels[index].floor < entry.sequence)
-                && self.records.get(*key).is_none_or(|record| !record.has_replaced(entry.sequence))
+                && self.channels.get(*key).is_none_or(|record| !record.has_replaced(entry.sequence))
         })
     }
 
@@ -114,7 +116,7 @@ impl Log {
         let mut sources: SmallVec<[_; 4]> = keys
             .iter()
             .enumerate()
-            .filter_map(|(index, &key)| Some(self.records.get(key)?.after(floor(index)).peekable()))
+            .filter_map(|(index, &key)| Some(self.channels.get(key)?.after(floor(index)).peekable()))
             .collect();
         let mut entries: Vec<Arc<Entry>> = Vec::new();
         while entries.len() < limit {
@@ -155,7 +157,7 @@ impl Log {
         from: u64,
         up_to: u64,
     ) -> Gap {
-        let records = || keys.iter().filter_map(|&key| self.records.get(key));
+        let records = || keys.iter().filter_map(|&key| self.channels.get(key));
         let text = |entry: &Arc<Entry>| self.id(entry).to_string().into();
         let oldest = records().filter_map(|record| record.oldest()).min_by_key(|entry| entry.sequence);
         let newest = records().filter_map(|record| record.newest()).max_by_key(|entry| entry.sequence);
