@@ -19,6 +19,17 @@ pub enum Socket {
     Unix(UnixStream),
 }
 
+/// What has arrived on a socket.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Arrived {
+    /// Nothing.
+    Nothing,
+    /// At least a byte.
+    Bytes,
+    /// The end, in order or not.
+    End,
+}
+
 macro_rules! each {
     ($socket:expr, $stream:ident => $body:expr) => {
         match $socket {
@@ -29,12 +40,16 @@ macro_rules! each {
 }
 
 impl Socket {
-    /// Whether something to read, or the end, has arrived: the answer of the kernel itself, where tokio
-    /// may not have heard of it yet. It costs a system call.
-    pub fn has_something(&self) -> bool {
+    /// What has arrived and was not read: the answer of the kernel itself, where tokio may not have heard of
+    /// it yet. It costs a system call.
+    pub fn arrived(&self) -> Arrived {
         let mut byte = [MaybeUninit::uninit(); 1];
-        let peeked = each!(self, stream => SockRef::from(stream).peek(&mut byte));
-        !matches!(peeked, Err(cause) if cause.kind() == io::ErrorKind::WouldBlock)
+        match each!(self, stream => SockRef::from(stream).peek(&mut byte)) {
+            Ok(0) => Arrived::End,
+            Ok(_) => Arrived::Bytes,
+            Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => Arrived::Nothing,
+            Err(_) => Arrived::End,
+        }
     }
 
     /// Where the other end is, for people.

@@ -172,6 +172,7 @@ fn backend(
         answer_timeout: file.answer_timeout.0.0,
         idle_timeout: file.idle_timeout.0.0,
         pool_idle: file.pool_idle.0.0,
+        silence: proxy::SILENCE,
         max_connections: file.max_connections.0.0,
         proxy_protocol: file.proxy_protocol.as_ref().map(|As(version)| *version),
         max_streams: file.max_streams.0.0,

@@ -43,10 +43,7 @@ pub(super) struct Answered {
 impl Lease {
     /// Gives the link back, if it can be used again.
     pub(super) fn end(self) {
-        // Whoever says more than its answer would have the rest taken for the next one.
-        if self.link.reader.is_empty() {
-            self.inside.pool.put(self.link);
-        }
+        self.inside.pool.put(self.link);
         drop(self.permit);
     }
 

@@ -7,13 +7,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use http::StatusCode;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::pool::Permit;
 use super::private::Owner;
 use super::tunnel::Upstream;
 use crate::http1::Reader;
-use crate::socket::Socket;
+use crate::socket::{Arrived, Socket};
 
 /// A connection, open or just closed by the backend.
 pub(super) struct Link {
@@ -72,15 +73,28 @@ impl Link {
         if self.armed { self.clock.as_mut().poll(cx) } else { Poll::Pending }
     }
 
-    /// Whether a link that nobody uses can be used: there is neither an end nor a word from a backend that
-    /// was asked nothing. With `thorough` the kernel is asked, which costs a system call and leaves
-    /// only the time that the news of a close is under way.
-    pub(super) fn is_quiet(&mut self, thorough: bool) -> bool {
+    /// What has come over a link that nobody uses, and that can be used if it is nothing. With `thorough` the
+    /// kernel is asked, which costs a system call and leaves only the time that the news is under way.
+    pub(super) fn arrived(&mut self, thorough: bool) -> Arrived {
         let mut nobody = Context::from_waker(Waker::noop());
         self.armed = false;
-        self.reader.is_empty()
-            && self.reader.poll_fill(&mut nobody, &mut self.socket).is_pending()
-            && !(thorough && self.socket.has_something())
+        if !self.reader.is_empty() {
+            return Arrived::Bytes;
+        }
+        match self.reader.poll_fill(&mut nobody, &mut self.socket) {
+            Poll::Pending if thorough => self.socket.arrived(),
+            Poll::Pending => Arrived::Nothing,
+            Poll::Ready(Ok(1..)) => Arrived::Bytes,
+            Poll::Ready(Ok(0) | Err(_)) => Arrived::End,
+        }
+    }
+
+    /// Whether what has come is the word with which some servers close a connection that rests (RFC 9110
+    /// section 15.5.9).
+    pub(super) fn says_goodbye(&mut self) -> bool {
+        let mut nobody = Context::from_waker(Waker::noop());
+        let _ = self.reader.poll_fill(&mut nobody, &mut self.socket);
+        matches!(self.reader.answer(), Ok(Some(head)) if head.start.status == StatusCode::REQUEST_TIMEOUT)
     }
 
     /// The socket, with what was read ahead.

@@ -54,6 +54,10 @@ pub use headers::{PassedName, Rules};
 pub use pool::{Permit, Room};
 pub use request_id::RequestId;
 
+/// How long a connection has to be silent after an answer: what a backend says too much comes within
+/// milliseconds.
+pub const SILENCE: Duration = Duration::from_millis(20);
+
 /// What the proxy is told about the backend.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Settings {
@@ -68,6 +72,8 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// How long an unused connection is kept; below the backend's own limit. Zero keeps none.
     pub pool_idle: Duration,
+    /// How long a connection has to be silent after an answer before it is used again.
+    pub silence: Duration,
     /// The most connections at a time for what clients ask for; further requests wait. Questions and
     /// notices about clients have some of their own besides.
     pub max_connections: usize,
@@ -98,6 +104,7 @@ impl Settings {
             answer_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(60),
             pool_idle: Duration::from_secs(4),
+            silence: SILENCE,
             max_connections: 1024,
             proxy_protocol: None,
             max_streams: 4096,

@@ -4,6 +4,11 @@
 //! watched by nobody; whether it still lives is found out when it is wanted, and it is closed when
 //! it has rested long enough.
 //!
+//! A backend that says more than its answer, be it that its length is wrong or that it answers twice, would have
+//! the rest taken for the answer to the next request, which is somebody else's. So a link is used again only after
+//! a moment of silence, and what is said then ends it. A backend that was found to say more is not trusted with
+//! another request on the same connection for a while.
+//!
 //! Pages, questions and notices have rooms of their own, so that none of them stands in the way of another:
 //! ten thousand clients about whom the backend is asked again leave room for a page, and a slow page leaves
 //! room for the question whether somebody may listen. The links themselves are shared.
@@ -19,6 +24,16 @@ use super::Settings;
 use super::link::Link;
 use super::private::{self, Owner, Private};
 use crate::peer::Connection;
+use crate::socket::Arrived;
+
+/// The most links that rest only because they have not been silent for long enough.
+const MOST_SILENT: usize = 64;
+
+/// After how long a rest tokio has heard of whatever has come, however busy its threads are.
+const SURE: Duration = Duration::from_millis(100);
+
+/// How long each link to a backend is used once that has said more than its answer.
+const DISTRUST: Duration = Duration::from_secs(600);
 
 /// What a connection is used for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -74,6 +89,8 @@ pub(super) fn most_connections(settings: &Settings) -> usize {
 /// Connections that rest, and permits for those that work.
 pub(super) struct Pool {
     resting: Mutex<Resting>,
+    /// How many connections there may be for pages.
+    pages: usize,
     /// In the order of [`Room::ALL`].
     rooms: [Semaphore; Room::ALL.len()],
     /// How long a link may rest.
@@ -81,6 +98,10 @@ pub(super) struct Pool {
     /// Those that belong to one client each, and how many may rest.
     private: Private,
     most_private: usize,
+    /// How long a link has to be silent before it is used again.
+    silence: Duration,
+    /// Up to when each link is used once, in seconds since the pool was made.
+    distrusted: AtomicU64,
     made: Instant,
     /// When it was last said that somebody waits for a connection, in seconds since the pool was made.
     said: AtomicU64,
@@ -109,14 +130,17 @@ pub(super) struct Full;
 
 impl Pool {
     pub(super) fn new(settings: &Settings) -> Arc<Self> {
-        let keep = settings.pool_idle;
+        let (keep, pages) = (settings.pool_idle, settings.max_connections);
         let rooms = Room::ALL.map(|room| Semaphore::new(room.size(settings).min(Semaphore::MAX_PERMITS)));
         Arc::new(Self {
             resting: Mutex::default(),
+            pages,
             rooms,
             keep,
             private: Private::default(),
-            most_private: settings.max_connections,
+            most_private: pages,
+            silence: settings.silence,
+            distrusted: AtomicU64::new(0),
             made: Instant::now(),
             said: AtomicU64::new(0),
         })
@@ -169,16 +193,41 @@ impl Pool {
         }
     }
 
-    /// A link that rested and still lives `now`. `thorough`: see [`Link::is_quiet`].
+    /// A link that rested, was silent and still lives `now`. `thorough`: see [`Link::arrived`].
     pub(super) fn take(&self, now: Instant, thorough: bool) -> Option<Box<Link>> {
         loop {
-            let (since, mut link) = self.lock().links.pop()?;
+            let (since, mut link) = self.next(now)?;
+            let rested = now.saturating_duration_since(since);
             // What the backend is about to close is not used any more, however long we may keep it.
-            let keep = link.rest.map_or(self.keep, |rest| rest.min(self.keep));
-            if now.saturating_duration_since(since) < keep && link.is_quiet(thorough) {
-                return Some(link);
+            if rested >= link.rest.map_or(self.keep, |rest| rest.min(self.keep)) {
+                continue;
+            }
+            match link.arrived(thorough || rested < SURE) {
+                Arrived::Nothing => return Some(link),
+                Arrived::Bytes => self.distrust(link),
+                Arrived::End => {}
             }
         }
+    }
+
+    /// The link that was used last, of those that have been silent for long enough. If there is none, and as many
+    /// links as may are there only to be silent, the one that has been longest has to do.
+    fn next(&self, now: Instant) -> Option<(Instant, Box<Link>)> {
+        let links = &mut self.lock().links;
+        let silent =
+            links.partition_point(|(since, _)| now.saturating_duration_since(*since) >= self.silence);
+        if silent > 0 {
+            return Some(links.remove(silent - 1));
+        }
+        // A busy site has some more connections open for that, but neither many nor more than it takes.
+        let most = (self.pages / 8).clamp(1, MOST_SILENT);
+        let is_enough = links.len() >= most || links.len() + self.in_use() > self.pages;
+        (is_enough && !links.is_empty()).then(|| links.remove(0))
+    }
+
+    /// How many links are in use for pages.
+    fn in_use(&self) -> usize {
+        self.pages.saturating_sub(self.rooms[Room::Pages as usize].available_permits())
     }
 
     /// The link that belongs to this client, if there is one that still lives.
@@ -204,10 +253,13 @@ impl Pool {
     /// Lets a link rest until it is wanted again; then it is looked at. Until then it holds on to the waker of
     /// the task that used it last: at most to as many ended tasks as links may rest.
     pub(super) fn put(self: &Arc<Self>, link: Box<Link>) {
+        if !link.reader.is_empty() {
+            return self.distrust(link);
+        }
         if let Some(owner) = link.owner {
             return self.put_own(owner, link);
         }
-        if self.keep.is_zero() {
+        if self.keep.is_zero() || self.is_distrusted() {
             return;
         }
         let mut resting = self.lock();
@@ -225,8 +277,34 @@ impl Pool {
         let next = resting.links.first().map(|(since, _)| *since + self.keep);
         resting.swept = next.is_some();
         drop(resting);
-        drop(closed);
+        for (_, mut link) in closed {
+            if link.arrived(false) == Arrived::Bytes {
+                self.distrust(link);
+            }
+        }
         next
+    }
+
+    /// Closes a link over which something came that nobody had asked for, and all that rest.
+    fn distrust(&self, mut link: Box<Link>) {
+        if link.says_goodbye() {
+            return;
+        }
+        // Something may be under way on the others too.
+        let others = std::mem::take(&mut self.lock().links);
+        drop(others);
+        let now = self.made.elapsed().as_secs();
+        if self.distrusted.swap(now + DISTRUST.as_secs(), Ordering::Relaxed) <= now {
+            tracing::warn!(
+                "the backend says more than its answers: what follows would be taken for the answer to the next request, so \
+                 each of its connections is used once for the next {DISTRUST:?}; is a Content-Length wrong, or an answer sent twice?"
+            );
+        }
+    }
+
+    fn is_distrusted(&self) -> bool {
+        let until = self.distrusted.load(Ordering::Relaxed);
+        until > 0 && self.made.elapsed().as_secs() < until
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Resting> {

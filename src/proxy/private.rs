@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::link::Link;
 use crate::peer::{Connection, Endpoint, Peer};
+use crate::socket::Arrived;
 
 /// How long an authenticated link may rest, unless the backend says that it closes it before: a person reads the
 /// page and then goes on.
@@ -72,7 +73,7 @@ impl Private {
         }
         let Kept { until, mut link } = self.remove(owner.connection)?;
         let is_theirs = link.owner.as_ref() == Some(owner);
-        (is_theirs && until > Instant::now() && link.is_quiet(thorough)).then_some(link)
+        (is_theirs && until > Instant::now() && link.arrived(thorough) == Arrived::Nothing).then_some(link)
     }
 
     /// Lets a link rest for so long. If there are more than `most`, the one goes that would go first. Whether it

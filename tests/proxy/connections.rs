@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use outboard::proxy::tunnel;
-use outboard::proxy::{Address, Settings};
+use outboard::proxy::{Address, SILENCE, Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -125,6 +125,86 @@ async fn a_connection_whose_answer_announces_what_cannot_be_there_is_not_used_ag
     client.head().await;
 
     assert_eq!(soon(first.rest()).await.0, "", "it is closed, and nothing else is asked over it");
+}
+
+/// What clients get of a backend that answers each request twice, the second time in a write of its own, after
+/// so long: how many right answers, and how many that are not theirs.
+async fn answered_twice(pause: Duration) -> (usize, usize) {
+    let address = listen(move |stream, _| async move {
+        let mut backend = Wire::new(stream);
+        loop {
+            let head = backend.head().await;
+            let Some(path) = head.split(' ').nth(1) else { return };
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{path}", path.len());
+            backend.mutter(&answer).await;
+            // The pause is what is tested.
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+            backend.mutter(&answer).await;
+        }
+    })
+    .await;
+    let proxy = Proxy::with(Settings { silence: SILENCE, ..settings(address) }).await;
+    let mut crowd = JoinSet::new();
+    for number in 0..8 {
+        let mut client = proxy.client().await;
+        crowd.spawn(async move {
+            let mut right = 0;
+            for turn in 0..50 {
+                let path = format!("/{number}/{turn:02}");
+                let answer = ask(&mut client, &format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+                right += usize::from(answer.ends_with(&format!("\r\n\r\n{path}")));
+            }
+            (right, 50 - right)
+        });
+    }
+    let mut all = (0, 0);
+    while let Some(counts) = crowd.join_next().await {
+        let (right, wrong) = counts.unwrap();
+        all = (all.0 + right, all.1 + wrong);
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_second_answer_in_a_write_of_its_own_is_given_to_nobody() {
+    assert_eq!(answered_twice(Duration::ZERO).await, (400, 0));
+}
+
+#[tokio::test]
+async fn a_backend_that_was_heard_to_say_too_much_is_not_trusted_again() {
+    for pause in [Duration::from_millis(1), Duration::from_millis(25)] {
+        let (_, wrong) = answered_twice(pause).await;
+
+        // At most those who were being answered when it was heard, and whoever came in that moment.
+        assert!(wrong <= 2 * 8, "{wrong} of 400 got the answers of others, which came after {pause:?}");
+    }
+}
+
+#[tokio::test]
+async fn bytes_behind_an_answer_that_has_no_body_are_no_answer() {
+    for (request, answer) in [
+        ("GET", "HTTP/1.1 204 No Content\r\n\r\n"),
+        ("GET", "HTTP/1.1 304 Not Modified\r\n\r\n"),
+        ("HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n"),
+    ] {
+        let mut script = Script::new().await;
+        let proxy = Proxy::with(Settings { silence: SILENCE, ..settings(script.address) }).await;
+        let mut client = proxy.client().await;
+        client.say(&format!("{request} / HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+        let (mut first, _) = script.request().await;
+        first.say(answer).await;
+        client.head().await;
+        first.mutter("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil").await;
+
+        client.say(GET).await;
+        let (mut second, _) = script.request().await;
+        second.say(OK).await;
+        client.head().await;
+
+        assert_eq!(client.read(2).await, "ok", "{answer}");
+    }
 }
 
 #[tokio::test]

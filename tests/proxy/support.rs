@@ -140,12 +140,13 @@ where
     address
 }
 
-/// Settings with which nothing waits for long.
+/// Settings with which nothing waits for long, and a connection is used again at once.
 pub(crate) fn settings(backend: SocketAddr) -> Settings {
     Settings {
         connect_timeout: Duration::from_secs(5),
         answer_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(10),
+        silence: Duration::ZERO,
         ..Settings::of(Address::Tcp { host: backend.ip().to_string(), port: backend.port() })
     }
 }
