@@ -40,6 +40,22 @@ fn an_answer_that_breaks_off_at_once_reaches_the_client_as_far_as_it_came() {
 }
 
 #[test]
+fn the_log_says_which_answer_broke_off() {
+    let backend = Backend::start(|exchange| {
+        exchange.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc");
+        exchange.cut();
+    });
+    let outboard = Outboard::behind(&backend).start();
+
+    exchange(&outboard, "GET /report?week=7 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+
+    let told = outboard
+        .process()
+        .wait_for("what broke off", |line| line.contains("broke off").then(|| line.to_owned()));
+    assert!(told.contains("/report?week=7") && told.contains("WARN"), "{told}");
+}
+
+#[test]
 fn nothing_is_read_behind_a_request_that_is_for_no_host_or_for_several() {
     let backend = Backend::greeting();
     let outboard = Outboard::behind(&backend).start();

@@ -30,7 +30,7 @@ use crate::socket::Arrived;
 const MOST_SILENT: usize = 64;
 
 /// After how long a rest tokio has heard of whatever has come, however busy its threads are.
-const SURE: Duration = Duration::from_millis(100);
+const SURE: Duration = Duration::from_millis(2);
 
 /// How long each link to a backend is used once that has said more than its answer.
 const DISTRUST: Duration = Duration::from_secs(600);
