@@ -15,7 +15,7 @@ use crate::body::{Body, BodyError};
 use crate::http1::chunked::Reading;
 use crate::http1::gate::{self, Refusal};
 use crate::http1::{BodyReader, Field, Length, Lines, Reader, RequestHead, WriteError, Writer};
-use crate::socket::Socket;
+use crate::socket::{Arrived, Socket};
 
 /// The leave to send a body (RFC 9110 section 15.2.1).
 const GO_ON: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -95,7 +95,7 @@ impl Wire {
 
     /// Whether the kernel has something of the client's that was not read yet, or its end.
     pub(super) fn has_something(&self) -> bool {
-        self.socket.as_ref().is_some_and(Socket::has_something)
+        self.socket.as_ref().is_some_and(|socket| socket.arrived() != Arrived::Nothing)
     }
 
     pub(super) fn is_body_read(&self) -> bool {
