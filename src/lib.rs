@@ -16,6 +16,7 @@ pub mod config;
 pub mod demo;
 pub mod drain;
 pub mod event;
+pub mod folder;
 pub mod gateway;
 pub mod handoff;
 pub mod http1;

@@ -64,3 +64,24 @@ fn what_needs_a_restart_is_named() {
 
     assert!(outboard.log().contains("[stream]"));
 }
+
+#[test]
+fn what_needs_a_restart_is_named_as_long_as_it_is_needed() {
+    let backend = Backend::greeting();
+    let outboard = Outboard::behind(&backend).with_config("[history]\nstore = \"memory\"\n").start();
+    let warned = |line: &str| line.contains("only after a restart") && line.contains("[history] store");
+
+    reload(&outboard, "store = \"memory\"", "store = \"disk\"", "only after a restart");
+    reload(&outboard, "store = \"disk\"", "store = \"disk\"", "only after a restart");
+    assert_eq!(outboard.log().lines().filter(|line| warned(line)).count(), 2, "{}", outboard.log());
+
+    // What runs is what is written again: there is nothing to restart for.
+    let file = outboard.folder().join("outboard.toml");
+    let text =
+        std::fs::read_to_string(&file).unwrap().replace("\"disk\"", "\"memory\"").replace("\"news\"", "");
+    folder::write(outboard.folder(), "outboard.toml", &format!("{text}{NEWS}"));
+    outboard.process().signal(Signal::HUP);
+    outboard.process().wait_for("reloaded", |line| line.contains("reloaded").then_some(()));
+    assert_eq!(outboard.subscribe("/news").status(), 200);
+    assert_eq!(outboard.log().lines().filter(|line| warned(line)).count(), 2, "{}", outboard.log());
+}

@@ -3,6 +3,7 @@
 //! [`start`] binds everything before it serves anything, so that a mistake is told while nobody
 //! depends on us yet. [`run`] is what the binary does: it starts, waits for a signal, and drains.
 
+mod rehearsal;
 mod reload;
 mod signals;
 
@@ -28,6 +29,7 @@ use crate::peer::Trusted;
 use crate::proxy::Backend;
 use crate::subscribe::Streams;
 use crate::{admin, publish, vital};
+pub use rehearsal::rehearse;
 use signals::{Asked, Signals};
 
 /// How long requests under way may take to finish once the drain has begun.
@@ -55,6 +57,23 @@ pub enum StartError {
     /// Threads or file handles.
     #[error("the system gives no more threads or file handles: {0}")]
     System(#[from] io::Error),
+}
+
+impl StartError {
+    /// Whether it is only that somebody else has it now.
+    pub fn is_in_use(&self) -> bool {
+        match self {
+            Self::Listen(error) | Self::Admin(admin::BindError::Listen(error)) => error.is_in_use(),
+            Self::Unix(error) => error.is_in_use(),
+            Self::Log(error) => matches!(error, broker::OpenError::InUse(_)),
+            Self::Admin(_) | Self::System(_) => false,
+        }
+    }
+
+    /// Whether an outboard has the publish socket.
+    pub fn is_of_another_outboard(&self) -> bool {
+        matches!(self, Self::Unix(error) if matches!(error.fault, listen::unix::Fault::Locked(..)))
+    }
 }
 
 /// A running outboard. Dropping it begins the drain; the streams then go on until the process ends.
@@ -311,6 +330,19 @@ impl Running {
     }
 }
 
+/// Tells what the site behind will see of clients: it may have rules for their addresses.
+fn tell_what_the_site_sees(config: &Config) {
+    let trusts = if config.backend.rules.trusted.is_nobody() { "nobody" } else { "trusted_proxies" };
+    match config.backend.proxy_protocol {
+        None => tracing::info!(
+            trusts,
+            "clients' addresses reach the site in X-Forwarded-For; to it, every connection comes from here: \
+             rules for local addresses let everybody in. `outboard check` says what to write there"
+        ),
+        Some(_) => tracing::info!(trusts, "clients' addresses reach the site by the PROXY protocol"),
+    }
+}
+
 /// Runs until TERM or INT, then drains; a second signal ends the drain at once. HUP has `reload` read
 /// the configuration again.
 ///
@@ -325,6 +357,7 @@ pub async fn run<E: Display>(
     for address in &running.entrances {
         tracing::info!(%address, backend = %config.backend.address, "listening");
     }
+    tell_what_the_site_sees(&config);
     if let Some(address) = running.admin {
         tracing::info!(%address, "listening for operators");
     }

@@ -28,7 +28,9 @@ impl Running {
                 "some of what has changed counts only after a restart"
             );
         }
-        let Config { backend, history, routes, .. } = config;
+        let Config { backend, mut history, routes, .. } = config;
+        // What does not count yet is told again the next time.
+        (history.store, history.stored) = (self.config.history.store.clone(), self.config.history.stored);
         (self.config.backend, self.config.history, self.config.routes) = (backend, history, routes);
     }
 }

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use super::arguments::Run;
 use super::{block_on, output, run};
+use crate::app::StartError;
 use crate::broker::{Keep, Limits, Store};
 use crate::config::Config;
 use crate::listen::Entrance;
-use crate::proxy::Backend;
+use crate::proxy::{Address, Backend};
 use crate::route::{Auth, EventRoute, Template};
 
 pub(super) fn check(options: &Run) -> anyhow::Result<ExitCode> {
@@ -22,7 +23,23 @@ pub(super) fn check(options: &Run) -> anyhow::Result<ExitCode> {
         Err(fault) => format!("{}\n{:10}note: {fault}", backend.name(), ""),
     };
     output::write(describe(&config, &state).as_bytes())?;
-    Ok(ExitCode::SUCCESS)
+    Ok(obstacles(&config))
+}
+
+/// Says what would stand in the way of a start now. What an outboard has that runs with this configuration
+/// does not: it is told as a note, for whoever checks a new configuration before a reload.
+fn obstacles(config: &Config) -> ExitCode {
+    let mut obstacles = crate::app::rehearse(config);
+    if obstacles.iter().any(StartError::is_of_another_outboard) {
+        obstacles.retain(|obstacle| !obstacle.is_in_use());
+        output::say(
+            "note: an outboard runs with this publish socket; what it has in use, such as ports, was not tried",
+        );
+    }
+    for obstacle in &obstacles {
+        output::say(&format!("outboard: it would not start: {obstacle}"));
+    }
+    if obstacles.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// One subject a line; `backend` says how it is now.
@@ -42,6 +59,9 @@ fn describe(config: &Config, backend: &str) -> String {
         .collect();
     line("listen", addresses.join(", "));
     line("backend", backend.into());
+    for (index, told) in clients(config).into_iter().enumerate() {
+        line(if index == 0 { "clients" } else { "" }, told);
+    }
     line("publish", publish(config));
     line("history", history(config));
     line("stream", stream(config));
@@ -79,6 +99,55 @@ fn describe(config: &Config, backend: &str) -> String {
         }
     }
     text
+}
+
+/// What the site behind will see of clients, and what to write there.
+fn clients(config: &Config) -> Vec<String> {
+    let (backend, rules) = (&config.backend, &config.backend.rules);
+    let mut lines = Vec::new();
+    let own = match &backend.address {
+        Address::Unix(_) => "the socket's other end",
+        Address::Tcp { host, .. } if is_loopback(host) => "127.0.0.1",
+        Address::Tcp { .. } => "this machine's address",
+    };
+    match backend.proxy_protocol {
+        None => {
+            lines.push(format!(
+                "their addresses reach the site in X-Forwarded-For; REMOTE_ADDR is {own} for all"
+            ));
+            lines.push("note: to have them in REMOTE_ADDR again, write for Apache (mod_remoteip): RemoteIPHeader X-Forwarded-For,".into());
+            lines.push(format!("      RemoteIPInternalProxy {own}; for nginx: set_real_ip_from {own}; real_ip_header X-Forwarded-For;"));
+            lines.push("      for PHP: $_SERVER['HTTP_X_FORWARDED_FOR'], whose last addresses are those of your own proxies".into());
+        }
+        Some(_) => lines.push(
+            "their addresses reach the site by the PROXY protocol, which it must be told to expect".into(),
+        ),
+    }
+    if own == "127.0.0.1" && backend.proxy_protocol.is_none() {
+        lines.push("note: `Require local`, `Allow from 127.0.0.1` and the like at the site let everybody in, for everybody".into());
+        lines.push(
+            "      comes from here: write such rules for the addresses above, or for a password".into(),
+        );
+    }
+    match rules.trusted.is_nobody() {
+        true => {
+            lines.push("whoever says for whom it speaks is not believed; if a proxy of yours stands in front, write".into());
+            lines.push("      trusted_proxies = [\"127.0.0.1\"], or what its address is, in [proxy]: else the site hears http, and".into());
+            lines.push("      the proxy's address, for everybody".into());
+        }
+        false => lines.push("what trusted proxies say about them is passed on: X-Forwarded-For, X-Forwarded-Proto and the like".into()),
+    }
+    if rules.trusted.is_everybody() {
+        lines.push("note: everybody is a trusted proxy, so that everybody can say who they are".into());
+    }
+    if config.proxy_protocol {
+        lines.push("only those are served whom a trusted proxy introduces by the PROXY protocol".into());
+    }
+    lines
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }
 
 fn publish(config: &Config) -> String {

@@ -84,6 +84,11 @@ fn unknown(layers: &Layers, path: &KeyPath, known: &[String]) -> Mistake {
     if let Some(near) = nearest(key, known) {
         return mistake.help(format!("did you mean {}?", spell(table.key(near))));
     }
+    // What is no table stands above all of them: below one, it would belong to that.
+    if !table.0.is_empty() && keys_of("").iter().any(|known| known == key) && keys_of(key).is_empty() {
+        return mistake
+            .help(format!("`{key}` stands above the first table of the file, for it belongs to none"));
+    }
     if let Some(home) = HOMES.iter().find(|home| keys_of(home).iter().any(|known| known == key)) {
         return mistake.help(format!("`{key}` is a key of [{home}]"));
     }

@@ -58,6 +58,13 @@ pub struct BindError {
     hint: String,
 }
 
+impl BindError {
+    /// Whether it is only that somebody else has it now.
+    pub fn is_in_use(&self) -> bool {
+        self.cause.kind() == io::ErrorKind::AddrInUse
+    }
+}
+
 /// A bound address or socket.
 #[derive(Debug)]
 pub struct Listener {

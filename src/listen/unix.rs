@@ -136,6 +136,13 @@ pub enum Fault {
     },
 }
 
+impl BindError {
+    /// Whether it is only that somebody else has it now.
+    pub fn is_in_use(&self) -> bool {
+        matches!(self.fault, Fault::Live(_) | Fault::Locked(..))
+    }
+}
+
 impl Fault {
     /// Where another path is written, if it takes one.
     fn way_out(&self, purpose: Purpose) -> String {
@@ -196,6 +203,44 @@ fn make(place: &Place) -> Result<Bound, Fault> {
 
     let claim = Claim { path: path.clone(), device: metadata.dev(), inode: metadata.ino(), _lock: lock };
     Ok(Bound { listener, claim })
+}
+
+/// Whether the socket could be made now; nothing is made.
+///
+/// # Errors
+/// As [`bind`].
+pub fn try_bind(place: &Place) -> Result<(), BindError> {
+    try_make(place).map_err(|fault| BindError { fault, purpose: place.purpose })
+}
+
+fn try_make(place: &Place) -> Result<(), Fault> {
+    let Place { path, purpose, .. } = place;
+    let folder = match (path.parent(), path.file_name()) {
+        (Some(parent), Some(_)) if parent.as_os_str().is_empty() => Path::new("."),
+        (Some(parent), Some(_)) => parent,
+        _ => return Err(Fault::NoFile(path.clone(), *purpose)),
+    };
+    if let Some(group) = place.group.as_deref().map(group_number).transpose()? {
+        try_group(path, group)?;
+    }
+    check_length(path, &folder.join(format!(".{}", word())).join(NAME), *purpose)?;
+    crate::folder::try_use(folder).map_err(cannot("make files in the folder", folder))?;
+    if lock_path(path).exists() {
+        drop(lock(path, *purpose)?);
+    }
+    is_stale(path).map(drop)
+}
+
+/// Whether this user may give files to a group (chown(2)).
+fn try_group(path: &Path, group: u32) -> Result<(), Fault> {
+    let is_root = rustix::process::geteuid().is_root();
+    let is_member =
+        || rustix::process::getgroups().is_ok_and(|groups| groups.iter().any(|own| own.as_raw() == group));
+    if is_root || rustix::process::getegid().as_raw() == group || is_member() {
+        return Ok(());
+    }
+    let cause = io::ErrorKind::PermissionDenied.into();
+    Err(cannot("give its group (which this user must be a member of) to", path)(cause))
 }
 
 impl Bound {
@@ -323,10 +368,14 @@ fn let_in(folder: &Path, found: &fs::Metadata, group: Option<u32>) -> Result<(),
     }
 }
 
-fn lock(path: &Path, purpose: Purpose) -> Result<File, Fault> {
+fn lock_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    let lock_path = PathBuf::from(name);
+    name.into()
+}
+
+fn lock(path: &Path, purpose: Purpose) -> Result<File, Fault> {
+    let lock_path = lock_path(path);
     // NOFOLLOW: somebody may have put a link there. NONBLOCK: or a FIFO.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = OpenOptions::new()

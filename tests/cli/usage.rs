@@ -142,6 +142,7 @@ fn a_check_says_what_a_configuration_will_do() {
     std::fs::write(
         &file,
         r#"
+        listen = ["127.0.0.1:0"]
         [publish]
         socket = "/tmp/publish.sock"
         group = "www-data"
@@ -167,8 +168,17 @@ fn a_check_says_what_a_configuration_will_do() {
     assert_eq!(
         out.replace(&url, "http://SITE"),
         "\
-listen    http://0.0.0.0:8000
+listen    http://127.0.0.1:0
 backend   http://SITE, which can be reached
+clients   their addresses reach the site in X-Forwarded-For; REMOTE_ADDR is 127.0.0.1 for all
+          note: to have them in REMOTE_ADDR again, write for Apache (mod_remoteip): RemoteIPHeader X-Forwarded-For,
+                RemoteIPInternalProxy 127.0.0.1; for nginx: set_real_ip_from 127.0.0.1; real_ip_header X-Forwarded-For;
+                for PHP: $_SERVER['HTTP_X_FORWARDED_FOR'], whose last addresses are those of your own proxies
+          note: `Require local`, `Allow from 127.0.0.1` and the like at the site let everybody in, for everybody
+                comes from here: write such rules for the addresses above, or for a password
+          whoever says for whom it speaks is not believed; if a proxy of yours stands in front, write
+                trusted_proxies = [\"127.0.0.1\"], or what its address is, in [proxy]: else the site hears http, and
+                the proxy's address, for everybody
 publish   /tmp/publish.sock, mode 0660, group www-data, events up to 256 KiB
 history   in memory; of each channel 1000 events, 1h, 4 MiB; 256 MiB in all
 stream    a comment after 15s of silence, retry after 3s, 20000 at most
@@ -185,8 +195,15 @@ route     /rooms/{room} -> room-{path.room}, all; /may-listen.cgi?room={path.roo
 
 #[test]
 fn a_check_tells_of_a_site_that_is_not_there() {
-    let (code, out, _) =
-        run(&mut outboard(&["check", "--to", "unix:/nowhere/app.sock", "--socket", "/tmp/p.sock"]));
+    let (code, out, _) = run(&mut outboard(&[
+        "check",
+        "--to",
+        "unix:/nowhere/app.sock",
+        "--socket",
+        "/tmp/p.sock",
+        "--listen",
+        "127.0.0.1:0",
+    ]));
 
     assert_eq!(code, 0);
     assert!(

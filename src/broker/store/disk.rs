@@ -14,7 +14,7 @@ use redb::{Builder, Database, ReadableTable, StorageError, TableDefinition};
 
 use super::Batch;
 use super::fault::{Fault, OpenError};
-use super::file::{Bounded, Bounds};
+use super::file::{self, Bounded, Bounds};
 use super::mark::{self, Mark, Seen};
 use crate::broker::log::Log;
 use crate::broker::settings::Settings;
@@ -70,6 +70,14 @@ pub(in crate::broker) struct Disk {
     mark: Option<Mark>,
     /// The file, while it is made.
     empty: Option<fs::File>,
+}
+
+/// Whether the store in `folder` could be opened now, or made.
+///
+/// # Errors
+/// Why it could not.
+pub(in crate::broker) fn try_open(folder: &Path) -> Result<(), OpenError> {
+    file::try_open(&folder.join(FILE))
 }
 
 impl Disk {

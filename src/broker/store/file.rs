@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use redb::StorageBackend;
 
+use super::fault::OpenError;
+
 /// What the tables of a larger file may take beside its pages.
 const SLACK: u64 = 1 << 20;
 
@@ -45,6 +47,24 @@ impl Bounds {
             return Err(io::Error::other("outboard is going down"));
         }
         Ok(())
+    }
+}
+
+/// Whether a file could be opened now, or made; nothing is made.
+pub(super) fn try_open(path: &Path) -> Result<(), OpenError> {
+    let io = |cause| OpenError::Io { path: path.to_owned(), cause };
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32);
+    match options.open(path) {
+        Ok(file) => match file.try_lock() {
+            Ok(()) => Ok(()),
+            Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
+            Err(TryLockError::Error(cause)) => Err(io(cause)),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            crate::folder::try_use(path.parent().unwrap_or(Path::new("."))).map_err(io)
+        }
+        Err(cause) => Err(io(cause)),
     }
 }
 
