@@ -33,23 +33,8 @@ fn said(outboard: &Outboard, words: &str) -> String {
     outboard.log()
 }
 
-/// A site as it stands behind a proxy that ends TLS: Apache knows the client by mod_remoteip, redirects
-/// everybody to https who is not there, and lets only some addresses into a folder.
-const SITE: &str = r#"
-LoadModule remoteip_module /usr/lib/apache2/modules/mod_remoteip.so
-LoadModule rewrite_module /usr/lib/apache2/modules/mod_rewrite.so
-LoadModule setenvif_module /usr/lib/apache2/modules/mod_setenvif.so
-LoadModule authz_host_module /usr/lib/apache2/modules/mod_authz_host.so
-RemoteIPHeader X-Forwarded-For
-RemoteIPInternalProxy 127.0.0.1
-SetEnvIf X-Forwarded-Proto ^https$ HTTPS=on
-RewriteEngine On
-RewriteCond %{HTTP:X-Forwarded-Proto} !=https
-RewriteRule ^ https://%{HTTP_HOST}%{REQUEST_URI} [L,R=301]
-<Location /inside.sh>
-    Require ip 192.0.2.0/24
-</Location>
-"#;
+/// A site as it stands behind a proxy that ends TLS. `tests/browser/behind_tls.test.mjs` runs it, too.
+const SITE: &str = include_str!("support/behind_tls.conf");
 
 const WHO: &str = "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\n\
                    echo \"$REMOTE_ADDR HTTPS=$HTTPS $HTTP_X_FORWARDED_PROTO $HTTP_HOST\"\n";

@@ -10,14 +10,20 @@ import { start } from './process.mjs';
 
 export const repository = resolve(import.meta.dirname ?? new URL('.', import.meta.url).pathname, '../../..');
 
-/** Starts Apache with scripts that publish to `socket`. */
-export async function legacySite(t, socket) {
+/** Starts Apache with scripts that publish to `socket`; with more lines of configuration, and more `files` (name and text). */
+export async function legacySite(t, socket, { more = '', files = {} } = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'outboard-test-'));
   await chmod(folder, 0o755);
   await copySite(join(folder, 'www'), socket);
+  for (const [name, text] of Object.entries(files)) {
+    await writeFile(join(folder, 'www', name), text.replaceAll('{folder}', folder), { mode: 0o755 });
+  }
+  // Where its scripts, who are somebody else, may keep things.
+  await mkdir(join(folder, 'kept'));
+  await chmod(join(folder, 'kept'), 0o777);
   const port = await freePort();
   const templates = ['apache.conf', 'apache_site.conf'].map((name) => readFile(join(repository, 'tests/support', name), 'utf8'));
-  const conf = (await Promise.all(templates)).join('').replaceAll('{folder}', folder).replaceAll('{port}', port);
+  const conf = [...await Promise.all(templates), more].join('\n').replaceAll('{folder}', folder).replaceAll('{port}', port);
   await writeFile(join(folder, 'apache.conf'), conf);
   // Apache opens its log by name, which a pipe allows and node's own sockets do not.
   const piped = ['-c', '"$0" "$@" 2>&1 | cat', '/usr/sbin/apache2'];
@@ -29,7 +35,7 @@ export async function legacySite(t, socket) {
   });
   const go = join(folder, 'www', 'go');
   await promisify(execFile)('mkfifo', ['-m', '666', go]);
-  return { url: `http://127.0.0.1:${port}`, openGate: () => writeFile(go, 'go\n') };
+  return { url: `http://127.0.0.1:${port}`, kept: join(folder, 'kept'), openGate: () => writeFile(go, 'go\n') };
 }
 
 async function copySite(target, socket) {
