@@ -33,4 +33,5 @@ pub mod slots;
 pub mod socket;
 pub mod subject;
 pub mod subscribe;
+pub mod vigil;
 pub mod vital;

@@ -33,6 +33,7 @@ use crate::proxy::{self, Asked, Backend, Fault, Forwarded, headers, tunnel};
 use crate::route::Routes;
 use crate::socket::Socket;
 use crate::subscribe::{Stay, Streams};
+use crate::vigil;
 use come_back::retry_after;
 
 pub use backoff::Backoff;
@@ -91,8 +92,18 @@ pub struct Tunnel {
 impl TakesOver for Tunnel {
     fn take_over(self, socket: Socket, read_ahead: Bytes) {
         let Self { head, upstream, asked, draining } = self;
+        let watch = vigil::watch(&socket);
+        let vanished = async move {
+            match watch {
+                Some(watch) => watch.gone().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::spawn(async move {
             tokio::select! {
+                () = vanished => {
+                    tracing::debug!(path = asked.path(), request_id = %asked.id, "a tunnel's client has vanished");
+                }
                 end = tunnel::run(socket, read_ahead, head, upstream) => {
                     tracing::debug!(?end, path = asked.path(), request_id = %asked.id, "a tunnel ended");
                 }

@@ -255,4 +255,59 @@ mod tests {
             assert_eq!(all(body).await, expected);
         }
     }
+
+    /// The events that a parser finds, and the hint.
+    fn events(text: &[u8]) -> Vec<(String, String, String)> {
+        let mut parser = sse_parse::SseParser::new();
+        parser.feed(text);
+        let mut events = Vec::new();
+        while let Some(event) = parser.next_event() {
+            events.push((event.event.to_string(), event.data.to_string(), event.id.to_string()));
+        }
+        events
+    }
+
+    #[test]
+    fn f10_comments_between_any_pieces_of_a_stream_change_nothing_of_its_events() {
+        let mut random = 7_u64;
+        let mut pick = |most: usize| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) as usize % most
+        };
+        let lines =
+            ["data: a", "data:b", "data", "event: x", "id: 7", ": said", "retry: 5", "", "", "other: 1"];
+        let mut comments = 0;
+        for _ in 0..1000 {
+            let end = ["\n", "\r\n", "\r"][pick(3)];
+            let text: String = (0..pick(20)).flat_map(|_| [lines[pick(lines.len())], end]).collect();
+            for _ in 0..10 {
+                let body = Body::empty();
+                let mut passed = Passed {
+                    body,
+                    decoder: None,
+                    silence: None,
+                    bom: Some(Bom::default()),
+                    place: Place::Start,
+                };
+                let (mut rest, mut said) = (text.as_bytes(), Vec::new());
+                while !rest.is_empty() {
+                    if passed.place != Place::Within && pick(2) == 0 {
+                        said.extend_from_slice(&encode::heartbeat(false));
+                        comments += 1;
+                    }
+                    let (piece, behind) = rest.split_at(1 + pick(rest.len()));
+                    said.extend_from_slice(&passed.text(Bytes::copy_from_slice(piece), false));
+                    rest = behind;
+                }
+
+                assert_eq!(
+                    events(&said),
+                    events(text.as_bytes()),
+                    "{text:?} as {:?}",
+                    String::from_utf8_lossy(&said)
+                );
+            }
+        }
+        assert!(comments > 1000, "{comments}");
+    }
 }

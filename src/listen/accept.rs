@@ -257,14 +257,18 @@ async fn serve_one<S, F, T>(
 fn set_up(stream: &TcpStream) {
     // Answers are written whole: waiting for more to fill a packet would only delay them.
     let _ = stream.set_nodelay(true);
-    let probes = socket2::TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY);
+    let probes =
+        socket2::TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY).with_retries(PROBES);
     let _ = socket2::SockRef::from(stream).set_tcp_keepalive(&probes);
 }
 
-/// After how much silence the system asks a peer whether it is still there.
-const PROBE_AFTER: Duration = Duration::from_secs(60);
-/// How often it asks then; Linux gives up after nine probes (tcp(7), `tcp_keepalive_probes`).
+/// After how much silence the system asks a peer whether it is still there. One that has vanished is noticed within
+/// a minute.
+const PROBE_AFTER: Duration = Duration::from_secs(25);
+/// How often it asks then.
 const PROBE_EVERY: Duration = Duration::from_secs(10);
+/// How often it asks in vain before it gives up.
+const PROBES: u32 = 3;
 
 /// Room for so many connections at a time.
 ///

@@ -24,6 +24,7 @@ use crate::drain::Draining;
 use crate::http1::gate::Refusal;
 use crate::http1::{Length, Reply, RequestHead, Terms, WriteError, Writer};
 use crate::socket::Socket;
+use crate::vigil::Watch;
 
 /// What a request comes to. `T` is who may take the socket in place of an answer.
 pub enum Handled<T> {
@@ -152,6 +153,28 @@ pub enum End {
     TakenOver,
 }
 
+/// An answer that takes so long to write is looked after: its client may vanish.
+const LONG: Duration = Duration::from_secs(5);
+
+/// How the writing of an answer gets on.
+struct Progress {
+    /// How much the client had taken when it last took nothing.
+    stalled_at: Option<u64>,
+    begun: Instant,
+    /// Whether the client is still there, once that is in question. The inner one is empty where nobody can see it.
+    watch: Option<Option<Watch>>,
+}
+
+impl Progress {
+    /// Ready, with an error, once the client has vanished.
+    fn poll_vanished(&mut self, cx: &mut Context<'_>, wire: &Wire) -> Poll<Result<(), WriteError>> {
+        match self.watch.get_or_insert_with(|| wire.watch()) {
+            Some(watch) => watch.poll_gone(cx).map(|()| Err(gone())),
+            None => Poll::Pending,
+        }
+    }
+}
+
 /// A connection at work. The drain and the clock lie in the future that owns it.
 struct Connection<'a, D> {
     wire: Arc<Mutex<Wire>>,
@@ -274,8 +297,8 @@ impl<D: Future> Connection<'_, D> {
         // What is left of a request would be taken for the next one's beginning.
         let close = !self.wire().is_body_read() || self.draining.has_begun();
         let (mut writer, close) = reply.into_writer(terms, close, std::mem::take(&mut self.buffer));
-        let mut stalled_at = None;
-        let written = future::poll_fn(|cx| self.poll_write(cx, &mut writer, &mut stalled_at)).await;
+        let mut progress = Progress { stalled_at: None, begun: Instant::now(), watch: None };
+        let written = future::poll_fn(|cx| self.poll_write(cx, &mut writer, &mut progress)).await;
         self.buffer = writer.take_buffer();
         match written {
             Ok(()) if close => After::Close,
@@ -301,7 +324,7 @@ impl<D: Future> Connection<'_, D> {
         &mut self,
         cx: &mut Context<'_>,
         writer: &mut Writer,
-        stalled_at: &mut Option<u64>,
+        progress: &mut Progress,
     ) -> Poll<Result<(), WriteError>> {
         let limit = loop {
             // The body may read from the same socket, so the two take turns with it.
@@ -318,15 +341,24 @@ impl<D: Future> Connection<'_, D> {
                     if wire.is_overrun() {
                         break Some(self.options.write_timeout.unwrap_or(OVERRUN_TIMEOUT));
                     }
-                    *stalled_at = None;
-                    return Poll::Pending;
+                    progress.stalled_at = None;
+                    // Of a client to which nothing is sent the kernel asks by itself.
+                    if progress.begun.elapsed() < LONG {
+                        return Poll::Pending;
+                    }
+                    return progress.poll_vanished(cx, &wire);
                 }
-                Poll::Pending => break self.options.write_timeout,
+                Poll::Pending => {
+                    if progress.poll_vanished(cx, &wire).is_ready() {
+                        return Poll::Ready(Err(gone()));
+                    }
+                    break self.options.write_timeout;
+                }
             }
         };
         let Some(limit) = limit else { return Poll::Pending };
-        if *stalled_at != Some(writer.taken()) {
-            *stalled_at = Some(writer.taken());
+        if progress.stalled_at != Some(writer.taken()) {
+            progress.stalled_at = Some(writer.taken());
             self.set_clock(limit);
         }
         self.poll_clock(cx).map(|()| Err(stalled()))

@@ -16,6 +16,7 @@ use crate::http1::chunked::Reading;
 use crate::http1::gate::{self, Refusal};
 use crate::http1::{BodyReader, Field, Length, Lines, Reader, RequestHead, WriteError, Writer};
 use crate::socket::{Arrived, Socket};
+use crate::vigil::{self, Watch};
 
 /// The leave to send a body (RFC 9110 section 15.2.1).
 const GO_ON: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -190,6 +191,11 @@ impl Wire {
             Some(socket) => writer.poll_write(cx, socket),
             None => Poll::Ready(Err(no_socket().into())),
         }
+    }
+
+    /// Looks after the client, if that can be done.
+    pub(super) fn watch(&self) -> Option<Watch> {
+        vigil::watch(self.socket.as_ref()?)
     }
 
     /// The socket, and what was read ahead. There is none if an interim answer was written in part: nothing else

@@ -1,12 +1,13 @@
 //! A backend that does exactly what a test tells it to, byte by byte.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::{DEADLINE, Site};
 
@@ -69,6 +70,27 @@ impl Exchange {
             head.push_str("\r\n");
         }
         self.write(format!("{head}\r\n{body}"));
+    }
+
+    /// Sends `bytes`, if the other side takes them within a second, and then waits, unless the other side closes the
+    /// connection meanwhile; whether it is still there.
+    pub fn try_write(&mut self, bytes: impl AsRef<[u8]>, pause: Duration) -> bool {
+        self.socket.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+        match self.socket.write(bytes.as_ref()) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => return false,
+        }
+        pause.is_zero() || !self.is_closed_within(pause)
+    }
+
+    /// Whether the other side closes the connection within so long.
+    pub fn is_closed_within(&mut self, limit: Duration) -> bool {
+        self.socket.set_read_timeout(Some(limit)).unwrap();
+        match self.socket.read(&mut [0]) {
+            Ok(read) => read == 0,
+            Err(error) => error.kind() != ErrorKind::WouldBlock,
+        }
     }
 
     /// Breaks the connection off.
