@@ -48,7 +48,7 @@ use self::subscriber::Held;
 use self::worker::Worker;
 use crate::body::Body;
 use crate::broker::{
-    Broker, Ended, Gap, MOST_READERS, ReaderId, Refused, Since, Subscribed, Subscription, Waiting, Wish,
+    Broker, Ended, Gap, MOST_READERS, ReaderId, Refused, Role, Since, Subscribed, Subscription, Waiting, Wish,
 };
 use crate::drain::{Drain, Draining, drain};
 use crate::http1::has_chunks;
@@ -267,7 +267,9 @@ impl Streams {
                 return Opened::Full(Full::Log(refused));
             }
         };
-        inner.metrics.subscribed.add_one();
+        if ask.role == Role::Listener {
+            inner.metrics.subscribed.add_one();
+        }
 
         let newcomer = Newcomer {
             reader,
