@@ -40,6 +40,8 @@ pub struct Metrics {
     pub incomplete: Counter,
     /// Subscribers accepted.
     pub subscribed: Counter,
+    /// Streams cut because their clients fell behind.
+    pub fell_behind: Counter,
     /// Events written to subscribers.
     pub delivered: Counter,
 }

@@ -483,3 +483,17 @@ fn r13_streams_that_are_held_keep_nobody_away() {
     assert_eq!(outboard.get("/page").text(), "hello\n");
     assert_eq!(outboard.publish("news", "x").receivers, streams.len());
 }
+
+#[test]
+fn r31_a_reader_that_reads_gets_all_of_a_burst_that_is_longer_than_what_is_kept() {
+    let (_backend, outboard) = with_news("");
+    const COUNT: usize = 20_000;
+    let mut stream = outboard.subscribe("/news");
+    let burst: String = (0..COUNT).map(|n| format!("channel: news\ndata: {n}\n\n")).collect();
+
+    thread::scope(|scope| {
+        let reader = scope.spawn(move || (0..COUNT).all(|n| stream.data() == n.to_string()));
+        outboard.frames(&burst);
+        assert!(reader.join().unwrap(), "each event came, once and in its order");
+    });
+}

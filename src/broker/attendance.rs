@@ -38,6 +38,12 @@ impl Attendance {
         self.counts.iter().enumerate().map(bit).fold(0, |bits, bit| bits | bit)
     }
 
+    /// A bit for each reader with a listener here.
+    pub(super) fn listening(&self) -> u64 {
+        let bit = |(reader, count): (usize, &Count)| u64::from(count.listeners > 0) << reader;
+        self.counts.iter().enumerate().map(bit).fold(0, |bits, bit| bits | bit)
+    }
+
     /// How many listen.
     pub(super) fn listeners(&self) -> usize {
         self.counts.iter().map(|count| count.listeners as usize).sum()

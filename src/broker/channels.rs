@@ -17,8 +17,11 @@ const MOST_IDLE: usize = 10_000;
 pub(super) struct Channels {
     names: Names,
     records: Slots<Record, Channel>,
-    /// Those that may be forgotten, the longest idle first.
-    idle: VecDeque<Key<Channel>>,
+    /// Those that may be forgotten, the longest idle first: those to which nothing was ever published, and the
+    /// others.
+    idle: [VecDeque<Key<Channel>>; 2],
+    /// To how many nothing was ever published.
+    unpublished: usize,
     /// The newest event that left a channel which was then forgotten.
     forgotten: u64,
 }
@@ -64,10 +67,25 @@ impl Channels {
         self.names.after(name)
     }
 
-    /// Makes one that does not exist. Whatever was forgotten may have been of a channel of this name.
+    /// To how many nothing was ever published: they are there only because somebody listens, or did.
+    pub(super) fn unpublished(&self) -> usize {
+        self.unpublished
+    }
+
+    /// Something is published to this one, or was.
+    pub(super) fn note_published(&mut self, key: Key<Channel>) {
+        if let Some(record) = self.records.get_mut(key)
+            && !std::mem::replace(&mut record.is_published, true)
+        {
+            self.unpublished -= 1;
+        }
+    }
+
+    /// Makes one that does not exist, and to which nothing was published. Whatever was forgotten may have been of a channel of this name.
     pub(super) fn insert(&mut self, name: &Channel, terms: Terms) -> Key<Channel> {
         let key = self.records.insert(Record::new(name.clone(), terms, self.forgotten));
         self.names.insert(name.clone(), key);
+        self.unpublished += 1;
         key
     }
 
@@ -89,27 +107,44 @@ impl Channels {
             return false;
         }
         record.idle = true;
-        self.idle.push_back(key);
-        self.idle.len() > MOST_IDLE
+        self.idle[usize::from(record.is_published)].push_back(key);
+        self.idle.iter().map(VecDeque::len).sum::<usize>() > MOST_IDLE
     }
 
-    /// Forgets the channel that has been idle for longest, but none that is `wanted` just now; its record, if
-    /// there was one.
+    /// Forgets a channel that is idle, but none that is `wanted` just now; its record, if there was one. First
+    /// one to which nothing was ever published, for nothing is known of it; then the one that has been idle
+    /// for longest.
     pub(super) fn forget_longest_idle(&mut self, wanted: &[Channel]) -> Option<Record> {
-        for _ in 0..self.idle.len() {
-            let key = self.idle.pop_front()?;
+        self.forget_unpublished(wanted).or_else(|| self.forget_one(true, wanted))
+    }
+
+    /// Forgets one of those to which nothing was ever published.
+    pub(super) fn forget_unpublished(&mut self, wanted: &[Channel]) -> Option<Record> {
+        self.forget_one(false, wanted)
+    }
+
+    fn forget_one(&mut self, is_published: bool, wanted: &[Channel]) -> Option<Record> {
+        let queue = usize::from(is_published);
+        for _ in 0..self.idle[queue].len() {
+            let key = self.idle[queue].pop_front()?;
             let Some(record) = self.records.get_mut(key) else { continue };
             if wanted.contains(&record.name) {
-                self.idle.push_back(key);
+                self.idle[queue].push_back(key);
                 continue;
             }
             record.idle = false;
+            if record.is_published != is_published {
+                // It waits in the other queue from now on.
+                self.note_idle(key);
+                continue;
+            }
             if !record.is_idle() {
                 continue;
             }
             self.note_forgotten(self.records.get(key)?.trimmed);
             let record = self.records.remove(key)?;
             self.names.remove(&record.name);
+            self.unpublished -= usize::from(!record.is_published);
             return Some(record);
         }
         None

@@ -34,6 +34,11 @@ pub(super) struct Record {
     pub(super) closed: bool,
     /// Whether the heap of oldest events knows this channel.
     pub(super) in_heap: bool,
+    /// The first event here that not every fan-out thread with a listener here has looked at, or an earlier
+    /// one; see `gate`.
+    pub(super) unlooked: u64,
+    /// Whether something was ever published here; else it is there only because somebody listened.
+    pub(super) is_published: bool,
     /// Whether the store may have a row of it.
     pub(super) has_row: bool,
     /// Whether it waits among the idle to be forgotten.
@@ -120,6 +125,8 @@ impl Record {
             last_born: Moment::LONG_AGO,
             closed: false,
             in_heap: false,
+            unlooked: 0,
+            is_published: false,
             has_row: false,
             idle: false,
             fresh_until: Moment::NEVER,

@@ -12,6 +12,7 @@ use super::audience::{Audience, Dismissed};
 use super::changes::Changes;
 use super::channels::Channels;
 use super::entry::Entry;
+use super::gate::Gate;
 use super::moment::Moment;
 use super::publication::{ChannelState, Level, Receipt, Refused, Written, WrittenEvent};
 use super::recent::{Happening, Recent};
@@ -38,6 +39,7 @@ pub(super) struct Log {
     pub(super) recent: Recent,
     /// Where the next sweep goes on.
     swept: usize,
+    pub(super) gate: Gate,
 }
 
 /// A publication that can be taken: its channels are there. It has no number yet.
@@ -121,6 +123,7 @@ impl Log {
             audience: Audience::default(),
             recent: Recent::default(),
             swept: 0,
+            gate: Gate::default(),
         }
     }
 
@@ -160,7 +163,7 @@ impl Log {
 
     /// Checks whether a publication can be taken, and makes its channels.
     pub(super) fn check(&mut self, publication: Written, now: Moment) -> Result<Checked, Refused> {
-        let channels = self.keys_of(&publication.channels)?;
+        let channels = self.keys_to_publish(&publication.channels)?;
         let first = self.first_try(&channels, publication.dedupe.as_deref(), now);
         Ok(Checked { publication, channels, first })
     }
@@ -183,6 +186,7 @@ impl Log {
             wake |= entry.readers;
             let handed = self.handed(&channels);
             self.append(&Arc::new(entry), handed, now);
+            self.note_for_gate(&channels, self.head);
         }
         if draft.close {
             wake |= self.close(&channels);
@@ -234,23 +238,62 @@ impl Log {
         keys
     }
 
-    /// The channels' keys; those that do not exist yet are made, all or none.
-    pub(super) fn keys_of(&mut self, channels: &[Channel]) -> Result<SmallVec<[Key<Channel>; 1]>, Refused> {
-        let known: Option<SmallVec<_>> = channels.iter().map(|channel| self.key(channel)).collect();
-        if let Some(keys) = known {
+    /// The channels' keys, for a publisher; those that do not exist yet are made, all or none.
+    pub(super) fn keys_to_publish(
+        &mut self,
+        channels: &[Channel],
+    ) -> Result<SmallVec<[Key<Channel>; 1]>, Refused> {
+        let is_there = |key: &Key<Channel>| self.channels.get(*key).is_some_and(|record| record.is_published);
+        let there: Option<SmallVec<_>> =
+            channels.iter().map(|channel| self.channels.key(channel).filter(is_there)).collect();
+        if let Some(keys) = there {
             return Ok(keys);
         }
-        let new = channels.iter().filter(|channel| self.channels.key(channel).is_none()).count();
+        self.make_room(channels)?;
+        Ok(channels.iter().map(|channel| self.key_of(channel)).collect())
+    }
+
+    /// The same for a subscriber. Names that clients make must not use up what publishers need: at most half
+    /// of the channels are there for their sake alone.
+    pub(super) fn keys_to_listen(
+        &mut self,
+        channels: &[Channel],
+    ) -> Result<SmallVec<[Key<Channel>; 1]>, Refused> {
+        let new = self.new_among(channels);
+        let most = self.settings.max_channels.div_ceil(2);
+        while new > 0 && self.channels.unpublished() + new > most {
+            if !self.retention.forget_unpublished(&mut self.channels, channels) {
+                return Err(Refused::TooManyNames(most));
+            }
+        }
+        self.make_room(channels)?;
+        Ok(channels.iter().map(|channel| self.find_or_make(channel)).collect())
+    }
+
+    /// Forgets idle channels until those of these names that are new have room.
+    fn make_room(&mut self, channels: &[Channel]) -> Result<(), Refused> {
+        let new = self.new_among(channels);
         // There may be more than are allowed, since they were configured to be fewer; these go on.
         while new > 0 && self.channels.len() + new > self.settings.max_channels {
             if !self.retention.forget_longest_idle(&mut self.channels, channels) {
                 return Err(Refused::TooManyChannels(self.settings.max_channels));
             }
         }
-        Ok(channels.iter().map(|channel| self.key_of(channel)).collect())
+        Ok(())
     }
 
+    fn new_among(&self, channels: &[Channel]) -> usize {
+        channels.iter().filter(|channel| self.channels.key(channel).is_none()).count()
+    }
+
+    /// The key of a channel that is published to, or was.
     pub(super) fn key_of(&mut self, channel: &Channel) -> Key<Channel> {
+        let key = self.find_or_make(channel);
+        self.channels.note_published(key);
+        key
+    }
+
+    fn find_or_make(&mut self, channel: &Channel) -> Key<Channel> {
         if let Some(key) = self.channels.key(channel) {
             return key;
         }

@@ -21,6 +21,7 @@ mod channels;
 mod ending;
 mod engine;
 mod entry;
+mod gate;
 mod history;
 mod log;
 #[cfg(test)]
@@ -66,6 +67,7 @@ pub use subscription::{Gap, Read, Reason, Since, Subscribed, Subscription, Wish}
 
 use self::bell::{Bell, Noted, Round};
 use self::engine::{Home, Memory};
+use self::gate::Waits;
 use self::log::Log;
 use self::moment::Moment;
 use self::opening::{Condition, Opening, PATIENCE};
@@ -100,6 +102,7 @@ struct Shared {
     log: Mutex<Log>,
     bells: RwLock<Vec<Bell>>,
     round: Round,
+    waits: Waits,
 }
 
 /// Ends a round when it is dropped: whatever becomes of the task that has it, nobody is left asleep.
@@ -184,11 +187,12 @@ impl Broker {
     fn empty(settings: Settings) -> Self {
         let log = Log::new(settings);
         let latest_disconnect = log.audience.latest_disconnect();
+        let waits = Waits::at(&log.gate);
         let log = Mutex::new(log);
         Self {
             epoch: OnceLock::new(),
             latest_disconnect,
-            shared: Arc::new(Shared { log, bells: RwLock::default(), round: Round::new() }),
+            shared: Arc::new(Shared { log, bells: RwLock::default(), round: Round::new(), waits }),
             home: ArcSwap::from_pointee(Home::Opening(Opening::new())),
             room: Arc::new(Semaphore::new(ROOM as usize)),
         }
@@ -222,6 +226,8 @@ impl Broker {
             if Arc::ptr_eq(&log.settings, &settings) {
                 // Nobody is in it yet, but it has been asked already which disconnect was the latest.
                 read.audience = std::mem::take(&mut log.audience);
+                // Who waits at the gate looks at that of the log that is there.
+                std::mem::swap(&mut read.gate, &mut log.gate);
                 let empty = std::mem::replace(&mut *log, read);
                 drop(log);
                 drop(empty);
@@ -375,6 +381,15 @@ impl Broker {
         drop(log);
         // They are read while nobody waits.
         Some(entries.iter().map(|entry| Kept::of(entry, self.epoch())).collect())
+    }
+
+    /// The names of a selection's channels, as far as they are known still, for people.
+    pub fn names_of(&self, selection: &Selection) -> String {
+        let log = self.lock();
+        let names = selection.channels.iter().filter_map(|&key| log.channels.get(key));
+        let names: Vec<_> = names.map(|record| record.name.clone()).collect();
+        drop(log);
+        names.iter().map(Channel::as_str).collect::<Vec<_>>().join(", ")
     }
 
     /// The place of the newest event or ending.

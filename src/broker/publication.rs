@@ -120,6 +120,11 @@ pub enum Refused {
     /// The names are used up.
     #[error("there are {0} channels, which is the most allowed; let some expire or be closed")]
     TooManyChannels(usize),
+    /// The share of them is used up that may be there only because somebody listens.
+    #[error(
+        "clients listen on {0} channels to which nothing was ever published, which is the most allowed (half of `max_channels` in [history])"
+    )]
+    TooManyNames(usize),
     /// The store does not take anything at present; what the system said.
     #[error("the log cannot be written, so this was not taken; try again, with a dedupe key: {0}")]
     Store(String),
@@ -132,7 +137,7 @@ impl Refused {
     /// The case, as publishers are told of it.
     pub const fn code(&self) -> Code {
         match self {
-            Self::TooManyChannels(_) | Self::Overloaded => Code::Overloaded,
+            Self::TooManyChannels(_) | Self::TooManyNames(_) | Self::Overloaded => Code::Overloaded,
             Self::Store(_) => Code::Store,
         }
     }

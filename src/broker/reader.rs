@@ -25,6 +25,8 @@ pub struct News {
     pub latest: Option<Latest>,
     /// The log's head: all places up to here are accounted for.
     pub head: u64,
+    /// Whoever is not beyond this place is too far behind.
+    pub brink: u64,
 }
 
 /// What there is for a reader's subscribers.
@@ -48,10 +50,13 @@ impl<'a> Reading<'a> {
     }
 
     /// What happened after `seen`.
-    pub fn news(&self, seen: u64) -> News {
-        let head = self.log.head;
+    pub fn news(&mut self, seen: u64) -> News {
+        self.log.note_looked(self.reader);
+        let (head, brink) = (self.log.head, self.log.brink());
         let bit = 1 << self.reader;
-        let Some(recent) = self.log.recent.after(seen, head) else { return News { latest: None, head } };
+        let Some(recent) = self.log.recent.after(seen, head) else {
+            return News { latest: None, head, brink };
+        };
         let mut latest = Latest::default();
         for happening in recent {
             match happening {
@@ -62,7 +67,7 @@ impl<'a> Reading<'a> {
                 _ => {}
             }
         }
-        News { latest: Some(latest), head }
+        News { latest: Some(latest), head, brink }
     }
 
     /// What comes next for a subscription, without moving it: at most `limit` entries.

@@ -50,6 +50,9 @@ pub(super) struct Recent {
     bytes: usize,
     /// The most places.
     most: usize,
+    /// How many places the newest quarter has, by number or by bytes.
+    near: usize,
+    near_bytes: usize,
 }
 
 impl Default for Recent {
@@ -61,20 +64,35 @@ impl Default for Recent {
 impl Recent {
     /// A window of at most so many places.
     pub(super) fn of(most: usize) -> Self {
-        Self { happenings: VecDeque::new(), bytes: 0, most }
+        Self { happenings: VecDeque::new(), bytes: 0, most, near: 0, near_bytes: 0 }
     }
 
     /// Takes in what stands at the newest place; an event that is too much then is `left` to somebody else.
     pub(super) fn push(&mut self, happening: Happening, mut left: impl FnMut(Arc<Entry>)) {
         self.bytes += happening.size();
+        self.near_bytes += happening.size();
+        self.near += 1;
         self.happenings.push_back(happening);
+        while self.near > 1 && (self.near > self.most / 4 || self.near_bytes > MOST_BYTES / 4) {
+            self.near_bytes -= self.happenings[self.happenings.len() - self.near].size();
+            self.near -= 1;
+        }
         while self.happenings.len() > self.most || (self.bytes > MOST_BYTES && self.happenings.len() > 1) {
             let Some(oldest) = self.happenings.pop_front() else { break };
             self.bytes -= oldest.size();
+            if self.near > self.happenings.len() {
+                self.near -= 1;
+                self.near_bytes -= oldest.size();
+            }
             if let Happening::Event(entry) = oldest {
                 left(entry);
             }
         }
+    }
+
+    /// The place behind which the newest quarter begins.
+    pub(super) fn brink(&self, head: u64) -> u64 {
+        head - (self.near as u64).min(head)
     }
 
     /// Lets go of all: entries read back from disk may have gaps between their numbers.

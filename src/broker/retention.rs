@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use super::changes::Changes;
 use super::channels::Channels;
 use super::entry::Entry;
-use super::history::First;
+use super::history::{First, Record};
 use super::moment::Moment;
 use super::settings::Settings;
 use super::store::DeadEvent;
@@ -211,7 +211,18 @@ impl Retention {
     /// Forgets the channel that has been idle for longest, but none that is `wanted` just now; whether
     /// there was one.
     pub(super) fn forget_longest_idle(&mut self, channels: &mut Channels, wanted: &[Channel]) -> bool {
-        let Some(record) = channels.forget_longest_idle(wanted) else { return false };
+        let forgotten = channels.forget_longest_idle(wanted);
+        self.note_forgotten(channels, forgotten)
+    }
+
+    /// The same, but only one to which nothing was ever published.
+    pub(super) fn forget_unpublished(&mut self, channels: &mut Channels, wanted: &[Channel]) -> bool {
+        let forgotten = channels.forget_unpublished(wanted);
+        self.note_forgotten(channels, forgotten)
+    }
+
+    fn note_forgotten(&mut self, channels: &Channels, record: Option<Record>) -> bool {
+        let Some(record) = record else { return false };
         if let Some(changes) = &mut self.changes
             && record.has_row
         {

@@ -41,6 +41,11 @@ impl Selection {
         self.id
     }
 
+    /// Whether those on it are those whom the events are meant for.
+    pub fn is_of_listeners(&self) -> bool {
+        self.role == Role::Listener
+    }
+
     /// One that nobody is counted on.
     #[cfg(test)]
     pub fn of(channels: &[Key<Channel>], id: Key<Selection>) -> Self {

@@ -224,7 +224,7 @@ impl Broker {
             return Ok(Subscribed::Disconnected);
         }
         let now = Moment::now();
-        let mut keys = log.keys_of(channels)?;
+        let mut keys = log.keys_to_listen(channels)?;
         keys.sort_unstable();
         keys.dedup();
         for &key in &keys {

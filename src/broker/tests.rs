@@ -324,6 +324,40 @@ fn there_are_only_so_many_channels() {
 }
 
 #[test]
+fn names_that_clients_make_leave_half_of_the_channels_to_publishers() {
+    let broker = broker(Settings { max_channels: 1000, ..holding(1) });
+    let listen = |client: usize, name: &str| {
+        let names: Vec<_> =
+            (0..32).map(|n| Channel::parse(&format!("{name}-{client}-{n}")).unwrap()).collect();
+        let since = Since { last_event_id: None, replay: Replay::Live };
+        broker.subscribe(Wish::new(&names, since, 0))
+    };
+    let mut held: Vec<_> = (0..15).map(|client| listen(client, "a").unwrap()).collect();
+
+    assert!(matches!(listen(15, "a"), Err(Refused::TooManyNames(500))));
+    publish(&broker, news(&["new"], "1"));
+    let published: Vec<String> = (0..400).map(|n| format!("p-{n}")).collect();
+    for name in &published {
+        publish(&broker, news(&[name], "1"));
+    }
+    held.push(open_on(&broker, &published[..20]));
+
+    // Who leaves makes room for others, and what is published to is not the clients' alone any more.
+    held.remove(0);
+    listen(15, "a").unwrap();
+    for n in 0..32 {
+        publish(&broker, news(&[&format!("a-7-{n}")], "1"));
+    }
+    held.extend([16, 17].map(|client| listen(client, "b").unwrap()));
+    assert!(matches!(listen(18, "b"), Err(Refused::TooManyNames(500))));
+}
+
+fn open_on(broker: &Arc<Broker>, names: &[String]) -> Subscribed {
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    subscribe(broker, &names, None, Replay::Live)
+}
+
+#[test]
 fn a_channel_without_past_and_subscribers_makes_room_for_another() {
     let broker = broker(Settings { max_channels: 1, ..holding(1) });
     drop(subscribe(&broker, &["a"], None, Replay::Live));
@@ -331,6 +365,59 @@ fn a_channel_without_past_and_subscribers_makes_room_for_another() {
     publish(&broker, news(&["b"], "1"));
 
     assert!(broker.channel(&channels(&["a"])[0]).is_none());
+}
+
+#[test]
+fn publishers_wait_for_listeners_that_are_too_far_behind_on_their_channel_and_for_no_others() {
+    let broker = broker(holding(1000));
+    let (listener, _) = open(subscribe(&broker, &["a"], None, Replay::Live));
+    let names = channels(&["b"]);
+    let since = Since { last_event_id: None, replay: Replay::Live };
+    let onlooker = broker.subscribe(Wish { role: Role::Onlooker, ..Wish::new(&names, since, 0) }).unwrap();
+    let held_back = |name| broker.holds_back(&channels(&[name]));
+    let burst = |count| {
+        for _ in 0..count {
+            publish(&broker, news(&["a"], "x"));
+            publish(&broker, news(&["b"], "x"));
+        }
+    };
+
+    burst(1000);
+    assert!(!held_back("a"), "it is not a quarter of the recent entries behind");
+    burst(1000);
+    assert!(held_back("a"), "its thread has not looked at the first");
+    assert!(!held_back("b") && !held_back("c"), "nobody is meant to get those");
+
+    let news = broker.reading(0).news(0);
+    assert!(!held_back("a"));
+    assert_eq!(news.head - news.brink, 2048);
+    broker.wait_for(0, listener.selection.channels.to_vec());
+    assert!(held_back("a") && !held_back("b"), "its thread says that it lags and gets on");
+    broker.wait_for(0, Vec::new());
+    assert!(!held_back("a"));
+    drop((listener, onlooker));
+}
+
+#[tokio::test]
+async fn publishers_are_let_on_at_once_when_a_listener_has_got_on_and_after_a_second_in_any_case() {
+    let broker = broker(holding(1000));
+    let (listener, _) = open(subscribe(&broker, &["a"], None, Replay::Live));
+    let keys = listener.selection.channels.to_vec();
+    let names = channels(&["a"]);
+    broker.wait_for(0, keys.clone());
+    let waiting = tokio::spawn({
+        let (broker, names) = (Arc::clone(&broker), names.clone());
+        async move { broker.turn(&names).await }
+    });
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+
+    broker.wait_for(0, Vec::new());
+
+    waiting.await.unwrap();
+    broker.wait_for(0, keys);
+    broker.turn(&names).await;
+    assert!(!broker.holds_back(&names), "the listener never gets on, and its time is used up");
 }
 
 fn disconnect(broker: &Broker, subject: &Subject) -> usize {

@@ -50,6 +50,7 @@ pub(super) async fn serve(stream: UnixStream, read_ahead: &[u8], api: &Api, drai
         wants_replies: true,
         refused_before: false,
         left_out: 0,
+        held: None,
     };
     conversation.take(read_ahead);
     conversation.go_on(draining.clone()).await;
@@ -67,6 +68,8 @@ struct Conversation<'a> {
     refused_before: bool,
     /// Lines that were left out because the publisher asked for it.
     left_out: u64,
+    /// A frame that has to wait for those who read on its channels, and what was read behind it.
+    held: Option<(Frame, Vec<u8>)>,
 }
 
 /// A reply that is not known yet, or that waits for one that is not.
@@ -90,7 +93,8 @@ impl Conversation<'_> {
             // A publisher that always has more to say shares its thread with the others.
             tokio::task::coop::consume_budget().await;
             self.replies.write(&self.stream);
-            let reads = self.decoder.is_some() && self.in_flight.len() < MOST_IN_FLIGHT;
+            let reads =
+                self.decoder.is_some() && self.in_flight.len() < MOST_IN_FLIGHT && self.held.is_none();
             if self.decoder.is_none() && self.in_flight.is_empty() {
                 return;
             }
@@ -104,6 +108,7 @@ impl Conversation<'_> {
                 (answer, is_wanted) = first_known(&mut self.in_flight), if !self.in_flight.is_empty() => {
                     self.answer(answer, is_wanted);
                 }
+                () = turn(&self.api.broker, &self.held), if self.held.is_some() => self.resume(),
                 // Nothing more is read while the log has too much to write; replies and the drain go on.
                 ready = readable_with_room(&self.api.broker, &self.stream), if reads => match ready {
                     Ok(()) => self.read(),
@@ -125,9 +130,21 @@ impl Conversation<'_> {
         });
     }
 
+    /// Goes on with what had to wait.
+    fn resume(&mut self) {
+        if let Some((frame, rest)) = self.held.take() {
+            self.obey(frame);
+            self.take(&rest);
+        }
+    }
+
     fn take(&mut self, mut bytes: &[u8]) {
         while let Some(result) = self.decoder.as_mut().and_then(|decoder| decoder.decode(&mut bytes)) {
             match result {
+                Ok(frame) if frame.publishes() && self.api.broker.holds_back(&frame.channels) => {
+                    self.held = Some((frame, bytes.to_vec()));
+                    return;
+                }
                 Ok(frame) => self.obey(frame),
                 Err(error) => self.settle(Outcome::Known(Err(error)), self.wants_replies),
             }
@@ -240,6 +257,13 @@ async fn first_known(in_flight: &mut VecDeque<InFlight>) -> (Answer, bool) {
         }
     })
     .await
+}
+
+/// Waits for those who read on the channels of a frame.
+async fn turn(broker: &Broker, held: &Option<(Frame, Vec<u8>)>) {
+    if let Some((frame, _)) = held {
+        broker.turn(&frame.channels).await;
+    }
 }
 
 /// The log in memory has its receipts at once: they need not queue.

@@ -9,6 +9,7 @@ use super::Slow;
 use super::end::End;
 use super::groups::Group;
 use super::head;
+use super::lag::note_taken;
 use super::pace::write_paced;
 use super::piece::{pieces, write_pieces};
 use super::rest::Rest;
@@ -22,6 +23,8 @@ use crate::slots::Key;
 const PORTION: usize = 64;
 /// The most subscribers that read while publishers wait.
 const AT_ONCE: usize = 32;
+/// The same as [`PORTION`] when few lag: larger writes get them on faster.
+const LARGE_PORTION: usize = 512;
 /// How many subscribers are looked at before one is written to.
 const LOOK_AHEAD: usize = 16;
 
@@ -30,16 +33,17 @@ impl Worker {
     pub(super) fn deliver(&mut self) {
         self.rest.take();
         let turn: Vec<Slot> = self.behind.drain(..self.behind.len().min(AT_ONCE)).collect();
+        let portion = (PORTION * AT_ONCE / turn.len().max(1)).clamp(PORTION, LARGE_PORTION);
         let mut reads = Vec::with_capacity(turn.len());
         let mut log = self.broker.reading(self.reader);
-        let News { latest, head } = log.news(self.seen);
+        let News { latest, head, brink } = log.news(self.seen);
         for slot in turn {
             let Some(subscriber) = self.subscribers.get_mut(slot) else { continue };
             subscriber.is_in_line = false;
             if subscriber.state != State::Behind {
                 continue;
             }
-            let read = log.read(&mut subscriber.subscription, PORTION);
+            let read = log.read(&mut subscriber.subscription, portion);
             let skips = matches!(read, Read::Fallen) && self.settings.slow == Slow::Skip;
             let gap = skips.then(|| log.skip(&mut subscriber.subscription));
             reads.push((slot, read, gap));
@@ -57,6 +61,8 @@ impl Worker {
         for (slot, read, gap) in reads {
             self.on_read(slot, read, gap);
         }
+        self.look_after_lagging(brink);
+        self.broker.let_on();
     }
 
     /// Those of whom some have ended read for themselves, up to where they end.
@@ -166,7 +172,9 @@ impl Worker {
             subscriber.subscription.cursor = cursor;
             write_paced(subscriber, entries, now, over.is_some(), self.broker.epoch())
         } else {
-            (subscriber.write_entries(&entries), entries.len())
+            let written = subscriber.write_entries(&entries);
+            note_taken(subscriber, &entries);
+            (written, entries.len())
         };
         if written == Written::All {
             subscriber.subscription.cursor = cursor;

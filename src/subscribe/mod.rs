@@ -13,6 +13,7 @@ mod groups;
 mod handle;
 pub mod head;
 mod initial;
+mod lag;
 mod last_event_id;
 mod newcomer;
 mod pace;

@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 use super::Seat;
 use super::end::End;
 use super::groups::Group;
+use super::lag::Lag;
 use super::pace::Pace;
 use super::promises::{Bond, Patience};
 use super::wheel::Tick;
@@ -98,6 +99,8 @@ pub(super) struct Subscriber {
     /// The soonest tick for which the wheel knows this client.
     pub(super) timer: Tick,
     pub(super) extras: Option<Box<Extras>>,
+    /// While it lags and publishers may wait for it.
+    pub(super) lag: Option<Box<Lag>>,
     _seat: Seat,
 }
 
@@ -165,12 +168,21 @@ impl Subscriber {
             last_write: Tick::default(),
             timer: Tick::NEVER,
             extras: (!extras.is_empty()).then(|| Box::new(extras)),
+            lag: None,
             _seat: seat,
         }
     }
 
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         self.socket.register(registry, token)
+    }
+
+    /// Where the client is, for people.
+    pub(super) fn peer(&self) -> String {
+        match &self.socket {
+            Held::Tcp(stream) => stream.peer_addr().map_or_else(|_| "gone".into(), |peer| peer.to_string()),
+            Held::Unix(_) => "unix".into(),
+        }
     }
 
     pub(super) fn is_chunked(&self) -> bool {
@@ -223,7 +235,7 @@ impl Subscriber {
     /// Writes entries with as few calls as possible. The cursor follows to the last one that the
     /// socket took a part of; the rest of that one is kept.
     pub(super) fn write_entries(&mut self, entries: &[Arc<Entry>]) -> Written {
-        const AT_ONCE: usize = 64;
+        const AT_ONCE: usize = 512;
         for entries in entries.chunks(AT_ONCE) {
             let bytes: SmallVec<[Bytes; 8]> =
                 entries.iter().map(|entry| entry.encoded.bytes(self.chunked)).collect();

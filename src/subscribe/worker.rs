@@ -16,6 +16,7 @@ use super::Settings;
 use super::end::End;
 use super::groups::Groups;
 use super::handle::{Alarm, AskAgain, Command, Handle};
+use super::lag::{Cuts, LOOK, Lagging};
 use super::promises::spread;
 use super::rest::Rest;
 use super::subscriber::{Slot, State, Subscriber, Written};
@@ -50,6 +51,8 @@ pub(super) struct Worker {
     pub(super) due: VecDeque<(Tick, Slot)>,
     pub(super) now: Tick,
     pub(super) ask_again: AskAgain,
+    pub(super) lagging: Lagging,
+    pub(super) cuts: Cuts,
     /// How long it leaves the log alone after the last round.
     pub(super) rest: Rest,
 }
@@ -84,6 +87,8 @@ impl Worker {
             due: VecDeque::new(),
             now: Tick::default(),
             ask_again,
+            lagging: Lagging::default(),
+            cuts: Cuts::default(),
             rest: Rest::none(),
         };
         Ok((worker, Handle { reader, commands: Some(sender), waker }))
@@ -95,6 +100,7 @@ impl Worker {
         loop {
             let may_sleep = self.behind.is_empty() && self.due.is_empty();
             let idle = if may_sleep { self.wheel.idle(Instant::now()) } else { Some(Duration::ZERO) };
+            let idle = if self.lagging.is_waited_for() { Some(idle.unwrap_or(LOOK).min(LOOK)) } else { idle };
             match self.poll.poll(&mut events, idle) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -191,6 +197,9 @@ impl Worker {
         if is_live == (before == State::Live) {
             return;
         }
+        if !is_live {
+            self.lagging.note(slot, subscriber);
+        }
         let Some((group, place)) = subscriber.group else { return };
         let Some((new, other)) = self.groups.set_live(group, place, is_live) else { return };
         for (member, place) in [(other, place), (slot, new)] {
@@ -211,6 +220,7 @@ impl Worker {
     }
 
     pub(super) fn end(&mut self, slot: Slot, end: End) {
+        self.note_cut(slot, end);
         // Only those that are not live leave a group.
         self.set_state(slot, State::Blocked);
         let Some(subscriber) = self.subscribers.remove(slot) else { return };

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -65,6 +67,7 @@ impl Api {
         let asked = self.asked(channel, head, body).await;
         let frames = match asked.inspect_err(|_| self.metrics.refused.add_one())? {
             Asked::Event(frame) => {
+                self.broker.turn(&frame.channels).await;
                 let published = self.published(self.submit(frame)).await.map_err(Problem::Refused)?;
                 return Ok(reply::json(StatusCode::OK, &published));
             }
@@ -106,10 +109,20 @@ impl Api {
     }
 
     async fn publish_all(&self, frames: Vec<Frame>) -> Result<Vec<Published>, Problem> {
-        // All are submitted before the first receipt is awaited: a client that leaves meanwhile
-        // takes nothing back, and a log on disk can take them in one go.
-        let under_way: Vec<_> = frames.into_iter().map(|frame| self.submit(frame)).collect();
-        let count = under_way.len();
+        let count = frames.len();
+        // All are submitted before the first receipt is awaited, by a task of their own: a client that
+        // leaves meanwhile takes nothing back, and a log on disk can take them in one go.
+        let broker = Arc::clone(&self.broker);
+        let submit = async move {
+            let mut under_way = Vec::with_capacity(count);
+            for frame in frames {
+                broker.turn(&frame.channels).await;
+                under_way.push(frame.publishes().then(|| broker.publish(frame.into())));
+            }
+            under_way
+        };
+        // It ends early only with the whole process.
+        let under_way = tokio::spawn(submit).await.unwrap_or_default();
         let mut published = Vec::with_capacity(count);
         for publishing in under_way {
             match self.published(publishing).await {

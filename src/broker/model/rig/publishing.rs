@@ -57,9 +57,13 @@ impl Rig<'_> {
                 || !self.model.held[number].is_empty()
                 || self.clients.iter().any(|client| client.is_on(number))
         };
-        let with: BTreeSet<_> = self.known.iter().chain(channels).collect();
         let most = self.history.max_channels;
-        (with.len() > most, (0..CHANNELS).filter(is_busy).count() > most)
+        (self.with(channels) > most, (0..CHANNELS).filter(is_busy).count() > most)
+    }
+
+    /// How many channels there would be with these.
+    pub(super) fn with(&self, channels: &[usize]) -> usize {
+        self.known.iter().chain(channels).collect::<BTreeSet<_>>().len()
     }
 
     pub(super) fn published_as(

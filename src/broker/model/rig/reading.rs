@@ -39,7 +39,12 @@ impl Rig<'_> {
         }
         let subscribed = match subscribed {
             Err(refused) => {
-                ensure!(may && matches!(refused, Refused::TooManyChannels(_)), "refused: {refused}");
+                let may = match refused {
+                    Refused::TooManyChannels(_) => may,
+                    Refused::TooManyNames(most) => self.with(numbers) > most,
+                    _ => false,
+                };
+                ensure!(may, "refused: {refused}");
                 return Ok(());
             }
             Ok(subscribed) => subscribed,
