@@ -12,6 +12,7 @@ use crate::channel::{Channel, MAX_PER_STREAM};
 use crate::http1::title_case;
 use crate::replay::Replay;
 use crate::subject::Subject;
+use crate::words::nearest;
 
 /// The longest `Outboard-Recheck` and `Outboard-Keep-Alive`: a day.
 const MAX_SECONDS: u64 = 86_400;
@@ -138,13 +139,11 @@ fn field(name: &HeaderName, values: &[HeaderValue]) -> Result<(&'static str, Fie
     known.ok_or_else(|| InvalidHandoff {
         header: title_case(name.as_str()),
         value: values.first().map_or_else(String::new, |value| printable(value.as_bytes())),
-        reason: format!("is not known: did you mean `{}`?", nearest(name.as_str())),
+        reason: match nearest(name.as_str(), FIELDS.into_iter().map(|(written, _)| written)) {
+            Some(near) => format!("is not known: did you mean `{near}`?"),
+            None => "is not known".into(),
+        },
     })
-}
-
-fn nearest(name: &str) -> &'static str {
-    let distance = |written: &str| strsim::damerau_levenshtein(&written.to_ascii_lowercase(), name);
-    FIELDS.into_iter().map(|(written, _)| written).min_by_key(|written| distance(written)).unwrap_or_default()
 }
 
 /// Reads one value; the error ends a sentence about it.
@@ -208,14 +207,9 @@ fn path(text: &str) -> Result<String, String> {
     }
 }
 
-/// A value for the log: nothing that could end a line or move a cursor, and not too much of it.
+/// A value for the log.
 fn printable(value: &[u8]) -> String {
-    let text = String::from_utf8_lossy(value);
-    let mut shown: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
-    if text.chars().nth(SHOWN).is_some() {
-        shown.push('…');
-    }
-    shown
+    crate::words::printable(&String::from_utf8_lossy(value), SHOWN)
 }
 
 #[cfg(test)]

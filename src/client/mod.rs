@@ -14,6 +14,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::group;
+
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep};
 
@@ -135,14 +137,7 @@ fn way_in(group: Option<&str>) -> String {
 fn group_of(path: &Path) -> Option<String> {
     const GROUP_WRITE: u32 = 0o020;
     let file = std::fs::metadata(path).ok().filter(|file| file.mode() & GROUP_WRITE != 0)?;
-    let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
-    let id = file.gid().to_string();
-    let name = groups.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)? == id).then(|| name.to_owned())
-    });
-    name.or(Some(id))
+    Some(group::name_of(file.gid()).unwrap_or_else(|| file.gid().to_string()))
 }
 
 #[cfg(test)]

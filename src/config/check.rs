@@ -7,6 +7,7 @@ use super::layers::{Layers, Origin, variable_name};
 use super::mistake::{KeyPath, Mistake};
 use super::secret;
 use super::values::TABLES;
+use crate::words::nearest;
 
 /// More mistakes than this are not looked for.
 const MOST: usize = 20;
@@ -81,7 +82,7 @@ fn unknown(layers: &Layers, path: &KeyPath, known: &[String]) -> Mistake {
         true => variable_name(&path),
         false => format!("`{}`", path.split_last_key().map_or("", |(_, key)| key)),
     };
-    if let Some(near) = nearest(key, known) {
+    if let Some(near) = nearest(key, known.iter().map(String::as_str)) {
         return mistake.help(format!("did you mean {}?", spell(table.key(near))));
     }
     // What is no table stands above all of them: below one, it would belong to that.
@@ -117,14 +118,4 @@ pub(super) fn keys_of(table: &str) -> Vec<String> {
 fn expected_keys(message: &str) -> Vec<String> {
     let (_, expected) = message.split_once(", expected ").unwrap_or_default();
     expected.split('`').skip(1).step_by(2).map(Into::into).collect()
-}
-
-/// The known name that was probably meant.
-pub(super) fn nearest<'k>(name: &str, known: &'k [String]) -> Option<&'k str> {
-    known
-        .iter()
-        .map(|known| (strsim::damerau_levenshtein(name, known), known))
-        .filter(|(distance, known)| *distance <= 1 + known.len() / 4)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, known)| known.as_str())
 }

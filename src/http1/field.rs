@@ -74,6 +74,20 @@ impl Field {
     }
 }
 
+impl Field {
+    /// Whether it is said from one hop to the next (RFC 9110 section 7.6.1), or tells that hop where a body ends
+    /// that comes in chunks.
+    pub fn is_for_one_hop(self) -> bool {
+        match self {
+            Self::Connection | Self::KeepAlive | Self::Te | Self::Trailer => true,
+            Self::TransferEncoding | Self::Upgrade => true,
+            Self::Accept | Self::AcceptEncoding | Self::Authorization | Self::ContentLength => false,
+            Self::ContentType | Self::Date | Self::Expect | Self::Host | Self::MaxForwards => false,
+            Self::PersistentAuth | Self::WwwAuthenticate | Self::Other => false,
+        }
+    }
+}
+
 /// Some fields, a bit for each.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Fields(u32);

@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, OFlags, RenameFlags};
 
+use crate::group;
+
 /// The longest path of a socket: `sun_path` holds 108 bytes, the last of them NUL (unix(7)).
 const MAX_PATH: usize = 107;
 
@@ -441,11 +443,7 @@ pub fn group_number(group: &str) -> Result<u32, Fault> {
     if let Ok(number) = group.parse() {
         return Ok(number);
     }
-    let groups = fs::read_to_string("/etc/group").map_err(cannot("read", Path::new("/etc/group")))?;
-    let number = groups.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        (fields.next() == Some(group)).then(|| fields.nth(1)?.parse().ok()).flatten()
-    });
+    let number = group::number_of(group).map_err(cannot("read", Path::new(group::FILE)))?;
     number.ok_or_else(|| Fault::NoGroup(group.to_owned()))
 }
 

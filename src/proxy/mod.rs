@@ -45,7 +45,7 @@ use crate::http1::gate::{self, Refusal};
 use crate::http1::{AnswerHead, Field, Framing, Length, Lines, RequestHead, Writer};
 use crate::peer::Peer;
 
-pub use address::{Address, InvalidAddress};
+pub use address::Address;
 pub use answer::Answer;
 pub use asked::Asked;
 pub use connect::ProxyProtocol;

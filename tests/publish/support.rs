@@ -62,7 +62,9 @@ pub(crate) fn serve_before(
     let broker = Broker::new(log);
     let metrics = Arc::new(Metrics::default());
     let (drain, draining) = drain();
-    let backend = Backend::new(proxy::Settings::of(backend.parse().unwrap()));
+    let authority: http::uri::Authority = backend.strip_prefix("http://").unwrap().parse().unwrap();
+    let address = proxy::Address::Tcp { host: authority.host().into(), port: authority.port_u16().unwrap() };
+    let backend = Backend::new(proxy::Settings::of(address));
     let backend = Arc::new(arc_swap::ArcSwap::from_pointee(backend));
     let desk = Arc::new(Desk::new(Arc::clone(&backend), draining.clone()));
     let defaults = subscribe::Settings::default();

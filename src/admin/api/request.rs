@@ -13,6 +13,7 @@ use tokio::time::error::Elapsed;
 use super::problem::Problem;
 use crate::body::{Body, BodyError};
 use crate::http1::{Field, RequestHead};
+use crate::words::printable;
 
 /// How long a body may pause.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -54,7 +55,7 @@ impl Language {
                  for data as it is, add -H 'Content-Type: text/plain'; {KNOWN}"
             ))),
             other => {
-                let text = format!("`{}` is not a type of event: {KNOWN}", printable(other));
+                let text = format!("`{}` is not a type of event: {KNOWN}", printable(other, SHOWN));
                 Err(Problem::ContentType(text))
             }
         }
@@ -78,16 +79,15 @@ fn check_charset<'a>(mut parameters: impl Iterator<Item = &'a str>) -> Result<()
         None | Some("utf-8" | "utf8" | "us-ascii") => Ok(()),
         Some(other) => Err(Problem::ContentType(format!(
             "events are UTF-8, not {}: convert the text before sending it",
-            printable(other)
+            printable(other, SHOWN)
         ))),
     }
 }
 
 const KNOWN: &str = "the types are text/plain, application/json and text/event-stream";
 
-fn printable(text: &str) -> String {
-    text.chars().take(80).flat_map(char::escape_debug).collect()
-}
+/// How much of what others wrote is shown, in characters.
+const SHOWN: usize = 80;
 
 /// Reads a body of at most `limit` bytes; not at all if it announces more.
 pub(super) async fn read(body: &mut Body, limit: usize) -> Result<Bytes, Problem> {

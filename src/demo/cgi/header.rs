@@ -2,6 +2,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
+use crate::http1::Field;
+
 /// The most bytes that a script's header may have.
 pub(super) const MAX_HEADER: usize = 16 << 10;
 
@@ -107,10 +109,7 @@ fn status_code(value: &HeaderValue) -> Result<StatusCode, BadHeader> {
 
 /// How the bytes are framed between server and client is the server's business (6.3.4).
 fn belongs_to_the_connection(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "connection" | "keep-alive" | "transfer-encoding" | "content-length" | "te" | "trailer" | "upgrade"
-    )
+    *name == http::header::CONTENT_LENGTH || Field::of(name.as_str().as_bytes()).is_for_one_hop()
 }
 
 #[cfg(test)]

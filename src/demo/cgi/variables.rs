@@ -11,6 +11,8 @@ use http::{HeaderMap, HeaderName, header};
 
 use super::Target;
 
+use crate::http1::Field;
+
 /// Variable names and values, each name once.
 pub(super) type Variables = BTreeMap<OsString, OsString>;
 
@@ -76,18 +78,9 @@ fn reaches_scripts(name: &HeaderName) -> bool {
     !name.as_str().contains('_')
         && !matches!(
             name.as_str(),
-            "proxy"
-                | "authorization"
-                | "proxy-authorization"
-                | "content-length"
-                | "content-type"
-                | "connection"
-                | "keep-alive"
-                | "transfer-encoding"
-                | "te"
-                | "trailer"
-                | "upgrade"
+            "proxy" | "authorization" | "proxy-authorization" | "content-length" | "content-type"
         )
+        && !Field::of(name.as_str().as_bytes()).is_for_one_hop()
 }
 
 fn server(headers: &HeaderMap) -> (String, u16) {

@@ -1,5 +1,7 @@
 //! Field names, and help for those who mistype them.
 
+use crate::words::{nearest, printable};
+
 /// The fields people can write, in the order in which they are told of them.
 const KNOWN: [&str; 11] =
     ["channel", "data", "event", "id", "retry", "close", "ttl", "dedupe", "disconnect", "reply", "lenient"];
@@ -26,48 +28,23 @@ pub(super) fn unknown(name: &str) -> String {
 /// Whether a name looks like a slip of somebody who meant one of the fields, or is one.
 pub(super) fn is_near_miss(name: &str) -> bool {
     let name = name.trim();
-    nearest(name, &KNOWN).or(nearest(name, &ELSEWHERE)).is_some()
+    nearest(name, KNOWN).or(nearest(name, ELSEWHERE)).is_some()
 }
 
 /// One line that says that `name` is not one of the `known` of its `kind` (in the singular, as in
 /// "field"), and which of them may have been meant.
 pub fn unknown_name(kind: &str, name: &str, known: &[&str]) -> String {
     let shown = shown(name);
-    match nearest(name.trim(), known) {
+    match nearest(name.trim(), known.iter().copied()) {
         Some(near) => format!("unknown {kind} {shown}: did you mean \"{near}\"?"),
         None if known.is_empty() => format!("unknown {kind} {shown}: there are none here"),
         None => format!("unknown {kind} {shown}: the {kind}s are {}", known.join(", ")),
     }
 }
 
-fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
-    // Comparing costs the product of the lengths, and nothing that long is a slip of a finger.
-    if name.len() > SHOWN {
-        return None;
-    }
-    let name = name.to_lowercase();
-    known
-        .iter()
-        .map(|&known| (strsim::damerau_levenshtein(known, &name), known))
-        .filter(|&(distance, known)| distance <= slips(known))
-        .min_by_key(|&(distance, _)| distance)
-        .map(|(_, known)| known)
-}
-
-/// How many slips still leave a name recognizable.
-fn slips(known: &str) -> usize {
-    match known.len() {
-        ..=2 => 0,
-        3..=5 => 1,
-        _ => 2,
-    }
-}
-
 /// The text in quotes, on one line, without control characters, and not longer than a person reads.
 pub(super) fn shown(text: &str) -> String {
-    let beginning: String = text.chars().take(SHOWN).collect();
-    let more = if beginning.len() < text.len() { "…" } else { "" };
-    format!("\"{}{more}\"", beginning.escape_debug())
+    format!("\"{}\"", printable(text, SHOWN))
 }
 
 #[cfg(test)]

@@ -39,14 +39,7 @@ use crate::http1::{Field, Head, begins, elements};
 /// What a hop says to the next and nobody else may hear (RFC 9110 section 7.6.1), and how it tells the
 /// end of the body, which we tell ourselves.
 fn is_for_one_hop(field: Field, name: &[u8]) -> bool {
-    match field {
-        Field::Connection | Field::KeepAlive | Field::Te | Field::Trailer => true,
-        Field::TransferEncoding | Field::Upgrade => true,
-        Field::Other => is_proxy(name),
-        Field::Accept | Field::AcceptEncoding | Field::ContentLength | Field::ContentType => false,
-        Field::Authorization | Field::Date | Field::Expect | Field::Host | Field::MaxForwards => false,
-        Field::PersistentAuth | Field::WwwAuthenticate => false,
-    }
+    field.is_for_one_hop() || field == Field::Other && is_proxy(name)
 }
 
 /// `Proxy`, which CGI would make a variable of that HTTP libraries obey, and `Proxy-*`.
