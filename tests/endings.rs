@@ -148,6 +148,7 @@ fn an_answer_to_a_question_from_before_a_disconnect_lets_nobody_in_any_more() {
         assert_eq!(outboard.publish("news", "not for alice").receivers, 0);
         go_on.send(()).unwrap();
         let mut again = outboard.subscribe(path);
+        backend.next_request();
         assert_eq!(outboard.publish("news", "for alice").receivers, 1, "{path}");
         assert_eq!(outboard.frames("disconnect: alice\n\n"), ["ok"]);
         assert_eq!(data(&mut again).last().map(String::as_str), Some("for alice"));

@@ -333,7 +333,8 @@ fn a_handoff_that_makes_no_sense_is_the_backend_s_fault_and_the_log_says_what_to
 #[test]
 fn a_hundred_handoffs_leave_no_connection_to_the_backend_behind() {
     let backend = handing_over(&["Outboard-Channel: a"], "");
-    let outboard = Outboard::behind(&backend).with_config("").start();
+    // A third connection in use would have to wait for ever.
+    let outboard = Outboard::behind(&backend).with_variable("OUTBOARD__BACKEND__MAX_STREAMS", "2").start();
 
     let mut streams: Vec<_> = (0..100).map(|_| outboard.subscribe("/any")).collect();
 
@@ -341,9 +342,4 @@ fn a_hundred_handoffs_leave_no_connection_to_the_backend_behind() {
     for stream in &mut streams {
         assert_eq!(stream.data(), "to all");
     }
-    assert!(
-        backend.connections() < 20,
-        "{} connections for requests one after the other",
-        backend.connections()
-    );
 }
