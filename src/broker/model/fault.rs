@@ -13,6 +13,8 @@ pub(super) enum Fault {
     Reorder,
     /// A gap is told where there is none.
     FalseGap,
+    /// A stream goes on behind its end.
+    NoEnd,
 }
 
 impl Fault {
@@ -23,6 +25,7 @@ impl Fault {
             Self::Duplicate => "duplicate",
             Self::Reorder => "reorder",
             Self::FalseGap => "false gap",
+            Self::NoEnd => "over",
         }
     }
 

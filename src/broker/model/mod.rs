@@ -108,7 +108,9 @@ fn the_log_does_what_the_model_does() {
 
 #[test]
 fn each_kind_of_fault_is_found() {
-    for fault in [Fault::Hole, Fault::SilentGap, Fault::Duplicate, Fault::Reorder, Fault::FalseGap] {
+    for fault in
+        [Fault::Hole, Fault::SilentGap, Fault::Duplicate, Fault::Reorder, Fault::FalseGap, Fault::NoEnd]
+    {
         let found = (0..1000).find_map(|seed| check(seed, false, Some(fault)).err());
 
         let (why, history) = found.unwrap_or_else(|| panic!("{fault:?} goes unnoticed"));

@@ -21,7 +21,7 @@ use super::tally::Tally;
 use crate::broker::moment::hands::{Hands, go_by};
 use crate::broker::recent::Recent;
 use crate::broker::{
-    Broker, Gap, Keep, Limits, Publication, Publishing, Read, Reason, Receipt, Refused, Role, Rule,
+    Broker, Ended, Gap, Keep, Limits, Publication, Publishing, Read, Reason, Receipt, Refused, Role, Rule,
     Selection, Settings, Since, Store, Subscribed, Wake, Wish,
 };
 use crate::channel::Channel;

@@ -11,6 +11,8 @@ pub(super) struct Tally {
     pub(super) gaps: u64,
     pub(super) cautious_gaps: u64,
     pub(super) fallen: u64,
+    pub(super) closed: u64,
+    pub(super) disconnected: u64,
     pub(super) clock_steps: u64,
     pub(super) restarts: u64,
     pub(super) disk_restarts: u64,
@@ -27,6 +29,8 @@ impl std::ops::AddAssign for Tally {
         self.gaps += other.gaps;
         self.cautious_gaps += other.cautious_gaps;
         self.fallen += other.fallen;
+        self.closed += other.closed;
+        self.disconnected += other.disconnected;
         self.clock_steps += other.clock_steps;
         self.restarts += other.restarts;
         self.disk_restarts += other.disk_restarts;
@@ -42,6 +46,10 @@ impl Tally {
             format!(
                 "{} events published, {} deliveries, {} clients resumed after a cut",
                 self.published, self.delivered, self.resumed
+            ),
+            format!(
+                "{} streams ended at a close and {} at a disconnect, each once and at its place",
+                self.closed, self.disconnected
             ),
             format!(
                 "{} restarts in memory, {} on disk, {} kills; {} clock steps",

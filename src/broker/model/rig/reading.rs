@@ -157,8 +157,14 @@ impl Rig<'_> {
                 None => Seen::Position { epoch: self.epochs.len() - 1, number: *number },
             };
         }
+        let over = over.filter(|_| !matches!(self.fault, Some(Fault::NoEnd)));
         let is_over = !more && client.until.is_some();
         ensure!(over.is_some() == is_over, "over: {over:?} for {:?}", client.channels);
+        match over {
+            Some(Ended::Closed) => self.tally.closed += 1,
+            Some(Ended::Disconnected) => self.tally.disconnected += 1,
+            None => {}
+        }
         if over.is_some() {
             self.clients.swap_remove(index);
         }
