@@ -11,6 +11,7 @@ use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -363,7 +364,19 @@ pub async fn run<E: Display>(
     }
     tracing::info!(socket = %running.socket.display(), "taking events");
 
-    while signals.next().await == Asked::Reload {
+    let broker = Arc::clone(&running.shared.broker);
+    let mut unusable = pin!(broker.unusable());
+    loop {
+        let asked = tokio::select! {
+            asked = signals.next() => asked,
+            error = &mut unusable => {
+                running.drain().await;
+                return Err(error.into());
+            }
+        };
+        if asked != Asked::Reload {
+            break;
+        }
         match reload() {
             Ok(config) => running.reload(config),
             Err(report) => {

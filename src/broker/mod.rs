@@ -250,6 +250,24 @@ impl Broker {
         }
     }
 
+    /// Ready if it turns out, after [`Broker::open`] has returned, that the log cannot be used and waiting is no
+    /// help.
+    pub async fn unusable(&self) -> OpenError {
+        if let Home::Opening(opening) = &*self.home.load_full() {
+            let mut condition = opening.condition();
+            loop {
+                if let Some(error) = opening.take_fatal() {
+                    return error;
+                }
+                let is_over = *condition.borrow_and_update() == Condition::Over;
+                if is_over || condition.changed().await.is_err() {
+                    break;
+                }
+            }
+        }
+        std::future::pending().await
+    }
+
     /// Waits for a log that is being read, but not for ever.
     ///
     /// # Errors

@@ -42,7 +42,7 @@ use crate::subject::Subject;
 /// How long the start waits for the file to be there and locked: only what that says can end the start.
 const LOOK: Duration = Duration::from_secs(2);
 /// How long, from its beginning, the start waits for the log to be read: a small one is there by then.
-const GLANCE: Duration = Duration::from_millis(50);
+const GLANCE: Duration = Duration::from_millis(30);
 /// How long a disk that fails is left alone before each of the first tries; nobody is told of these.
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(100), Duration::from_millis(300), Duration::from_secs(1)];
@@ -78,8 +78,6 @@ struct State {
     count: u64,
     /// What is to be published, in the order it came.
     publications: VecDeque<Queued>,
-    /// Whether the start waits to be told of errors.
-    is_start: bool,
     /// The error that ends the start.
     fatal: Option<OpenError>,
     ends: bool,
@@ -156,7 +154,6 @@ impl Opening {
             waiting: Some(BTreeMap::new()),
             count: 0,
             publications: VecDeque::new(),
-            is_start: true,
             fatal: None,
             ends: false,
             has_ended: false,
@@ -201,7 +198,6 @@ impl Opening {
             }
             state = self.shared.wait(state, left);
         }
-        state.is_start = false;
         match state.fatal.take() {
             Some(error) => Err(error),
             None => Ok(()),
@@ -219,6 +215,11 @@ impl Opening {
             Condition::Failing(why) => why.clone(),
             _ => being_read(),
         }
+    }
+
+    /// The error that ends the start, if there is one that came when the start had gone on already.
+    pub(super) fn take_fatal(&self) -> Option<OpenError> {
+        self.shared.lock().fatal.take()
     }
 
     /// Waits for a log that is well.
@@ -399,9 +400,10 @@ impl Opener {
             if self.shared.ends_within(Duration::ZERO) {
                 return;
             }
-            if self.ends_start(&error) {
-                let mut state = self.shared.lock();
-                state.fatal = Some(error);
+            if !error.may_pass() && self.is_start() {
+                let why = error.to_string();
+                self.shared.lock().fatal = Some(error);
+                self.refuse_all(&why);
                 return;
             }
             let pause = match pauses.next().filter(|_| error.may_pass()) {
@@ -421,9 +423,9 @@ impl Opener {
         }
     }
 
-    /// Whether the start waits still, and this error ends it.
-    fn ends_start(&self, error: &OpenError) -> bool {
-        self.shared.lock().is_start && !error.may_pass()
+    /// Whether nobody has been told yet that the log cannot be opened.
+    fn is_start(&self) -> bool {
+        matches!(&*self.shared.condition.borrow(), Condition::Looking | Condition::Reading)
     }
 
     /// Takes note of an error, and refuses what waits.
@@ -440,9 +442,13 @@ impl Opener {
                  on. It is tried again all the time; see to the disk, no restart is needed"
             ),
         }
-        self.shared.note(Condition::Failing(why.clone()));
+        self.refuse_all(&why);
+    }
+
+    fn refuse_all(&self, why: &str) {
+        self.shared.note(Condition::Failing(why.to_owned()));
         let refused = std::mem::take(&mut self.shared.lock().publications);
-        refused.into_iter().for_each(|queued| queued.refuse(why.clone()));
+        refused.into_iter().for_each(|queued| queued.refuse(why.to_owned()));
     }
 
     fn open(&self) -> Result<(), OpenError> {
