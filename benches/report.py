@@ -123,6 +123,8 @@ def rows(runs):
     p99 = ("latency_ms", "p99")
     yield alone(runs, "memory (RSS) per idle subscriber, 10,000 of them", ("<=", 400), "idle", ("bytes_each",), "B",
                 shown=("floor", "nchan", "pushpin"))
+    yield alone(runs, "memory (RSS) per idle stream that the site writes, 4,000 of them", ("<=", 4096), "idle-passed",
+                ("bytes_each",), "B", shown=("nginx", "haproxy"))
     yield compared(runs, "server CPU per delivery / floor's: 10,000 subscribers, 10 events/s, 100 B", ("<=", 1.05),
                    "fanout", "floor", delivery, "us", shown=("nchan", "pushpin"))
     yield compared(runs, "p99 latency / floor's, same", ("<=", 1.10), "fanout", "floor", p99, "ms",

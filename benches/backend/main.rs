@@ -4,6 +4,7 @@
 //! - `/hold/NAME` is answered in the words of GRIP, for Pushpin to hold the client on channel NAME;
 //! - `/stay/NAME` is answered in ours: hold, ask again every ten seconds, and tell `/gone`; `/told` says how often
 //!   it has been asked and told;
+//! - `/sse/NAME` is an event stream of the site's own, on which nothing happens;
 //! - `/bytes/NUMBER` is answered with so many bytes.
 //!
 //!     backend ADDRESS
@@ -133,6 +134,10 @@ fn answer(request: &[u8], told: &mut Told) -> (Vec<u8>, usize) {
              Outboard-Recheck: 10\r\nOutboard-Gone: /gone\r\nContent-Length: 0\r\n\r\n"
         );
         return (answer.into_bytes(), 0);
+    }
+    if target.starts_with("/sse/") {
+        let head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n:\n\r\n";
+        return (head.to_vec(), 0);
     }
     if target == "/told" {
         let counts = format!("{} {}\n", told.stays, told.gone);
