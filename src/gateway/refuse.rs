@@ -6,7 +6,7 @@ use http::{Response, StatusCode};
 use super::Asked;
 use crate::body::Body;
 use crate::http1::Field;
-use crate::http1::gate::Refusal;
+use crate::http1::Refusal;
 use crate::proxy::Fault;
 use crate::proxy::page::error_page;
 

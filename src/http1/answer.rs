@@ -9,53 +9,11 @@ use http::{Method, StatusCode, Version};
 
 use super::excerpt::Excerpt;
 use super::field::Field;
-use super::gate::number;
 use super::head::{Head, Index, version_of};
-use super::reader::MAX_HEAD;
+use super::refusal::{BadAnswer, MAX_ANSWER_LINES};
 use super::repair::repair;
-use super::value::elements;
+use super::value::{elements, number};
 use super::{Length, is_bodyless};
-
-/// The most lines of an answer's head.
-const MAX_LINES: usize = 300;
-
-/// Why an answer cannot be passed on, in words that end a sentence.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum BadAnswer {
-    /// It is no HTTP/1.
-    #[error("it does not begin with HTTP/1 but with {0}")]
-    Start(Excerpt),
-    /// More bytes than taken.
-    #[error("its head is longer than {MAX_HEAD} bytes")]
-    TooLarge,
-    /// More lines than taken.
-    #[error("its head has more than {MAX_LINES} lines")]
-    TooManyLines,
-    /// Its first line has no version, or no status.
-    #[error("its first line is {0}")]
-    StatusLine(Excerpt),
-    /// A line that is no header.
-    #[error("its head has the line {0}, which is no header: a name, a colon and a value")]
-    Line(Excerpt),
-    /// A number that is no status.
-    #[error("its status is {0}")]
-    Status(u16),
-    /// Not a number, or several that differ.
-    #[error("its Content-Length is {0}, where one number is understood")]
-    ContentLength(Excerpt),
-    /// Two lines that differ.
-    #[error("it has two Content-Lengths, {0} and {1}")]
-    TwoLengths(u64, u64),
-    /// Another coding than `chunked`.
-    #[error("its Transfer-Encoding is {0}, where only \"chunked\" is understood")]
-    TransferEncoding(Excerpt),
-    /// Two lines, whatever they say.
-    #[error("it has two lines of Transfer-Encoding, the second of which is {0}")]
-    TwoCodings(Excerpt),
-    /// Two ways to find its end.
-    #[error("it has both Transfer-Encoding and Content-Length")]
-    TwoEnds,
-}
 
 /// What the first line of an answer says.
 #[derive(Clone, Debug)]
@@ -93,7 +51,7 @@ impl AnswerHead {
 
     /// Splits a head that is as it should be; `None` for any other.
     fn split(bytes: Bytes) -> Option<Result<Self, BadAnswer>> {
-        let mut room = [const { MaybeUninit::uninit() }; MAX_LINES];
+        let mut room = [const { MaybeUninit::uninit() }; MAX_ANSWER_LINES];
         let mut answer = httparse::Response::new(&mut []);
         let config = httparse::ParserConfig::default();
         let (code, version) = match config.parse_response_with_uninit_headers(&mut answer, &bytes, &mut room)

@@ -1,85 +1,12 @@
 //! What a request must be before anybody acts on it: readable in one way only.
 
-use http::{Method, StatusCode, Version};
+use http::{Method, Version};
 
 use super::Length;
 use super::field::Field;
-use super::head::{MAX_LINES, RequestHead};
-use super::reader::MAX_HEAD;
-use super::value::{begins, elements};
-
-/// Why a request is not taken.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum Refusal {
-    /// What came is no head of a request (RFC 9112 section 3 and 5).
-    #[error("this is not the head of an HTTP/1.1 request")]
-    Head,
-    /// A line that does not end in CRLF, which some servers take for an end and others do not.
-    #[error("a line of the request's head does not end in CRLF")]
-    LineEnd,
-    /// More bytes or lines than taken.
-    #[error("the request's head is larger than {} KiB or {MAX_LINES} lines", MAX_HEAD >> 10)]
-    TooLarge,
-    /// More than one blank in the first line: what stands between the first and the last is no target.
-    #[error("the request's target has a space in it, which must be written as %20")]
-    Space,
-    /// A later version, or none.
-    #[error("only HTTP/1.0 and HTTP/1.1 are spoken here")]
-    Version,
-    /// HTTP/1.1 asks for a `Host` (RFC 9112 section 3.2).
-    #[error("the request has no Host header")]
-    NoHost,
-    /// Several hosts, of which different servers would pick different ones.
-    #[error("the request has several Host headers")]
-    SeveralHosts,
-    /// Not a host and a port.
-    #[error("the Host header is not a host name or an address, with or without a port")]
-    Host,
-    /// Neither a path, nor a URL, nor the `*` of `OPTIONS`; or with bytes that must be escaped.
-    #[error("the request's target is not a path or a URL, or has characters that must be percent-encoded")]
-    Target,
-    /// Only `chunked`, and only in HTTP/1.1 (RFC 9112 section 6.1).
-    #[error("the only transfer coding taken is `chunked`, once, in HTTP/1.1")]
-    TransferEncoding,
-    /// Repeated, together with a transfer coding, or not a number.
-    #[error("the Content-Length is not one plain number")]
-    ContentLength,
-    /// More bytes than anybody can count in a signed number.
-    #[error("the Content-Length is larger than {}", i64::MAX)]
-    BodyTooLarge,
-    /// `Connection` names a header that is not for one hop.
-    #[error("the Connection header names a header that is not for one hop only")]
-    Connection,
-    /// An expectation besides `100-continue` (RFC 9110 section 10.1.1).
-    #[error("the only expectation met is `100-continue`")]
-    Expectation,
-}
-
-impl Refusal {
-    /// What the client is told.
-    pub fn status(self) -> StatusCode {
-        match self {
-            Self::Expectation => StatusCode::EXPECTATION_FAILED,
-            Self::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-            Self::NoHost | Self::SeveralHosts | Self::Host => StatusCode::BAD_REQUEST,
-            Self::Target | Self::TransferEncoding | Self::ContentLength => StatusCode::BAD_REQUEST,
-            Self::Connection | Self::Head | Self::LineEnd | Self::Space => StatusCode::BAD_REQUEST,
-        }
-    }
-
-    /// Reads the parser's error.
-    pub(super) fn of(error: httparse::Error) -> Self {
-        match error {
-            httparse::Error::TooManyHeaders => Self::TooLarge,
-            httparse::Error::Version => Self::Version,
-            httparse::Error::NewLine => Self::LineEnd,
-            httparse::Error::HeaderName | httparse::Error::HeaderValue => Self::Head,
-            httparse::Error::Status | httparse::Error::Token => Self::Head,
-        }
-    }
-}
+use super::head::RequestHead;
+use super::refusal::Refusal;
+use super::value::{begins, elements, number};
 
 /// Checks a request's head before anybody acts on it; how long its body is.
 ///
@@ -155,17 +82,6 @@ impl Seen {
     }
 }
 
-/// Digits, and nothing else.
-pub(super) fn number(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() {
-        return None;
-    }
-    digits.iter().try_fold(0_u64, |number, byte| {
-        let digit = byte.checked_sub(b'0').filter(|digit| *digit <= 9)?;
-        number.checked_mul(10)?.checked_add(digit.into())
-    })
-}
-
 fn check_target(head: &RequestHead) -> Result<(), Refusal> {
     let target = head.full_target();
     let known_form = match head.authority() {
@@ -219,6 +135,8 @@ pub fn is_end_to_end(name: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
+
     use super::*;
 
     fn check_bytes(bytes: &[u8]) -> Result<Length, Refusal> {

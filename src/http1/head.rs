@@ -7,11 +7,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 
 use super::field::{Field, Fields};
-use super::gate::{Refusal, number};
-use super::value::{begins, elements, strip_start};
-
-/// The most lines of a request's head.
-pub(super) const MAX_LINES: usize = 128;
+use super::refusal::{MAX_LINES, Refusal};
+use super::value::{begins, elements, number, strip_start};
 
 /// A message's head. `S` is what its first line says.
 #[derive(Clone, Debug)]

@@ -16,6 +16,7 @@ pub mod gate;
 mod head;
 mod lines;
 mod reader;
+mod refusal;
 mod repair;
 mod reply;
 mod value;
@@ -23,12 +24,13 @@ mod writer;
 
 use http::{StatusCode, Version};
 
-pub use answer::{AnswerHead, BadAnswer, StatusLine};
+pub use answer::{AnswerHead, StatusLine};
 pub use excerpt::Excerpt;
 pub use field::Field;
 pub use head::{Head, Header, RequestHead, RequestLine};
 pub use lines::{Lines, title_case};
 pub use reader::{BodyReader, ReadError, Reader};
+pub use refusal::{BadAnswer, Refusal};
 pub use reply::{Reply, Terms, Words};
 pub use value::{begins, elements, essence, strip_start};
 pub use writer::{Framing, Waits, WriteError, Writer};
@@ -58,6 +60,9 @@ fn is_bodyless(status: StatusCode) -> bool {
 pub fn has_chunks(version: Version) -> bool {
     version == Version::HTTP_11
 }
+
+/// The most bytes of a head.
+const MAX_HEAD: usize = 64 << 10;
 
 /// How large a buffer may be that a connection keeps from one message to the next, in bytes: enough for
 /// most heads, and next to nothing for a connection that waits.

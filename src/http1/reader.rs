@@ -12,14 +12,10 @@ use http_body::Frame;
 use tokio::io::AsyncReadExt as _;
 
 use super::chunked::{BadChunk, Decoder, Reading};
-use super::gate::Refusal;
 use super::head::first_line;
 use super::repair::BOM;
-use super::{AnswerHead, BadAnswer, Excerpt, KEPT, Length, RequestHead, begins};
+use super::{AnswerHead, BadAnswer, Excerpt, KEPT, Length, MAX_HEAD, Refusal, RequestHead, begins};
 use crate::socket::Socket;
-
-/// The most bytes of a head.
-pub(super) const MAX_HEAD: usize = 64 << 10;
 
 /// How much is read at once, in bytes.
 const READ: usize = 64 << 10;

@@ -3,8 +3,8 @@
 //! Only what can be read in one way is read, and nobody behind us reads it too, because everything that tells a
 //! message's end is written anew. What could be read in two ways stays an error. Requests are never repaired.
 
-use super::answer::BadAnswer;
 use super::excerpt::Excerpt;
+use super::refusal::BadAnswer;
 
 /// The mark with which some editors begin a file, and so some scripts their answer.
 pub(super) const BOM: &[u8] = b"\xef\xbb\xbf";

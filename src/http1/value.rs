@@ -21,6 +21,17 @@ pub fn begins(text: &[u8], start: &[u8]) -> bool {
     strip_start(text, start).is_some()
 }
 
+/// Digits, and nothing else.
+pub(super) fn number(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |number, byte| {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit <= 9)?;
+        number.checked_mul(10)?.checked_add(digit.into())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::future::{self, Future};
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -18,11 +18,11 @@ use http::Response;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
-use super::request::{Request, Wire};
+use super::request::Request;
+use super::wire::{Wire, lock};
 use crate::body::Body;
 use crate::drain::Draining;
-use crate::http1::gate::Refusal;
-use crate::http1::{Length, Reply, RequestHead, Terms, WriteError, Writer};
+use crate::http1::{Length, Refusal, Reply, RequestHead, Terms, WriteError, Writer};
 use crate::socket::Socket;
 use crate::vigil::Watch;
 
@@ -122,7 +122,7 @@ where
     };
     while let Some((head, length)) = connection.next().await {
         let terms = Terms::of(&head);
-        let request = connection.wire().begin(head, length, &connection.wire);
+        let request = Request::begin(head, length, &mut connection.wire(), &connection.wire);
         let answered = connection.while_there(pin!(answer(request))).await;
         let reply = match answered {
             None => {
@@ -378,10 +378,6 @@ impl<D: Future> Connection<'_, D> {
             Box::pin(linger(socket, patience, self.draining)).await;
         }
     }
-}
-
-pub(super) fn lock(wire: &Mutex<Wire>) -> MutexGuard<'_, Wire> {
-    wire.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn gone() -> WriteError {

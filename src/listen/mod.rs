@@ -9,6 +9,7 @@ pub mod connection;
 mod introduction;
 mod request;
 pub mod unix;
+mod wire;
 
 pub use accept::{BindError, Entrance, Listener, Service, bind, bind_unix, try_bind};
 pub use introduction::Introductions;

@@ -6,8 +6,8 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 use super::address::Address;
 use super::answer_body::AnswerBody;
-use super::exchange::Lease;
 use super::headers;
+use super::lease::Lease;
 use crate::body::Body;
 use crate::http1::{AnswerHead, BodyReader, Header, Reply, Words, Writer};
 

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
-use super::exchange::Lease;
 use super::fault::causes;
+use super::lease::Lease;
 use super::trailers::{self, Announced};
 use crate::body::BodyError;
 use crate::http1::{BodyReader, WriteError, Writer};

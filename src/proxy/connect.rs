@@ -13,7 +13,7 @@ use super::Settings;
 use super::address::Address;
 use super::fault::Fault;
 use super::link::Link;
-use super::private::Owner;
+use super::owner::Owner;
 use crate::socket::Socket;
 
 /// Opens a connection: to the first of the backend's addresses that takes one, and in all within the

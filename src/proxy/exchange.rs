@@ -14,22 +14,15 @@ use super::answer::Answer;
 use super::connect::connect;
 use super::fault::Fault;
 use super::headers::is_tied_by_answer;
+use super::lease::Lease;
 use super::link::Link;
-use super::pool::{Permit, Room};
-use super::private::Owner;
-use super::tunnel::Upstream;
+use super::owner::Owner;
+use super::pool::Permit;
 use crate::body::BodyError;
 use crate::http1::chunked::Reading;
 use crate::http1::{
     AnswerHead, BadAnswer, BodyReader, Field, ReadError, Waits, WriteError, Writer, elements, strip_start,
 };
-
-/// A link in use, with its permit. Dropped, it closes the connection.
-pub(super) struct Lease {
-    pub(super) link: Box<Link>,
-    pub(super) inside: Arc<Inside>,
-    permit: Permit,
-}
 
 /// An answer's head, and how its body will come.
 pub(super) struct Answered {
@@ -38,25 +31,6 @@ pub(super) struct Answered {
     body: BodyReader,
     /// What is left of the request, if the answer came before its end.
     upload: Option<Writer>,
-}
-
-impl Lease {
-    /// Gives the link back, if it can be used again.
-    pub(super) fn end(self) {
-        self.inside.pool.put(self.link);
-        drop(self.permit);
-    }
-
-    /// It is an endless stream that comes, which takes nobody's room but that of other streams, as long as there
-    /// is any. Whether there is.
-    pub(super) fn becomes_stream(&mut self) -> bool {
-        self.permit.move_to(Room::Streams)
-    }
-
-    /// Leaves the pool for good; the socket is all that is wanted, and its place among the streams.
-    pub(super) fn into_upstream(self) -> Upstream {
-        self.link.into_upstream(self.permit)
-    }
 }
 
 /// A request that is ready to be sent.

@@ -10,9 +10,7 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::pool::Permit;
-use super::private::Owner;
-use super::tunnel::Upstream;
+use super::owner::Owner;
 use crate::http1::Reader;
 use crate::socket::{Arrived, Socket};
 
@@ -95,11 +93,5 @@ impl Link {
         let mut nobody = Context::from_waker(Waker::noop());
         let _ = self.reader.poll_fill(&mut nobody, &mut self.socket);
         matches!(self.reader.answer(), Ok(Some(head)) if head.start.status == StatusCode::REQUEST_TIMEOUT)
-    }
-
-    /// The socket, with what was read ahead.
-    pub(super) fn into_upstream(mut self, permit: Permit) -> Upstream {
-        let read_ahead = self.reader.take_rest();
-        Upstream::new(self.socket, read_ahead, Some(permit))
     }
 }

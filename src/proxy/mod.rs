@@ -20,7 +20,9 @@ mod connect;
 mod exchange;
 mod fault;
 pub mod headers;
+mod lease;
 mod link;
+mod owner;
 pub mod page;
 mod pool;
 mod private;
@@ -37,12 +39,11 @@ use http_body_util::BodyExt as _;
 
 use self::exchange::{Answered, Message, exchange};
 use self::headers::{Notices, Passed};
+use self::owner::Owner;
 use self::pool::Pool;
-use self::private::Owner;
 use self::tunnel::Upstream;
 use crate::body::Body;
-use crate::http1::gate::{self, Refusal};
-use crate::http1::{AnswerHead, Field, Framing, Length, Lines, RequestHead, Writer};
+use crate::http1::{AnswerHead, Field, Framing, Length, Lines, Refusal, RequestHead, Writer, gate};
 use crate::peer::Peer;
 
 pub use address::Address;

@@ -22,7 +22,8 @@ use tokio::time::Instant;
 
 use super::Settings;
 use super::link::Link;
-use super::private::{self, Owner, Private};
+use super::owner::Owner;
+use super::private::{self, Private};
 use crate::peer::Connection;
 use crate::socket::Arrived;
 

@@ -8,7 +8,6 @@
 //! for long.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,41 +15,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::link::Link;
-use crate::peer::{Connection, Endpoint, Peer};
+use super::owner::Owner;
+use crate::peer::Connection;
 use crate::socket::Arrived;
 
 /// How long an authenticated link may rest, unless the backend says that it closes it before: a person reads the
 /// page and then goes on.
 pub(super) const REST: Duration = Duration::from_secs(120);
-
-/// Whose a link is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Owner {
-    connection: Connection,
-    /// Who asks. A proxy in front may send what several clients ask for over one connection.
-    ip: Option<IpAddr>,
-    peer: Endpoint,
-    local: Endpoint,
-}
-
-impl Owner {
-    /// The client with this address, as it is connected to us.
-    pub(super) fn new(peer: &Peer, ip: Option<IpAddr>) -> Self {
-        Self { connection: peer.connection, ip, peer: peer.address, local: peer.local }
-    }
-
-    /// Both ends of the client's connection, for an introduction. The port of a client for which a proxy in
-    /// front speaks is not known.
-    pub(super) fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
-        let ip = self.ip?;
-        let client = match self.peer {
-            Endpoint::Tcp(peer) if peer.ip().to_canonical() == ip => SocketAddr::new(ip, peer.port()),
-            _ => SocketAddr::new(ip, 0),
-        };
-        let Endpoint::Tcp(local) = self.local else { return None };
-        Some((client, SocketAddr::new(local.ip().to_canonical(), local.port())))
-    }
-}
 
 /// Links that rest, by the connection that they belong to.
 #[derive(Default)]

@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use crate::event::InvalidEvent;
 use crate::event::frame::{Code, FrameError};
-use crate::http1::gate::Refusal;
+use crate::http1::Refusal;
 
 /// Why a request is refused.
 #[derive(Debug, thiserror::Error)]
