@@ -151,6 +151,9 @@ fn decoded(decoder: &mut Decoder, data: &[u8], last: bool) -> String {
 }
 
 #[cfg(test)]
+mod splits;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
