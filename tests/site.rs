@@ -318,6 +318,68 @@ fn n5_the_scripts_of_three_languages_name_what_a_client_may_hear_and_nothing_els
     }
 }
 
+/// A site with the shipped script as its `auth`, and the sessions of anna and joe.
+fn guarded_by(script: &str) -> Legacy {
+    let builder = Outboard::prepare().with_config(&format!(
+        "[[event_route]]\npath = \"/events\"\nchannels = [\"{{query.stream}}\"]\nauth = \"/guard/{script}\"\n"
+    ));
+    let env =
+        "LoadModule env_module /usr/lib/apache2/modules/mod_env.so\nSetEnv SESSIONS {folder}/www/sessions\n";
+    let apache = Apache::with_site_and(&builder.socket(), env);
+    let (guard, sessions) = (apache.www().join("guard"), apache.www().join("sessions"));
+    for folder in [&guard, &sessions] {
+        fs::create_dir(folder).unwrap();
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    let shipped = support::folder::repository().join("deploy/auth").join(script);
+    support::folder::write_script(&guard, script, &fs::read_to_string(shipped).unwrap());
+    let ini = format!("session.save_path = {}\nsession.name = session\n", sessions.display());
+    support::folder::write(&guard, ".user.ini", &ini);
+    for (user, session) in [("anna", "annaannaannaanna"), ("joe", "joejoejoejoejoejoe")] {
+        support::folder::write(&sessions, session, &format!("{user}\n"));
+        let kept = format!("user|s:{}:\"{user}\";", user.len());
+        let path = support::folder::write(&sessions, &format!("sess_{session}"), &kept);
+        fs::set_permissions(path, fs::Permissions::from_mode(0o666)).unwrap();
+    }
+    Legacy { outboard: builder.in_front_of(&apache).start(), apache }
+}
+
+#[test]
+fn n5_with_each_shipped_script_joe_s_cookie_never_reads_anna_s_channel() {
+    const ANNA: &str = "session=annaannaannaanna";
+    const JOE: &str = "theme=dark; session=joejoejoejoejoejoe";
+    for script in ["may-listen.sh", "may-listen.php", "may-listen.pl"] {
+        let site = guarded_by(script);
+        let open = |streams: &str, cookie: &str| {
+            let request = Request::get(&format!("/events?{streams}")).header("Cookie", cookie);
+            site.outboard.open(&request.header("Accept", "text/event-stream"))
+        };
+
+        let mut anna = open("stream=user-anna&stream=news", ANNA).into_stream();
+        let mut joe = open("stream=user-anna&stream=user-joe&stream=news", JOE).into_stream();
+
+        assert_eq!(site.outboard.publish("user-anna", "for anna").receivers, 1, "{script}");
+        assert_eq!(site.outboard.publish("user-joe", "for joe").receivers, 1, "{script}");
+        assert_eq!(site.outboard.publish("news", "for both").receivers, 2, "{script}");
+        assert_eq!([anna.data(), anna.data()], ["for anna", "for both"], "{script}");
+        assert_eq!([joe.data(), joe.data()], ["for joe", "for both"], "{script}");
+        for (streams, cookie, status) in [
+            ("stream=user-anna", JOE, 403),
+            ("stream=user-anna%2Cuser-joe", JOE, 400),
+            ("stream=*", JOE, 403),
+            ("stream=USER-ANNA", JOE, 403),
+            ("stream=user-%61nna", JOE, 403),
+            ("stream=user-anna", "", 401),
+            ("stream=user-anna", "session=joejoejoejoejoejoe; user=anna", 403),
+            ("stream=user-anna", "session=../sessions/annaannaannaanna", 401),
+        ] {
+            let answer = open(streams, cookie).into_response();
+            assert_eq!(answer.status, status, "{script} {streams} {cookie}: {}", answer.text());
+        }
+        assert_eq!(site.outboard.publish("user-anna", "more").receivers, 1, "{script}");
+    }
+}
+
 #[test]
 fn a_client_that_leaves_a_passed_through_stream_frees_the_script() {
     let site = Legacy::start();

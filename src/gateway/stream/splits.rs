@@ -2,9 +2,10 @@
 //! know nothing of ours read the same events as without them.
 
 #[path = "../../../tests/durability/dice.rs"]
-#[allow(dead_code, reason = "the tests beside it throw them too")]
+#[allow(dead_code, clippy::duplicate_mod, reason = "the tests beside it throw them too")]
 mod dice;
 #[path = "../../../tests/durability/results.rs"]
+#[allow(clippy::duplicate_mod, reason = "other long runs write their results too")]
 mod results;
 #[path = "../../../tests/support/sse.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the tests beside it read with it too")]
