@@ -1,6 +1,7 @@
 //! The start, tried without starting anything.
 
 use super::StartError;
+use crate::broker::Broker;
 use crate::config::Config;
 use crate::listen::{self, Entrance, unix};
 
@@ -18,6 +19,6 @@ pub fn rehearse(config: &Config) -> Vec<StartError> {
         note(listen::try_bind(admin.listen, "`listen` in [admin]").map_err(Into::into));
     }
     note(unix::try_bind(&config.publish.place()).map_err(Into::into));
-    note(config.history.try_store().map_err(Into::into));
+    note(Broker::rehearse(&config.history).map_err(Into::into));
     obstacles
 }

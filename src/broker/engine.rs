@@ -15,19 +15,10 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::log::{Draft, Log};
 use super::moment::{self, Moment};
-use super::opening::Opening;
-use super::publication::{Level, Receipt, Refused, Written};
+use super::publication::{Level, Publishing, Receipt, Refused, Written};
+use super::shared_log::{SharedLog, keep_to_total};
 use super::store::Rows;
 use super::store::writer::{Job, Writer};
-use super::{Publishing, Shared, keep_to_total};
-
-/// Where the log lives.
-pub(super) enum Home {
-    /// Nowhere yet: it is being read, or cannot be.
-    Opening(Opening),
-    /// In this process, or on a disk.
-    Open(Box<dyn Engine>),
-}
 
 /// What gives publications their numbers and makes them part of the log.
 pub(super) trait Engine: Send + Sync {
@@ -49,17 +40,17 @@ pub(super) trait Engine: Send + Sync {
 }
 
 /// The log in this process alone.
-pub(super) struct Memory(pub(super) Arc<Shared>);
+pub(super) struct Memory(pub(super) Arc<SharedLog>);
 
 impl Engine for Memory {
     fn append(&self, publication: Written, _room: OwnedSemaphorePermit) -> Publishing {
-        Publishing::Done(Some(self.0.append_now(publication, |_, _| {})))
+        Publishing::Done(Some(append_now(&self.0, publication, |_, _| {})))
     }
 }
 
 /// The log on a disk.
 pub(super) struct OnDisk {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<SharedLog>,
     pub(super) writer: Writer,
     /// Whether publications are seen only once they are on disk.
     pub(super) stored: bool,
@@ -77,7 +68,7 @@ impl Engine for OnDisk {
             let rows = log.rows_after(draft, &Rows::new());
             self.writer.send(Job::Keep(log.stored(draft), rows, room));
         };
-        Publishing::Done(Some(self.shared.append_now(publication, keep)))
+        Publishing::Done(Some(append_now(&self.shared, publication, keep)))
     }
 
     fn is_writable(&self) -> bool {
@@ -98,24 +89,22 @@ impl Engine for OnDisk {
     }
 }
 
-impl Shared {
-    /// Makes a publication part of the log at once.
-    fn append_now(
-        self: &Arc<Self>,
-        publication: Written,
-        keep: impl FnOnce(&Log, &Draft),
-    ) -> Result<Receipt, Refused> {
-        let (now, time) = (Moment::now(), moment::time());
-        let mut log = self.lock();
-        let draft = log.check(publication, now)?.number(log.head + 1, now, time);
-        keep(&log, &draft);
-        let (receipt, readers) = log.commit(draft, Level::Accepted, now);
-        keep_to_total(&mut log);
-        // What is large takes its time to be freed.
-        let left = log.retention.take_large();
-        drop(log);
-        drop(left);
-        self.ring_soon(readers);
-        Ok(receipt)
-    }
+/// Makes a publication part of the log at once.
+fn append_now(
+    shared: &Arc<SharedLog>,
+    publication: Written,
+    keep: impl FnOnce(&Log, &Draft),
+) -> Result<Receipt, Refused> {
+    let (now, time) = (Moment::now(), moment::time());
+    let mut log = shared.lock();
+    let draft = log.check(publication, now)?.number(log.head + 1, now, time);
+    keep(&log, &draft);
+    let (receipt, readers) = log.commit(draft, Level::Accepted, now);
+    keep_to_total(&mut log);
+    // What is large takes its time to be freed.
+    let left = log.retention.take_large();
+    drop(log);
+    drop(left);
+    shared.ring_soon(readers);
+    Ok(receipt)
 }

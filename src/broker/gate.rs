@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
-use super::log::Log;
+use super::channels::Channels;
 use super::reader::{MOST_READERS, ReaderId};
-use super::{Broker, Shared};
 use crate::channel::Channel;
 use crate::slots::Key;
 
@@ -26,7 +26,7 @@ const MOST: Duration = Duration::from_secs(1);
 /// The time in which they wait no longer than that.
 const PERIOD: Duration = Duration::from_secs(10);
 /// After how long somebody who waits looks again, though nobody says that it is time.
-const LOOK: Duration = Duration::from_millis(5);
+pub(super) const LOOK: Duration = Duration::from_millis(5);
 /// Waits that follow one another this closely are noted as one.
 const CLOSE: Duration = Duration::from_millis(10);
 /// What is this long is not joined to what follows.
@@ -62,50 +62,49 @@ impl Gate {
         true
     }
 
-    fn set_any(&self, is_any: bool) {
-        if self.is_any.load(Ordering::Relaxed) != is_any {
-            self.is_any.store(is_any, Ordering::Relaxed);
-        }
-    }
-}
-
-impl Log {
-    /// Takes note of an event on these channels.
-    pub(super) fn note_for_gate(&mut self, channels: &[Key<Channel>], sequence: u64) {
-        let brink = self.brink();
-        for &key in channels {
-            let Some(record) = self.channels.get_mut(key) else { continue };
+    /// Takes note of an event on these channels, of which those behind `brink` would soon be pushed out.
+    pub(super) fn note(&mut self, channels: &mut Channels, keys: &[Key<Channel>], sequence: u64, brink: u64) {
+        for &key in keys {
+            let Some(record) = channels.get_mut(key) else { continue };
             let readers = record.attendance.listening();
             if readers == 0 {
                 continue;
             }
-            if self.gate.have_looked(readers, record.unlooked) {
+            if self.have_looked(readers, record.unlooked) {
                 record.unlooked = sequence;
             } else if record.unlooked <= brink {
-                self.gate.set_any(true);
+                self.set_any(true);
             }
         }
     }
 
     /// A reader looks at all there is.
-    pub(super) fn note_looked(&mut self, reader: ReaderId) {
-        self.gate.looked[reader] = self.head;
-        self.gate.set_any(!self.gate.behind.is_empty());
+    pub(super) fn note_looked(&mut self, reader: ReaderId, head: u64) {
+        self.looked[reader] = head;
+        self.set_any(!self.behind.is_empty());
     }
 
-    /// The place behind which the newest quarter of the recent entries begins.
-    pub(super) fn brink(&self) -> u64 {
-        self.recent.brink(self.head)
+    /// On these channels the reader has listeners that get on and are too far behind; on no others.
+    pub(super) fn note_behind(&mut self, reader: ReaderId, channels: Vec<Key<Channel>>) {
+        self.behind.retain(|(other, _)| *other != reader);
+        if !channels.is_empty() {
+            self.behind.push((reader, channels));
+        }
+        self.set_any(!self.behind.is_empty());
     }
 
-    fn is_held_back(&self, channels: &[Channel]) -> bool {
-        let brink = self.brink();
-        channels.iter().filter_map(|channel| self.key(channel)).any(|key| {
-            let Some(record) = self.channels.get(key) else { return false };
-            let lags = record.unlooked <= brink
-                && !self.gate.have_looked(record.attendance.listening(), record.unlooked);
-            lags || self.gate.behind.iter().any(|(_, keys)| keys.contains(&key))
-        })
+    /// Whether somebody on this channel is too far behind.
+    pub(super) fn holds_back(&self, channels: &Channels, key: Key<Channel>, brink: u64) -> bool {
+        let Some(record) = channels.get(key) else { return false };
+        let lags =
+            record.unlooked <= brink && !self.have_looked(record.attendance.listening(), record.unlooked);
+        lags || self.behind.iter().any(|(_, keys)| keys.contains(&key))
+    }
+
+    fn set_any(&self, is_any: bool) {
+        if self.is_any.load(Ordering::Relaxed) != is_any {
+            self.is_any.store(is_any, Ordering::Relaxed);
+        }
     }
 }
 
@@ -165,8 +164,28 @@ impl Waits {
         Self { is_any: Arc::clone(&gate.is_any), ..Self::default() }
     }
 
+    /// How long publishers may still be held back, if there may be anybody to wait for.
+    pub(super) fn left(&self) -> Option<Duration> {
+        if !self.is_any.load(Ordering::Relaxed) {
+            return None;
+        }
+        Some(self.spent.lock().left(Instant::now())).filter(|left| !left.is_zero())
+    }
+
+    /// Ready when it is time to look again.
+    pub(super) fn opened(&self) -> Notified<'_> {
+        self.opened.notified()
+    }
+
+    /// Has those look again who wait, if there is nobody to be waited for.
+    pub(super) fn let_on(&self) {
+        if !self.is_any.load(Ordering::Relaxed) {
+            self.opened.notify_waiters();
+        }
+    }
+
     /// Counts somebody who waits until this is dropped.
-    fn begin(&self) -> impl Drop {
+    pub(super) fn begin(&self) -> impl Drop {
         struct Waiting<'a>(&'a Waits);
         impl Drop for Waiting<'_> {
             fn drop(&mut self) {
@@ -175,59 +194,6 @@ impl Waits {
         }
         self.spent.lock().begin(Instant::now());
         Waiting(self)
-    }
-}
-
-impl Shared {
-    /// How long publishers on these channels are held back at most from now on, if they are.
-    fn held_back(&self, channels: &[Channel]) -> Option<Duration> {
-        if !self.waits.is_any.load(Ordering::Relaxed) {
-            return None;
-        }
-        let left = self.waits.spent.lock().left(Instant::now());
-        (!left.is_zero() && self.lock().is_held_back(channels)).then_some(left)
-    }
-}
-
-impl Broker {
-    /// Whether whoever publishes on these channels has to wait for those who read there.
-    pub fn holds_back(&self, channels: &[Channel]) -> bool {
-        self.shared.held_back(channels).is_some()
-    }
-
-    /// Waits for those who read on these channels, as long as they get on and are too far behind.
-    pub async fn turn(&self, channels: &[Channel]) {
-        if self.shared.held_back(channels).is_none() {
-            return;
-        }
-        let waits = &self.shared.waits;
-        let _waiting = waits.begin();
-        loop {
-            let opened = waits.opened.notified();
-            let Some(left) = self.shared.held_back(channels) else { return };
-            let _ = tokio::time::timeout(left.min(LOOK), opened).await;
-        }
-    }
-
-    /// On these channels `reader` has listeners that get on and are too far behind; on no others.
-    pub fn wait_for(&self, reader: ReaderId, channels: Vec<Key<Channel>>) {
-        let mut log = self.lock();
-        let gate = &mut log.gate;
-        gate.behind.retain(|(other, _)| *other != reader);
-        if !channels.is_empty() {
-            gate.behind.push((reader, channels));
-        }
-        gate.set_any(!gate.behind.is_empty());
-        drop(log);
-        self.let_on();
-    }
-
-    /// Has those look again who wait, if there is nobody to be waited for.
-    pub fn let_on(&self) {
-        let waits = &self.shared.waits;
-        if !waits.is_any.load(Ordering::Relaxed) {
-            waits.opened.notify_waiters();
-        }
     }
 }
 

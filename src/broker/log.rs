@@ -186,7 +186,8 @@ impl Log {
             wake |= entry.readers;
             let handed = self.handed(&channels);
             self.append(&Arc::new(entry), handed, now);
-            self.note_for_gate(&channels, self.head);
+            let brink = self.brink();
+            self.gate.note(&mut self.channels, &channels, self.head, brink);
         }
         if draft.close {
             wake |= self.close(&channels);
@@ -364,6 +365,18 @@ impl Log {
 
     pub(super) fn key(&self, channel: &Channel) -> Option<Key<Channel>> {
         self.channels.key(channel)
+    }
+
+    /// The place behind which the newest quarter of the recent entries begins.
+    pub(super) fn brink(&self) -> u64 {
+        self.recent.brink(self.head)
+    }
+
+    /// Whether somebody on these channels is too far behind.
+    pub(super) fn is_held_back(&self, channels: &[Channel]) -> bool {
+        let brink = self.brink();
+        let mut keys = channels.iter().filter_map(|channel| self.key(channel));
+        keys.any(|key| self.gate.holds_back(&self.channels, key, brink))
     }
 
     /// Lets the oldest events of all go until their bytes are within the bound that is configured, but not

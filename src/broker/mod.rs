@@ -31,54 +31,54 @@ mod names;
 mod opening;
 mod publication;
 mod reader;
+mod reading;
 mod recent;
 mod restore;
 mod retention;
 mod selection;
 mod settings;
+mod shared_log;
 mod store;
 mod subscription;
 mod sync;
 #[cfg(test)]
 mod tests;
 
-use std::future::Future;
 use std::ops::ControlFlow;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, OnceLock, PoisonError, RwLock, RwLockReadGuard};
-use std::task::{Context, Poll};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use arc_swap::ArcSwap;
-use parking_lot::{Mutex, MutexGuard};
-use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, oneshot};
+use parking_lot::MutexGuard;
+use tokio::sync::Semaphore;
 
 pub use bell::Wake;
 pub use ending::Ended;
 pub use entry::Entry;
 pub use opening::Waiting;
-pub use publication::{ChannelState, Kept, Level, Publication, Receipt, Refused};
-pub use reader::{Latest, MOST_READERS, News, ReaderId, Reading};
+pub use publication::{ChannelState, Kept, Level, Publication, Publishing, Receipt, Refused};
+pub use reader::{Latest, MOST_READERS, News, ReaderId};
+pub use reading::Reading;
 pub use selection::{Role, Selection};
 pub use settings::{Keep, Limits, Rate, Rule, Settings, Store};
 pub use store::OpenError;
 pub use subscription::{Gap, Read, Reason, Since, Subscribed, Subscription, Wish};
 
-use self::bell::{Bell, Noted, Round};
-use self::engine::{Home, Memory};
-use self::gate::Waits;
+use self::engine::Memory;
 use self::log::Log;
 use self::moment::Moment;
-use self::opening::{Condition, Opening, PATIENCE};
+use self::opening::{Condition, Home, Opening, PATIENCE};
+use self::publication::going_down;
+use self::shared_log::{SharedLog, keep_to_total};
 use crate::channel::Channel;
 use crate::event::{Epoch, Position};
+use crate::slots::Key;
 
 /// The front door to the log.
 pub struct Broker {
     /// Empty until the log is there.
     epoch: OnceLock<Epoch>,
-    shared: Arc<Shared>,
+    shared: Arc<SharedLog>,
     latest_disconnect: Arc<AtomicU64>,
     /// Where the log lives.
     home: ArcSwap<Home>,
@@ -97,64 +97,10 @@ const AT_ONCE: usize = 256;
 /// How many portions of the channels are looked at every second: it comes round to 120,000 within a minute.
 const SWEPT_IN_PORTIONS: usize = 8;
 
-/// The log, and who is to be told when it changes.
-struct Shared {
-    log: Mutex<Log>,
-    bells: RwLock<Vec<Bell>>,
-    round: Round,
-    waits: Waits,
-}
-
-/// Ends a round when it is dropped: whatever becomes of the task that has it, nobody is left asleep.
-struct Ringer(Arc<Shared>);
-
-impl Drop for Ringer {
-    fn drop(&mut self) {
-        self.0.ring(self.0.round.end());
-    }
-}
-
 impl std::fmt::Debug for Broker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Broker")
     }
-}
-
-/// A publication on its way. It gets there whatever becomes of this; ready once the promised level is
-/// reached.
-#[derive(Debug)]
-pub enum Publishing {
-    /// It is done.
-    Done(Option<Result<Receipt, Refused>>),
-    /// The writer has it.
-    Waiting(oneshot::Receiver<Result<Receipt, Refused>>),
-    /// It waits for the log to be there.
-    Queued(oneshot::Receiver<Publishing>),
-}
-
-impl Future for Publishing {
-    type Output = Result<Receipt, Refused>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let gone = || Err(going_down());
-        let this = self.get_mut();
-        loop {
-            match this {
-                Self::Done(outcome) => return Poll::Ready(outcome.take().unwrap_or_else(gone)),
-                Self::Waiting(answer) => {
-                    return Pin::new(answer).poll(cx).map(|answer| answer.unwrap_or_else(|_| gone()));
-                }
-                Self::Queued(taken) => match Pin::new(taken).poll(cx) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(taken) => *this = taken.unwrap_or(Self::Done(None)),
-                },
-            }
-        }
-    }
-}
-
-fn going_down() -> Refused {
-    Refused::Store("outboard is going down".into())
 }
 
 impl Broker {
@@ -183,16 +129,25 @@ impl Broker {
         Ok(broker)
     }
 
+    /// Whether the log could be opened now, or made; nothing is made.
+    ///
+    /// # Errors
+    /// Why it could not.
+    pub fn rehearse(settings: &Settings) -> Result<(), OpenError> {
+        match &settings.store {
+            Store::Memory => Ok(()),
+            Store::Disk(folder) => store::disk::try_open(folder),
+        }
+    }
+
     /// With an empty log that is in nobody's hands.
     fn empty(settings: Settings) -> Self {
         let log = Log::new(settings);
         let latest_disconnect = log.audience.latest_disconnect();
-        let waits = Waits::at(&log.gate);
-        let log = Mutex::new(log);
         Self {
             epoch: OnceLock::new(),
             latest_disconnect,
-            shared: Arc::new(Shared { log, bells: RwLock::default(), round: Round::new(), waits }),
+            shared: SharedLog::new(log),
             home: ArcSwap::from_pointee(Home::Opening(Opening::new())),
             room: Arc::new(Semaphore::new(ROOM as usize)),
         }
@@ -303,6 +258,52 @@ impl Broker {
     /// Waits as long as so much is on its way that publications may be refused.
     pub async fn room(&self) {
         let _ = self.room.acquire_many(ROOM_OF_A_READ).await;
+    }
+
+    /// Puts somebody on channels, from where it was or from where the policy says. A listener is a receiver
+    /// of whatever is published from now on, until its channels are closed or its subject is disconnected.
+    ///
+    /// A stream of several channels goes on as long as one of them is open, and gets what comes on one that
+    /// was closed and opened again meanwhile; it ends at the place where the last one that was open is closed.
+    ///
+    /// # Errors
+    /// When a channel is new and there can be no more; when there is no log yet (see
+    /// [`Broker::wait_for_log`]).
+    pub fn subscribe(&self, wish: Wish<'_>) -> Result<Subscribed, Refused> {
+        match self.away() {
+            Some(why) => Err(Refused::Store(why)),
+            None => Subscription::open(&self.shared, &mut self.lock(), wish),
+        }
+    }
+
+    /// If there is no log yet: a place among those who are put on their channels once it is there, before
+    /// anything is published.
+    pub fn wait_for_log(&self, wish: Wish<'_>) -> Option<Waiting> {
+        match &**self.home.load() {
+            Home::Opening(opening) => opening.wait(wish),
+            Home::Open(_) => None,
+        }
+    }
+
+    /// Whether whoever publishes on these channels has to wait for those who read there.
+    pub fn holds_back(&self, channels: &[Channel]) -> bool {
+        self.shared.held_back(channels).is_some()
+    }
+
+    /// Waits for those who read on these channels, as long as they get on and are too far behind.
+    pub async fn turn(&self, channels: &[Channel]) {
+        self.shared.turn(channels).await;
+    }
+
+    /// On these channels `reader` has listeners that get on and are too far behind; on no others.
+    pub fn wait_for(&self, reader: ReaderId, channels: Vec<Key<Channel>>) {
+        self.lock().gate.note_behind(reader, channels);
+        self.let_on();
+    }
+
+    /// Has those look again who wait, if there is nobody to be waited for.
+    pub fn let_on(&self) {
+        self.shared.waits.let_on();
     }
 
     /// Takes on other limits and rules. Where the log lives stays as it is. Channels that are there are
@@ -448,16 +449,12 @@ impl Broker {
     /// # Panics
     /// When there are [`MOST_READERS`] already.
     pub fn add_reader(&self, wake: Arc<dyn Wake>) -> ReaderId {
-        let mut bells = self.shared.bells.write().unwrap_or_else(PoisonError::into_inner);
-        assert!(bells.len() < MOST_READERS, "there are at most {MOST_READERS} readers");
-        bells.push(Bell::new(wake));
-        bells.len() - 1
+        self.shared.add_reader(wake)
     }
 
     /// Opens the log for a reader. Whatever is published from now on wakes it again.
     pub fn reading(&self, reader: ReaderId) -> Reading<'_> {
-        self.shared.bells()[reader].answer();
-        Reading::new(self.lock(), reader)
+        Reading::new(self.shared.read(reader), reader)
     }
 
     fn lock(&self) -> MutexGuard<'_, Log> {
@@ -468,59 +465,4 @@ impl Broker {
 fn room_for(publication: &Publication) -> u32 {
     let kib = publication.size().div_ceil(1024);
     u32::try_from(kib).unwrap_or(ROOM).min(ROOM)
-}
-
-/// Lets the oldest events of all go until their bytes are within the bound, in portions: whoever waits for
-/// the log gets it in between.
-fn keep_to_total(log: &mut MutexGuard<'_, Log>) {
-    while log.keep_to_total() {
-        MutexGuard::bump(log);
-    }
-}
-
-impl Shared {
-    // A panic while the log is locked would be a fault of ours in the middle of a change; going on
-    // serves everyone else better than failing each request from then on. The lock is a fair one: whoever
-    // has long work does it in portions, and lets those in between who wait.
-    fn lock(&self) -> MutexGuard<'_, Log> {
-        self.log.lock()
-    }
-
-    fn bells(&self) -> RwLockReadGuard<'_, Vec<Bell>> {
-        self.bells.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Rings once for all that is published in this turn of the scheduler: with many publishers, a wake of
-    /// the fan-out for each of them would cost more than the rest of a publish. Without tokio there are no
-    /// turns, and whoever begins a round ends it at once.
-    fn ring_soon(self: &Arc<Self>, readers: u64) {
-        if readers == 0 {
-            return;
-        }
-        match self.round.note(readers) {
-            Noted::First => {
-                // It rings when it is dropped: here, if there is no runtime.
-                let ringer = Ringer(Arc::clone(self));
-                let Ok(runtime) = Handle::try_current() else { return };
-                runtime.spawn(async move {
-                    // Comes back when everyone who was ready to run has run.
-                    tokio::task::yield_now().await;
-                    drop(ringer);
-                });
-            }
-            Noted::Further => {}
-            Noted::Enough => self.ring(self.round.end()),
-        }
-    }
-
-    fn ring(&self, readers: u64) {
-        if readers == 0 {
-            return;
-        }
-        for (reader, bell) in self.bells().iter().enumerate() {
-            if readers >> reader & 1 == 1 {
-                bell.ring();
-            }
-        }
-    }
 }

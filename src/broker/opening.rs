@@ -23,18 +23,18 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
-use super::engine::{Engine, Home, OnDisk};
+use super::Broker;
+use super::engine::{Engine, OnDisk};
 use super::log::Log;
 use super::moment::{self, Moment};
-use super::publication::{Publication, Refused};
+use super::publication::{Publication, Publishing, Refused, going_down};
 use super::reader::ReaderId;
 use super::selection::Role;
 use super::settings::Settings;
 use super::store::OpenError;
 use super::store::disk::{Disk, Watcher};
 use super::store::writer::Writer;
-use super::subscription::{Since, Subscribed, Wish};
-use super::{Broker, Publishing, going_down};
+use super::subscription::{Since, Subscribed, Subscription, Wish};
 use crate::channel::Channel;
 use crate::replay::Replay;
 use crate::subject::Subject;
@@ -55,13 +55,22 @@ const LAST_PATIENCE: Duration = Duration::from_millis(500);
 /// How many of those who wait are served while the others cannot come or go.
 const PORTION: usize = 64;
 
+/// Where the log lives.
+pub(super) enum Home {
+    /// Nowhere yet: it is being read, or cannot be.
+    Opening(Opening),
+    /// In this process, or on a disk.
+    Open(Box<dyn Engine>),
+}
+
 /// Who waits for the log, and the thread that opens it.
 pub(super) struct Opening {
-    shared: Arc<Shared>,
+    shared: Arc<Lobby>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-struct Shared {
+/// Who and what waits, as the thread and everybody else see it.
+struct Lobby {
     state: Mutex<State>,
     /// Rung when the state has changed.
     changed: Condvar,
@@ -122,7 +131,7 @@ type Answer = Result<Subscribed, Refused>;
 /// Somebody's place among those who wait for the log. Ready once it is there, with what
 /// [`Broker::subscribe`] says; given up when it is dropped.
 pub struct Waiting {
-    shared: Arc<Shared>,
+    shared: Arc<Lobby>,
     number: u64,
     answer: oneshot::Receiver<Answer>,
 }
@@ -158,7 +167,7 @@ impl Opening {
             ends: false,
             has_ended: false,
         };
-        let shared = Shared {
+        let shared = Lobby {
             state: Mutex::new(state),
             changed: Condvar::new(),
             condition: watch::Sender::new(Condition::Looking),
@@ -350,7 +359,7 @@ impl Queued {
     }
 }
 
-impl Shared {
+impl Lobby {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -379,7 +388,7 @@ impl Shared {
 }
 
 struct Opener {
-    shared: Arc<Shared>,
+    shared: Arc<Lobby>,
     folder: PathBuf,
     settings: Settings,
     broker: Weak<Broker>,
@@ -520,7 +529,7 @@ impl Opener {
                 let since = Since { last_event_id: last_event_id.as_deref(), replay };
                 let (channels, subject) = (&channels[..], subject.as_ref());
                 let wish = Wish { channels, since, role, subject, asked_at, reader };
-                let subscribed = broker.subscribe_in(&mut broker.lock(), wish);
+                let subscribed = Subscription::open(&broker.shared, &mut broker.lock(), wish);
                 // Whoever has left does not want it; nothing is locked that its drop needs.
                 drop(answer.send(subscribed));
             }

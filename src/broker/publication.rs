@@ -1,6 +1,11 @@
 //! What publishers ask for and are told, and what is to be read about channels.
 
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
+
+use tokio::sync::oneshot;
 
 use super::entry::Entry;
 use crate::channel::Channel;
@@ -188,4 +193,42 @@ impl Kept {
         };
         Self { id, event: entry.encoded.event(), time: entry.time }
     }
+}
+
+/// A publication on its way. It gets there whatever becomes of this; ready once the promised level is
+/// reached.
+#[derive(Debug)]
+pub enum Publishing {
+    /// It is done.
+    Done(Option<Result<Receipt, Refused>>),
+    /// The writer has it.
+    Waiting(oneshot::Receiver<Result<Receipt, Refused>>),
+    /// It waits for the log to be there.
+    Queued(oneshot::Receiver<Publishing>),
+}
+
+impl Future for Publishing {
+    type Output = Result<Receipt, Refused>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let gone = || Err(going_down());
+        let this = self.get_mut();
+        loop {
+            match this {
+                Self::Done(outcome) => return Poll::Ready(outcome.take().unwrap_or_else(gone)),
+                Self::Waiting(answer) => {
+                    return Pin::new(answer).poll(cx).map(|answer| answer.unwrap_or_else(|_| gone()));
+                }
+                Self::Queued(taken) => match Pin::new(taken).poll(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(taken) => *this = taken.unwrap_or(Self::Done(None)),
+                },
+            }
+        }
+    }
+}
+
+/// Refused because the process ends.
+pub(super) fn going_down() -> Refused {
+    Refused::Store("outboard is going down".into())
 }

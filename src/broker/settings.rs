@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::store::{OpenError, disk};
 use crate::channel::Channel;
 
 /// Room for `dedupe` keys, however little is kept of events.
@@ -93,17 +92,6 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Whether the log could be opened now, or made; nothing is made.
-    ///
-    /// # Errors
-    /// Why it could not.
-    pub fn try_store(&self) -> Result<(), OpenError> {
-        match &self.store {
-            Store::Memory => Ok(()),
-            Store::Disk(folder) => disk::try_open(folder),
-        }
-    }
-
     /// The most bytes of `dedupe` keys that have outlived their events: within their window, as many as
     /// a publisher writes, and that must not be more than fits beside the events.
     pub(super) fn key_bytes(&self) -> usize {

@@ -7,17 +7,15 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::Broker;
 use super::audience::Party;
 use super::ending::Ended;
-use super::engine::Home;
 use super::entry::Entry;
 use super::log::Log;
 use super::moment::Moment;
-use super::opening::Waiting;
 use super::publication::Refused;
 use super::reader::ReaderId;
 use super::selection::{Role, Selection};
+use super::shared_log::SharedLog;
 use crate::channel::Channel;
 use crate::event::Position;
 use crate::replay::Replay;
@@ -43,7 +41,7 @@ pub struct Wish<'a> {
     pub role: Role,
     /// What it was accepted as, if somebody said so.
     pub subject: Option<&'a Subject>,
-    /// [`Broker::latest_disconnect`] right before somebody was asked whether this one may listen, if somebody
+    /// [`Broker::latest_disconnect`](super::Broker::latest_disconnect) right before somebody was asked whether this one may listen, if somebody
     /// was: if the subject was disconnected after that, the answer lets nobody in any more.
     pub asked_at: Option<u64>,
     /// Who will deliver it.
@@ -71,7 +69,7 @@ pub enum Subscribed {
 /// A place in the log for each of the channels a client is on; counted until it is dropped.
 #[derive(Debug)]
 pub struct Subscription {
-    broker: Arc<Broker>,
+    log: Arc<SharedLog>,
     /// The channels.
     pub selection: Arc<Selection>,
     /// Who delivers it.
@@ -86,11 +84,47 @@ pub struct Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.broker.lock().leave(self);
+        self.log.lock().leave(self);
     }
 }
 
 impl Subscription {
+    /// Puts somebody on channels of the log, which is locked.
+    pub(super) fn open(
+        shared: &Arc<SharedLog>,
+        log: &mut Log,
+        wish: Wish<'_>,
+    ) -> Result<Subscribed, Refused> {
+        let Wish { channels, since, role, subject, asked_at, reader } = wish;
+        if let (Some(subject), Some(asked_at)) = (subject, asked_at)
+            && log.audience.was_disconnected_since(subject, asked_at)
+        {
+            return Ok(Subscribed::Disconnected);
+        }
+        let now = Moment::now();
+        let mut keys = log.keys_to_listen(channels)?;
+        keys.sort_unstable();
+        keys.dedup();
+        for &key in &keys {
+            log.refresh(key, now);
+        }
+
+        let (start, gap) = log.start(&keys, since);
+        if gap.is_none() && log.is_over(&keys, &start) {
+            keys.iter().for_each(|&key| log.note_idle(key));
+            return Ok(Subscribed::Over);
+        }
+        if role == Role::Listener {
+            log.mark_seen(&keys, &start);
+        }
+        let selection = log.audience.enter(&mut log.channels, keys, role, reader, log.head);
+        let party = subject.map(|subject| log.audience.join(subject, &selection, reader));
+        let (cursor, beginning) = log.begin(&selection.channels, &start, now, log.head);
+
+        let subscription = Self { log: Arc::clone(shared), selection, reader, party, cursor, beginning };
+        Ok(Subscribed::Open(subscription, gap))
+    }
+
     /// Whether it gets nothing that comes from now on.
     pub fn has_ended(&self) -> bool {
         self.end().is_some()
@@ -183,70 +217,6 @@ pub enum Read {
     },
     /// The history has moved past the cursor.
     Fallen,
-}
-
-impl Broker {
-    /// Puts somebody on channels, from where it was or from where the policy says. A listener is a receiver
-    /// of whatever is published from now on, until its channels are closed or its subject is disconnected.
-    ///
-    /// A stream of several channels goes on as long as one of them is open, and gets what comes on one that
-    /// was closed and opened again meanwhile; it ends at the place where the last one that was open is closed.
-    ///
-    /// # Errors
-    /// When a channel is new and there can be no more; when there is no log yet (see
-    /// [`Broker::wait_for_log`]).
-    pub fn subscribe(self: &Arc<Self>, wish: Wish<'_>) -> Result<Subscribed, Refused> {
-        match self.away() {
-            Some(why) => Err(Refused::Store(why)),
-            None => self.subscribe_in(&mut self.lock(), wish),
-        }
-    }
-
-    /// If there is no log yet: a place among those who are put on their channels once it is there, before
-    /// anything is published.
-    pub fn wait_for_log(&self, wish: Wish<'_>) -> Option<Waiting> {
-        match &**self.home.load() {
-            Home::Opening(opening) => opening.wait(wish),
-            Home::Open(_) => None,
-        }
-    }
-
-    /// Puts somebody on channels of the log, which is locked.
-    pub(super) fn subscribe_in(
-        self: &Arc<Self>,
-        log: &mut Log,
-        wish: Wish<'_>,
-    ) -> Result<Subscribed, Refused> {
-        let Wish { channels, since, role, subject, asked_at, reader } = wish;
-        if let (Some(subject), Some(asked_at)) = (subject, asked_at)
-            && log.audience.was_disconnected_since(subject, asked_at)
-        {
-            return Ok(Subscribed::Disconnected);
-        }
-        let now = Moment::now();
-        let mut keys = log.keys_to_listen(channels)?;
-        keys.sort_unstable();
-        keys.dedup();
-        for &key in &keys {
-            log.refresh(key, now);
-        }
-
-        let (start, gap) = log.start(&keys, since);
-        if gap.is_none() && log.is_over(&keys, &start) {
-            keys.iter().for_each(|&key| log.note_idle(key));
-            return Ok(Subscribed::Over);
-        }
-        if role == Role::Listener {
-            log.mark_seen(&keys, &start);
-        }
-        let selection = log.audience.enter(&mut log.channels, keys, role, reader, log.head);
-        let party = subject.map(|subject| log.audience.join(subject, &selection, reader));
-        let (cursor, beginning) = log.begin(&selection.channels, &start, now, log.head);
-
-        let broker = Arc::clone(self);
-        let subscription = Subscription { broker, selection, reader, party, cursor, beginning };
-        Ok(Subscribed::Open(subscription, gap))
-    }
 }
 
 /// Where a subscription begins.

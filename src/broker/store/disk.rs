@@ -13,7 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use redb::{Builder, Database, ReadableTable, StorageError, TableDefinition};
 
 use super::Batch;
-use super::fault::{Fault, OpenError};
+use super::fault::{FORMAT, Fault, OpenError};
 use super::file::{self, Bounded, Bounds};
 use super::mark::{self, Mark, Seen};
 use crate::broker::log::Log;
@@ -28,9 +28,6 @@ const KEYS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("keys");
 /// The channels that need more than their events to be known.
 const CHANNELS: TableDefinition<'_, &str, (bool, u64, u64)> = TableDefinition::new("channels");
 
-/// The format this version writes. A higher one is somebody else's. Format 1 had the keys in the rows of
-/// their events, which stayed for as long as the keys.
-pub(super) const FORMAT: u64 = 2;
 /// Under which the number of the last step stands in [`META`].
 const STEP: &str = "step";
 /// The least bound of the file's size, in bytes.

@@ -5,8 +5,11 @@ use std::path::PathBuf;
 
 use redb::{DatabaseError, StorageError};
 
-use super::disk::FORMAT;
 use super::record::Damaged;
+
+/// The format this version writes. A higher one is somebody else's. Format 1 had the keys in the rows of
+/// their events, which stayed for as long as the keys.
+pub(super) const FORMAT: u64 = 2;
 
 /// Why there is no store.
 #[derive(Debug, thiserror::Error)]

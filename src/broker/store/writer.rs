@@ -17,7 +17,7 @@ use super::{Batch, Rows, StoredEvent};
 use crate::broker::log::{Draft, Log};
 use crate::broker::moment::{self, Moment};
 use crate::broker::publication::{Level, Receipt, Refused, Written};
-use crate::broker::{Shared, keep_to_total};
+use crate::broker::shared_log::{SharedLog, keep_to_total};
 use crate::channel::Channel;
 use crate::event::EventId;
 use crate::vital;
@@ -62,7 +62,7 @@ pub(in crate::broker) struct Writer {
 
 impl Writer {
     /// Starts the thread.
-    pub(in crate::broker) fn start(disk: Disk, shared: Arc<Shared>) -> std::io::Result<Self> {
+    pub(in crate::broker) fn start(disk: Disk, shared: Arc<SharedLog>) -> std::io::Result<Self> {
         let (jobs, waiting) = mpsc::channel();
         let writable = Arc::new(AtomicBool::new(true));
         // A small file has no room for a large step.
@@ -117,7 +117,7 @@ impl Drop for Writer {
 
 struct Thread {
     disk: Disk,
-    shared: Arc<Shared>,
+    shared: Arc<SharedLog>,
     waiting: mpsc::Receiver<Job>,
     writable: Arc<AtomicBool>,
     /// When the store failed last, if it has not been opened since.

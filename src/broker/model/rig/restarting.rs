@@ -1,7 +1,7 @@
 //! Restarts and kills.
 
 use super::*;
-use crate::broker::engine::Home;
+use crate::broker::opening::Home;
 
 impl Rig<'_> {
     /// Waits until everything that was published is written.

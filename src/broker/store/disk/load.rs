@@ -2,11 +2,11 @@
 
 use redb::{ReadTransaction, ReadableDatabase, ReadableTable, StorageError};
 
-use super::{CHANNELS, Disk, EVENTS, FORMAT, KEYS, META, STEP, read_number};
+use super::{CHANNELS, Disk, EVENTS, KEYS, META, STEP, read_number};
 use crate::broker::log::Log;
 use crate::broker::settings::Settings;
 use crate::broker::store::Row;
-use crate::broker::store::fault::Fault;
+use crate::broker::store::fault::{FORMAT, Fault};
 use crate::broker::store::mark::{self, Mark, Seen};
 use crate::broker::store::record::{StoredEvent, StoredKey};
 use crate::channel::Channel;
