@@ -30,7 +30,7 @@ impl Forwarding {
     /// What this name says, in any case; `None` if it is no such name.
     pub(super) fn of(name: &[u8]) -> Option<Self> {
         // Looked at by its first letter: most names are none of these.
-        if !matches!(name.first()?, b'c'..=b'x' | b'C'..=b'X') {
+        if !matches!(name.first()?, b'a'..=b'x' | b'A'..=b'X') {
             return None;
         }
         let mut lower = [0; LONGEST];
@@ -59,7 +59,8 @@ impl Forwarding {
             }
             b"x-appengine-user-ip" | b"x-appengine-remote-addr" | b"x-envoy-external-address" => Self::Other,
             b"x-remote-ip" | b"x-remote-addr" | b"x-originating-ip" | b"x-proxyuser-ip" => Self::Other,
-            b"wl-proxy-client-ip" | b"wl-proxy-ssl" | b"pc-remote-addr" => Self::Other,
+            b"wl-proxy-client-ip" | b"wl-proxy-ssl" | b"pc-remote-addr" | b"remote-addr" => Self::Other,
+            b"ali-cdn-real-ip" | b"cdn-src-ip" | b"akamai-client-ip" | b"x-ssl" => Self::Other,
             b"x-coming-from" | b"coming-from" | b"forwarded-for" | b"forwarded-for-ip" => Self::Other,
             b"forwarded-proto" | b"forwarded-host" | b"x-forward-for" | b"x-forward-proto" => Self::Other,
             name if name.starts_with(b"x-forwarded") => Self::Other,
@@ -108,6 +109,11 @@ mod tests {
             "X-Request-Id",
             "Via",
             "WL-Proxy-Client-IP",
+            "Ali-CDN-Real-IP",
+            "Cdn-Src-Ip",
+            "Akamai-Client-IP",
+            "Remote-Addr",
+            "X-SSL",
         ] {
             assert!(Forwarding::of(name.as_bytes()).is_some(), "{name}");
         }
