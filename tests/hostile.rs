@@ -336,3 +336,45 @@ fn the_api_asks_for_one_host_as_the_site_does() {
         assert_eq!(answer.matches("HTTP/1.1 ").count(), answers, "{hosts:?}: {answer}");
     }
 }
+
+/// What a process holds in memory of its own, in KiB.
+fn memory_of(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[test]
+fn memory_that_a_storm_of_large_heads_took_is_given_back() {
+    const CONNECTIONS: usize = 200;
+    let backend = Backend::start(|exchange| exchange.answer("200 OK", &["Connection: close"], "ok"));
+    let outboard = Outboard::behind(&backend).start();
+    let pid = outboard.process().id();
+    let lines: String = (0..15).map(|n| format!("X-{n}: {}\r\n", "y".repeat(4000))).collect();
+    let head = format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{lines}");
+    let mut most = 0;
+
+    for _ in 0..5 {
+        let mut storm: Vec<_> =
+            (0..CONNECTIONS).map(|_| TcpStream::connect(outboard.address()).unwrap()).collect();
+        for socket in &mut storm {
+            socket.set_read_timeout(Some(DEADLINE)).unwrap();
+            socket.write_all(head.as_bytes()).unwrap();
+        }
+        for socket in &mut storm {
+            socket.write_all(b"\r\n").unwrap();
+        }
+        for socket in &mut storm {
+            let mut answer = Vec::new();
+            let _ = socket.read_to_end(&mut answer);
+            assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
+        }
+        most = most.max(memory_of(pid));
+    }
+
+    let deadline = std::time::Instant::now() + 2 * DEADLINE;
+    while memory_of(pid) > most / 2 {
+        assert!(std::time::Instant::now() < deadline, "{most} KiB at most, and still {}", memory_of(pid));
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+}
