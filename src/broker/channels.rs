@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::history::Record;
 use super::names::Names;
+use super::record::Record;
 use super::settings::Terms;
 use crate::channel::Channel;
 use crate::slots::{Key, Slots};

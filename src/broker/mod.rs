@@ -22,7 +22,6 @@ mod ending;
 mod engine;
 mod entry;
 mod gate;
-mod history;
 mod log;
 #[cfg(test)]
 mod model;
@@ -33,6 +32,7 @@ mod publication;
 mod reader;
 mod reading;
 mod recent;
+mod record;
 mod restore;
 mod retention;
 mod selection;

@@ -7,9 +7,9 @@ use smallvec::SmallVec;
 
 use super::changes::{Changes, Portion};
 use super::entry::Entry;
-use super::history::{First, Record};
 use super::log::{Draft, Log};
 use super::moment::Moment;
+use super::record::{First, Record};
 use super::store::{Batch, Damaged, Row, Rows, StoredEvent, StoredKey};
 use crate::channel::Channel;
 use crate::event::encode::Encoded;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use redb::{DatabaseError, StorageError};
 
-use super::record::Damaged;
+use super::stored::Damaged;
 
 /// The format this version writes. A higher one is somebody else's. Format 1 had the keys in the rows of
 /// their events, which stayed for as long as the keys.

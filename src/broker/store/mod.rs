@@ -14,7 +14,7 @@ pub(super) mod disk;
 mod fault;
 mod file;
 mod mark;
-mod record;
+mod stored;
 #[cfg(test)]
 mod tests;
 pub(super) mod writer;
@@ -27,7 +27,7 @@ use crate::channel::Channel;
 use crate::slots::Key;
 
 pub use fault::OpenError;
-pub(super) use record::{Damaged, StoredEvent, StoredKey};
+pub(super) use stored::{Damaged, StoredEvent, StoredKey};
 
 /// What is kept of a channel beside its events.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

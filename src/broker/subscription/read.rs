@@ -6,9 +6,9 @@ use smallvec::SmallVec;
 
 use super::{Beginning, Gap, Read, Reason, Start, Subscription};
 use crate::broker::entry::Entry;
-use crate::broker::history::Record;
 use crate::broker::log::Log;
 use crate::broker::moment::Moment;
+use crate::broker::record::Record;
 use crate::channel::Channel;
 use crate::event::Position;
 use crate::slots::Key;

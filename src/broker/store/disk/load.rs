@@ -8,7 +8,7 @@ use crate::broker::settings::Settings;
 use crate::broker::store::Row;
 use crate::broker::store::fault::{FORMAT, Fault};
 use crate::broker::store::mark::{self, Mark, Seen};
-use crate::broker::store::record::{StoredEvent, StoredKey};
+use crate::broker::store::stored::{StoredEvent, StoredKey};
 use crate::channel::Channel;
 use crate::event::Epoch;
 
