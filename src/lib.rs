@@ -6,6 +6,7 @@
 //! `ARCHITECTURE.md` holds the map, and which module may import which.
 
 pub mod admin;
+pub mod api;
 pub mod app;
 pub mod body;
 pub mod broker;

@@ -1,20 +1,17 @@
-//! HTTP for publishers and operators: the API, and the optional TCP listener that serves it.
+//! The optional TCP listener that serves the API.
 //!
 //! A port has no file permissions. So a listener that others than this machine can reach needs a
 //! token, and nothing but the health pages is shown without it.
-
-pub mod api;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
+use crate::api::{Api, Door};
 use crate::drain::Draining;
 use crate::listen::connection::Options;
 use crate::listen::{self, Listener, Service};
-
-pub use api::{Api, Door};
 
 /// The most connections at a time; more wait.
 pub const MOST_CONNECTIONS: usize = 256;

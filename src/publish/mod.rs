@@ -20,7 +20,7 @@ use bytes::Bytes;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::admin::Door;
+use crate::api::Door;
 use crate::drain::{self, Draining};
 use crate::listen::accept::{Room, pause_after};
 use crate::listen::connection::{self, Options};
@@ -30,7 +30,7 @@ use crate::socket::Socket;
 use sniff::Language;
 use socket::Bound;
 
-pub use crate::admin::Api;
+pub use crate::api::Api;
 pub use socket::Settings;
 
 /// Serves the socket until the drain begins, then what has been sent by then, and returns when the

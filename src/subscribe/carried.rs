@@ -12,11 +12,10 @@ use http_body::Frame;
 use tokio::sync::watch;
 
 use super::end::End;
+use super::fanout::{Pace, Tick};
 use super::initial::{Part, Text};
 use super::newcomer::Newcomer;
-use super::pace::Pace;
 use super::waiting::{Rechecks, refused};
-use super::wheel::Tick;
 use super::{Initial, Place, Slow, Streams, head};
 use crate::body::{BodyError, Source};
 use crate::broker::{Broker, Entry, Read, ReaderId, Subscribed, Subscription, Wake};

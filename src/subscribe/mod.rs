@@ -6,25 +6,15 @@
 
 mod ask;
 mod carried;
-mod clock;
-mod deliver;
 mod end;
-mod groups;
-mod handle;
+mod fanout;
 pub mod head;
 mod initial;
-mod lag;
 mod last_event_id;
 mod newcomer;
-mod pace;
-mod piece;
 mod promises;
-mod rest;
 mod stay;
-mod subscriber;
 mod waiting;
-mod wheel;
-mod worker;
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,14 +29,12 @@ use tokio::sync::{Semaphore, mpsc};
 pub use self::ask::{Ask, Initial};
 use self::carried::Bodies;
 pub use self::end::End;
-use self::handle::{AskAgain, Command, Handle, Ticket};
+use self::fanout::{AskAgain, Command, Handle, Held, Ticket, Worker};
 pub use self::last_event_id::{PARAMETERS as LAST_EVENT_ID_PARAMETERS, last_event_id};
 use self::newcomer::{Newcomer, Seat};
 use self::promises::Bond;
 pub use self::promises::{Answering, MayStay, Promises, Question, Recheck, Site};
 pub use self::stay::{Full, Opened, Stay};
-use self::subscriber::Held;
-use self::worker::Worker;
 use crate::body::Body;
 use crate::broker::{
     Broker, Ended, Gap, MOST_READERS, ReaderId, Refused, Role, Since, Subscribed, Subscription, Waiting, Wish,

@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::fanout::{Extras, Held, Pace, Subscriber};
 use super::initial::Manner;
-use super::pace::Pace;
 use super::promises::Bond;
-use super::subscriber::{Extras, Held, Subscriber};
 use crate::broker::{ReaderId, Subscription};
 
 /// A client on its way to a fan-out thread.

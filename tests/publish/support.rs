@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use outboard::admin::Api;
+use outboard::api::Api;
 use outboard::broker::{self, Broker, Limits};
 use outboard::channel::Channel;
 use outboard::drain::{Drain, Draining, drain};

@@ -11,17 +11,17 @@ use std::time::{Duration, Instant};
 /// A moment, counted in [`TICK`]s since the wheel was made: enough for two years, after which the
 /// clock stands still.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) struct Tick(u32);
+pub(in crate::subscribe) struct Tick(u32);
 
 /// How exact the wheel is.
-pub(super) const TICK: Duration = Duration::from_millis(16);
+pub(in crate::subscribe) const TICK: Duration = Duration::from_millis(16);
 const SLOTS: usize = 1024;
 
 impl Tick {
-    pub(super) const NEVER: Self = Self(u32::MAX);
+    pub(in crate::subscribe) const NEVER: Self = Self(u32::MAX);
 
     /// The tick that is at least this much later.
-    pub(super) fn after(self, duration: Duration) -> Self {
+    pub(in crate::subscribe) fn after(self, duration: Duration) -> Self {
         let ticks = duration.as_millis().div_ceil(TICK.as_millis());
         Self(self.0.saturating_add(u32::try_from(ticks).unwrap_or(u32::MAX)).min(u32::MAX - 1))
     }
@@ -29,14 +29,14 @@ impl Tick {
 
 impl Tick {
     /// How long it is to a later tick; nothing to an earlier one.
-    pub(super) fn span_to(self, later: Self) -> Duration {
+    pub(in crate::subscribe) fn span_to(self, later: Self) -> Duration {
         TICK * later.0.saturating_sub(self.0)
     }
 }
 
 /// Deadlines of whoever waits for them.
 #[derive(Debug)]
-pub(super) struct Wheel<T> {
+pub(in crate::subscribe) struct Wheel<T> {
     start: Instant,
     hand: Tick,
     slots: Vec<Vec<(Tick, T)>>,
@@ -46,18 +46,18 @@ pub(super) struct Wheel<T> {
 }
 
 impl<T: Copy> Wheel<T> {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(in crate::subscribe) fn new(now: Instant) -> Self {
         Self { start: now, hand: Tick(0), slots: vec![Vec::new(); SLOTS], waiting: 0, next: Tick::NEVER }
     }
 
     /// The current tick.
-    pub(super) fn tick(&self, now: Instant) -> Tick {
+    pub(in crate::subscribe) fn tick(&self, now: Instant) -> Tick {
         let ticks = now.saturating_duration_since(self.start).as_millis() / TICK.as_millis();
         Tick(u32::try_from(ticks).unwrap_or(u32::MAX - 1))
     }
 
     /// Lets `who` be called at `due`, or with the next tick if that is past; the tick it is.
-    pub(super) fn set(&mut self, due: Tick, who: T) -> Tick {
+    pub(in crate::subscribe) fn set(&mut self, due: Tick, who: T) -> Tick {
         let due = due.max(Tick(self.hand.0 + 1));
         self.slots[due.0 as usize % SLOTS].push((due, who));
         self.waiting += 1;
@@ -66,7 +66,7 @@ impl<T: Copy> Wheel<T> {
     }
 
     /// Moves the hand to `now` and calls those that are due, with the tick they were set for.
-    pub(super) fn advance(&mut self, now: Tick, due: &mut VecDeque<(Tick, T)>) {
+    pub(in crate::subscribe) fn advance(&mut self, now: Tick, due: &mut VecDeque<(Tick, T)>) {
         let passed = (now.0.saturating_sub(self.hand.0) as usize).min(SLOTS);
         for step in 1..=passed {
             let slot = &mut self.slots[(self.hand.0 as usize + step) % SLOTS];
@@ -79,7 +79,7 @@ impl<T: Copy> Wheel<T> {
     }
 
     /// How long nobody is due; `None` while nobody waits.
-    pub(super) fn idle(&mut self, now: Instant) -> Option<Duration> {
+    pub(in crate::subscribe) fn idle(&mut self, now: Instant) -> Option<Duration> {
         if self.waiting == 0 {
             return None;
         }

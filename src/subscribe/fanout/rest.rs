@@ -16,24 +16,24 @@ const SHORTEST: Duration = Duration::from_micros(50);
 const LONGEST: Duration = Duration::from_millis(2);
 
 /// When the next round may begin.
-pub(super) struct Rest {
+pub(in crate::subscribe) struct Rest {
     until: Instant,
 }
 
 impl Rest {
     /// Before the first round.
-    pub(super) fn none() -> Self {
+    pub(in crate::subscribe) fn none() -> Self {
         Self { until: Instant::now() }
     }
 
     /// After a round that began at `begun` and ends now.
-    pub(super) fn after_round(begun: Instant) -> Self {
+    pub(in crate::subscribe) fn after_round(begun: Instant) -> Self {
         let now = Instant::now();
         Self { until: now + length(now - begun) }
     }
 
     /// Blocks until the rest is over, which it may be already.
-    pub(super) fn take(&self) {
+    pub(in crate::subscribe) fn take(&self) {
         thread::sleep(self.until.saturating_duration_since(Instant::now()));
     }
 }

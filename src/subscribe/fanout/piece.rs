@@ -6,13 +6,15 @@ use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
 use super::subscriber::{Subscriber, Written};
+use super::wheel::Tick;
 use crate::broker::Entry;
+use crate::event::Epoch;
 
 /// Pieces are put together up to this size, in bytes; a larger entry is a piece of its own.
 const PIECE: usize = 64 << 10;
 
 /// Consecutive entries as bytes made once for a whole group.
-pub(super) struct Piece<'a> {
+pub(in crate::subscribe) struct Piece<'a> {
     entries: &'a [&'a Arc<Entry>],
     /// Several entries in one; a single one has its bytes.
     chunked: OnceLock<Bytes>,
@@ -54,7 +56,7 @@ impl Piece<'_> {
 }
 
 /// Entries in pieces that are worth a call each.
-pub(super) fn pieces<'a>(entries: &'a [&'a Arc<Entry>]) -> SmallVec<[Piece<'a>; 1]> {
+pub(in crate::subscribe) fn pieces<'a>(entries: &'a [&'a Arc<Entry>]) -> SmallVec<[Piece<'a>; 1]> {
     let mut pieces = SmallVec::new();
     let mut rest = entries;
     while !rest.is_empty() {
@@ -72,7 +74,7 @@ pub(super) fn pieces<'a>(entries: &'a [&'a Arc<Entry>]) -> SmallVec<[Piece<'a>; 
 
 /// Writes what is new to a live subscriber. If the socket does not take all, the cursor is set to
 /// the last entry of which it took a part.
-pub(super) fn write_pieces(subscriber: &mut Subscriber, pieces: &[Piece<'_>]) -> Written {
+pub(in crate::subscribe) fn write_pieces(subscriber: &mut Subscriber, pieces: &[Piece<'_>]) -> Written {
     let chunked = subscriber.is_chunked();
     // Behind the entry before the first: nothing in between concerns this group.
     let mut done = pieces.first().map_or(0, |piece| piece.entries[0].sequence - 1);
@@ -93,4 +95,24 @@ pub(super) fn write_pieces(subscriber: &mut Subscriber, pieces: &[Piece<'_>]) ->
         }
     }
     Written::All
+}
+
+/// Writes what a read brought to a subscriber with a `max_rate`, as far as it may go now: how that went, and how
+/// many entries it were.
+pub(in crate::subscribe) fn write_paced(
+    subscriber: &mut Subscriber,
+    entries: Vec<Arc<Entry>>,
+    now: Tick,
+    all: bool,
+    epoch: &Epoch,
+) -> (Written, usize) {
+    let selection = Arc::clone(&subscriber.subscription.selection);
+    let chunked = subscriber.is_chunked();
+    let Some(pace) = subscriber.pace() else { return (Written::All, 0) };
+    let passed = pace.pass(&selection, entries, now, all);
+    let mut bytes = BytesMut::new();
+    for entry in &passed {
+        bytes.extend_from_slice(&pace.encode(entry, epoch, chunked));
+    }
+    (subscriber.write_or_keep(bytes.freeze()), passed.len())
 }

@@ -12,18 +12,19 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token, Waker};
 
-use super::Settings;
-use super::end::End;
 use super::groups::Groups;
 use super::handle::{Alarm, AskAgain, Command, Handle};
 use super::lag::{Cuts, LOOK, Lagging};
-use super::promises::spread;
 use super::rest::Rest;
-use super::subscriber::{Slot, State, Subscriber, Written};
+use super::subscriber::{State, Subscriber, Written};
 use super::wheel::{Tick, Wheel};
+use super::{Client, Slot};
 use crate::broker::{Broker, ReaderId};
 use crate::metrics::Metrics;
 use crate::slots::Slots;
+use crate::subscribe::Settings;
+use crate::subscribe::end::End;
+use crate::subscribe::promises::spread;
 use crate::vital;
 
 #[cfg(test)]
@@ -33,28 +34,28 @@ mod histories;
 const ALARM: Token = Token(usize::MAX);
 
 /// What a fan-out thread knows. How it delivers is in `deliver`, what it does when a time has come, in `clock`.
-pub(super) struct Worker {
-    pub(super) poll: Poll,
-    pub(super) broker: Arc<Broker>,
-    pub(super) reader: ReaderId,
-    pub(super) settings: Settings,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) commands: mpsc::Receiver<Command>,
-    pub(super) subscribers: Slots<Subscriber>,
-    pub(super) groups: Groups,
+pub(in crate::subscribe) struct Worker {
+    pub(in crate::subscribe) poll: Poll,
+    pub(in crate::subscribe) broker: Arc<Broker>,
+    pub(in crate::subscribe) reader: ReaderId,
+    pub(in crate::subscribe) settings: Settings,
+    pub(in crate::subscribe) metrics: Arc<Metrics>,
+    pub(in crate::subscribe) commands: mpsc::Receiver<Command>,
+    pub(in crate::subscribe) subscribers: Slots<Subscriber, Client>,
+    pub(in crate::subscribe) groups: Groups,
     /// Everything up to here has been handed to those that are live.
-    pub(super) seen: u64,
+    pub(in crate::subscribe) seen: u64,
     /// Who waits for a turn to read.
-    pub(super) behind: VecDeque<Slot>,
-    pub(super) wheel: Wheel<Slot>,
+    pub(in crate::subscribe) behind: VecDeque<Slot>,
+    pub(in crate::subscribe) wheel: Wheel<Slot>,
     /// Whose time has come, and the tick for which they were called.
-    pub(super) due: VecDeque<(Tick, Slot)>,
-    pub(super) now: Tick,
-    pub(super) ask_again: AskAgain,
-    pub(super) lagging: Lagging,
-    pub(super) cuts: Cuts,
+    pub(in crate::subscribe) due: VecDeque<(Tick, Slot)>,
+    pub(in crate::subscribe) now: Tick,
+    pub(in crate::subscribe) ask_again: AskAgain,
+    pub(in crate::subscribe) lagging: Lagging,
+    pub(in crate::subscribe) cuts: Cuts,
     /// How long it leaves the log alone after the last round.
-    pub(super) rest: Rest,
+    pub(in crate::subscribe) rest: Rest,
 }
 
 impl Worker {
@@ -62,7 +63,7 @@ impl Worker {
     ///
     /// # Errors
     /// When the system gives no more file handles.
-    pub(super) fn new(
+    pub(in crate::subscribe) fn new(
         broker: Arc<Broker>,
         settings: Settings,
         metrics: Arc<Metrics>,
@@ -95,7 +96,7 @@ impl Worker {
     }
 
     /// Runs until asked to drain.
-    pub(super) fn run(mut self) {
+    pub(in crate::subscribe) fn run(mut self) {
         let mut events = Events::with_capacity(1024);
         loop {
             let may_sleep = self.behind.is_empty() && self.due.is_empty();
@@ -175,7 +176,7 @@ impl Worker {
     }
 
     /// Notes how a write to a subscriber that is not live went; `then` is its state if all went.
-    pub(super) fn after_catching_up(&mut self, slot: Slot, written: Written, then: State) {
+    pub(in crate::subscribe) fn after_catching_up(&mut self, slot: Slot, written: Written, then: State) {
         let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
         match written {
             Written::Gone => self.end(slot, End::ConnectionLost),
@@ -190,7 +191,7 @@ impl Worker {
     }
 
     /// Changes how a subscriber stands to the log, and with that its place in its group.
-    pub(super) fn set_state(&mut self, slot: Slot, state: State) {
+    pub(in crate::subscribe) fn set_state(&mut self, slot: Slot, state: State) {
         let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
         let before = std::mem::replace(&mut subscriber.state, state);
         let is_live = state == State::Live;
@@ -209,7 +210,7 @@ impl Worker {
         }
     }
 
-    pub(super) fn block(&mut self, slot: Slot) {
+    pub(in crate::subscribe) fn block(&mut self, slot: Slot) {
         let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
         if subscriber.state != State::Blocked {
             // The stall limit counts from now, even if nothing was written for long before.
@@ -219,8 +220,13 @@ impl Worker {
         self.arm(slot);
     }
 
-    pub(super) fn end(&mut self, slot: Slot, end: End) {
-        self.note_cut(slot, end);
+    pub(in crate::subscribe) fn end(&mut self, slot: Slot, end: End) {
+        if end == End::FellBehind
+            && let Some(subscriber) = self.subscribers.get(slot)
+        {
+            self.metrics.fell_behind.add_one();
+            self.cuts.note(subscriber, &self.broker);
+        }
         // Only those that are not live leave a group.
         self.set_state(slot, State::Blocked);
         let Some(subscriber) = self.subscribers.remove(slot) else { return };
@@ -248,7 +254,7 @@ impl Worker {
 
 /// Puts a subscriber in line to read, once: who stood there twice would be read for twice from the same
 /// place, and get everything twice.
-pub(super) fn line_up(behind: &mut VecDeque<Slot>, subscriber: &mut Subscriber, slot: Slot) {
+pub(in crate::subscribe) fn line_up(behind: &mut VecDeque<Slot>, subscriber: &mut Subscriber, slot: Slot) {
     if !std::mem::replace(&mut subscriber.is_in_line, true) {
         behind.push_back(slot);
     }

@@ -16,8 +16,8 @@ use crate::event::Event;
 use crate::replay::Replay;
 use crate::subject::Subject;
 use crate::subscribe::Slow;
+use crate::subscribe::fanout::Held;
 use crate::subscribe::newcomer::{Newcomer, Seat};
-use crate::subscribe::subscriber::Held;
 
 /// How many histories are a share for each run of all tests.
 const SHARE: u32 = 200;

@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::end::End;
+use super::Slot;
 use super::handle::Ticket;
-use super::promises::{MayStay, Then};
-use super::subscriber::{Slot, State, Written};
+use super::subscriber::{State, Written};
 use super::wheel::{TICK, Tick};
 use super::worker::Worker;
-use super::{Settings, Slow};
+use crate::subscribe::end::End;
+use crate::subscribe::promises::{MayStay, Then};
+use crate::subscribe::{Settings, Slow};
 
 /// How soon we look, and look again, whether a client whose socket is full has fallen off the end of the
 /// history. When thousands do not read, they are full at the same moment, so their times are spread over
@@ -23,7 +24,7 @@ const TURN: Duration = Duration::from_millis(2);
 
 impl Worker {
     /// Sees to some of those whose time has come.
-    pub(super) fn on_time(&mut self) {
+    pub(in crate::subscribe) fn on_time(&mut self) {
         self.wheel.advance(self.now, &mut self.due);
         let begun = Instant::now();
         while begun.elapsed() < TURN {
@@ -77,7 +78,7 @@ impl Worker {
     }
 
     /// The site was asked again about a client, and this is what came of it.
-    pub(super) fn hear(&mut self, slot: Slot, may_stay: MayStay) {
+    pub(in crate::subscribe) fn hear(&mut self, slot: Slot, may_stay: MayStay) {
         let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
         let Some(bound) = subscriber.extras.as_mut().and_then(|extras| extras.bond.as_mut()) else { return };
         let Some(recheck) = bound.bond.recheck() else { return };
@@ -91,7 +92,7 @@ impl Worker {
     }
 
     /// Sets the wheel to the soonest thing that can come due for this subscriber.
-    pub(super) fn arm(&mut self, slot: Slot) {
+    pub(in crate::subscribe) fn arm(&mut self, slot: Slot) {
         let Settings { stall, slow, .. } = self.settings;
         let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
         let write = match subscriber.state {

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
-use super::subscriber::{Subscriber, Written};
 use super::wheel::Tick;
 use crate::broker::{Entry, Selection};
 use crate::event::encode::Encoded;
@@ -12,7 +11,7 @@ use crate::event::{Epoch, Position};
 
 /// What one subscriber's limited channels hold back.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(in crate::subscribe) struct Pace {
     /// In the order of the selection's channels.
     channels: Box<[Limited]>,
     /// The place of the newest event that went.
@@ -29,7 +28,7 @@ struct Limited {
 
 impl Pace {
     /// For a subscriber of this selection, if any of its channels is limited.
-    pub(super) fn of(selection: &Selection) -> Option<Self> {
+    pub(in crate::subscribe) fn of(selection: &Selection) -> Option<Self> {
         let limited = Limited { next: Tick::default(), held: None };
         let channels = vec![limited; selection.rates.len()].into_boxed_slice();
         (!channels.is_empty()).then_some(Self { channels, sent: 0 })
@@ -37,7 +36,7 @@ impl Pace {
 
     /// Takes what a read brought; gives what may go now, in the order of the log. With `all`,
     /// nothing is held back: the stream is about to end, and its last state counts.
-    pub(super) fn pass(
+    pub(in crate::subscribe) fn pass(
         &mut self,
         selection: &Selection,
         entries: Vec<Arc<Entry>>,
@@ -76,7 +75,7 @@ impl Pace {
     }
 
     /// When the next held event may go.
-    pub(super) fn due(&self) -> Tick {
+    pub(in crate::subscribe) fn due(&self) -> Tick {
         let held = self.channels.iter().filter(|limited| limited.held.is_some());
         held.map(|limited| limited.next).min().unwrap_or(Tick::NEVER)
     }
@@ -84,7 +83,7 @@ impl Pace {
     /// The bytes of an entry that goes now. With its own id on an entry that goes after later ones,
     /// the client, cut off now, would come back to a place it has passed; so that one gets the id
     /// of the place where the client is.
-    pub(super) fn encode(&mut self, entry: &Entry, epoch: &Epoch, chunked: bool) -> Bytes {
+    pub(in crate::subscribe) fn encode(&mut self, entry: &Entry, epoch: &Epoch, chunked: bool) -> Bytes {
         if entry.sequence > self.sent {
             self.sent = entry.sequence;
             return entry.encoded.bytes(chunked);
@@ -92,24 +91,4 @@ impl Pace {
         let here = Position { epoch: epoch.clone(), sequence: self.sent };
         Encoded::new(&entry.encoded.event(), &here).bytes(chunked)
     }
-}
-
-/// Writes what a read brought to a subscriber with a `max_rate`, as far as it may go now: how that went, and how
-/// many entries it were.
-pub(super) fn write_paced(
-    subscriber: &mut Subscriber,
-    entries: Vec<Arc<Entry>>,
-    now: Tick,
-    all: bool,
-    epoch: &Epoch,
-) -> (Written, usize) {
-    let selection = Arc::clone(&subscriber.subscription.selection);
-    let chunked = subscriber.is_chunked();
-    let Some(pace) = subscriber.pace() else { return (Written::All, 0) };
-    let passed = pace.pass(&selection, entries, now, all);
-    let mut bytes = BytesMut::new();
-    for entry in &passed {
-        bytes.extend_from_slice(&pace.encode(entry, epoch, chunked));
-    }
-    (subscriber.write_or_keep(bytes.freeze()), passed.len())
 }

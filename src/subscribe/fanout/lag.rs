@@ -2,23 +2,22 @@
 
 use std::time::{Duration, Instant};
 
-use super::end::End;
-use super::subscriber::{Slot, State, Subscriber};
-use super::worker::Worker;
-use crate::broker::Entry;
+use super::subscriber::{State, Subscriber};
+use super::{Client, Slot};
+use crate::broker::{Broker, Entry};
 use crate::channel::Channel;
-use crate::slots::Key;
+use crate::slots::{Key, Slots};
 
 /// How often it is looked how much somebody has taken.
 const PERIOD: Duration = Duration::from_millis(100);
 /// What it has to take in that time: 1 MiB a second.
 const LEAST: f64 = (1 << 20) as f64 / 10.0;
 /// While somebody is waited for, its thread looks this often whether it still gets on.
-pub(super) const LOOK: Duration = Duration::from_millis(20);
+pub(in crate::subscribe) const LOOK: Duration = Duration::from_millis(20);
 
 /// A listener that had everything, and has not at present.
 #[derive(Debug)]
-pub(super) struct Lag {
+pub(in crate::subscribe) struct Lag {
     since: Instant,
     /// How many bytes it has taken since.
     taken: usize,
@@ -38,7 +37,7 @@ impl Lag {
 
 /// Who lags on one fan-out thread.
 #[derive(Debug, Default)]
-pub(super) struct Lagging {
+pub(in crate::subscribe) struct Lagging {
     slots: Vec<Slot>,
     /// None of them has its cursor before this place.
     from: u64,
@@ -48,13 +47,13 @@ pub(super) struct Lagging {
 
 impl Lagging {
     /// Whether somebody is waited for.
-    pub(super) fn is_waited_for(&self) -> bool {
+    pub(in crate::subscribe) fn is_waited_for(&self) -> bool {
         !self.channels.is_empty()
     }
 
     /// Takes note of a subscriber that had everything, and has not any more. Nobody waits for onlookers, nor
     /// for those who do not want everything.
-    pub(super) fn note(&mut self, slot: Slot, subscriber: &mut Subscriber) {
+    pub(in crate::subscribe) fn note(&mut self, slot: Slot, subscriber: &mut Subscriber) {
         let is_listed = subscriber.lag.is_some();
         if !is_listed && subscriber.subscription.selection.is_of_listeners() && subscriber.pace().is_none() {
             subscriber.lag = Some(Box::new(Lag { since: Instant::now(), taken: 0 }));
@@ -63,29 +62,22 @@ impl Lagging {
             self.slots.push(slot);
         }
     }
-}
 
-/// Takes note of what somebody who lags has taken: the entries up to its cursor.
-pub(super) fn note_taken(subscriber: &mut Subscriber, entries: &[std::sync::Arc<Entry>]) {
-    let cursor = subscriber.subscription.cursor;
-    if let Some(lag) = &mut subscriber.lag {
-        let taken = entries.iter().take_while(|entry| entry.sequence <= cursor);
-        lag.taken += taken.map(|entry| entry.encoded.len()).sum::<usize>();
-    }
-}
-
-impl Worker {
-    /// Asks publishers to wait for those who get on and have not got beyond `brink`.
-    pub(super) fn look_after_lagging(&mut self, brink: u64) {
-        let Self { lagging, subscribers, .. } = self;
-        let is_none = lagging.slots.is_empty() || lagging.from >= brink;
-        if is_none && lagging.channels.is_empty() {
-            return;
+    /// Looks who gets on and has not got beyond `brink`: the channels on which publishers are to wait, if they
+    /// are others than before.
+    pub(in crate::subscribe) fn look(
+        &mut self,
+        subscribers: &mut Slots<Subscriber, Client>,
+        brink: u64,
+    ) -> Option<Vec<Key<Channel>>> {
+        let is_none = self.slots.is_empty() || self.from >= brink;
+        if is_none && self.channels.is_empty() {
+            return None;
         }
         let now = Instant::now();
         let mut from = u64::MAX;
         let mut channels: Vec<Key<Channel>> = Vec::new();
-        lagging.slots.retain(|&slot| {
+        self.slots.retain(|&slot| {
             let Some(subscriber) = subscribers.get_mut(slot) else { return false };
             let cursor = subscriber.subscription.cursor;
             let Some(lag) = &mut subscriber.lag else { return false };
@@ -100,13 +92,23 @@ impl Worker {
             from = from.min(cursor);
             true
         });
-        lagging.from = from;
+        self.from = from;
         channels.sort_unstable();
         channels.dedup();
-        if channels != lagging.channels {
-            lagging.channels.clone_from(&channels);
-            self.broker.wait_for(self.reader, channels);
+        if channels == self.channels {
+            return None;
         }
+        self.channels.clone_from(&channels);
+        Some(channels)
+    }
+}
+
+/// Takes note of what somebody who lags has taken: the entries up to its cursor.
+pub(in crate::subscribe) fn note_taken(subscriber: &mut Subscriber, entries: &[std::sync::Arc<Entry>]) {
+    let cursor = subscriber.subscription.cursor;
+    if let Some(lag) = &mut subscriber.lag {
+        let taken = entries.iter().take_while(|entry| entry.sequence <= cursor);
+        lag.taken += taken.map(|entry| entry.encoded.len()).sum::<usize>();
     }
 }
 
@@ -117,33 +119,27 @@ const CUTS: Duration = Duration::from_secs(10);
 
 /// Streams that were cut because they fell behind.
 #[derive(Debug, Default)]
-pub(super) struct Cuts {
+pub(in crate::subscribe) struct Cuts {
     since: Option<Instant>,
     count: u64,
 }
 
-impl Worker {
-    /// Names a stream that is cut because it fell behind, unless there are too many, and counts it.
-    pub(super) fn note_cut(&mut self, slot: Slot, end: End) {
-        if end != End::FellBehind {
-            return;
-        }
-        let Some(subscriber) = self.subscribers.get(slot) else { return };
-        self.metrics.fell_behind.add_one();
+impl Cuts {
+    /// Names a stream that is cut because it fell behind, unless there are too many.
+    pub(in crate::subscribe) fn note(&mut self, subscriber: &Subscriber, broker: &Broker) {
         let now = Instant::now();
-        let cuts = &mut self.cuts;
-        if cuts.since.is_none_or(|since| now.duration_since(since) >= CUTS) {
-            *cuts = Cuts { since: Some(now), count: 0 };
+        if self.since.is_none_or(|since| now.duration_since(since) >= CUTS) {
+            *self = Self { since: Some(now), count: 0 };
         }
-        cuts.count += 1;
-        if cuts.count <= NAMED {
-            let channels = self.broker.names_of(&subscriber.subscription.selection);
+        self.count += 1;
+        if self.count <= NAMED {
+            let channels = broker.names_of(&subscriber.subscription.selection);
             tracing::info!(
                 client = subscriber.peer(),
                 channels,
                 "a client did not read fast enough and its stream was cut: the history has moved past it"
             );
-        } else if cuts.count == NAMED + 1 {
+        } else if self.count == NAMED + 1 {
             tracing::info!(within = ?CUTS, "more streams are cut for that; they are counted only");
         }
     }

@@ -9,34 +9,34 @@ use std::sync::Arc;
 
 use smallvec::{SmallVec, smallvec};
 
-use super::subscriber::Slot;
+use super::Slot;
 use crate::broker::Selection;
 use crate::channel::Channel;
 use crate::slots::{Key, Listed, Slots};
 
 /// The subscribers on the same channels.
 #[derive(Debug)]
-pub(super) struct Group {
-    pub(super) selection: Arc<Selection>,
+pub(in crate::subscribe) struct Group {
+    pub(in crate::subscribe) selection: Arc<Selection>,
     /// Whether any of its channels has a `max_rate`. Nothing else of the selection is needed to publish, so
     /// that a publish need not fetch it from where it lies.
-    pub(super) is_limited: bool,
+    pub(in crate::subscribe) is_limited: bool,
     /// The live ones first. Kept in place as long as they are few: many clients have a channel of their own.
-    pub(super) members: SmallVec<[Slot; 2]>,
+    pub(in crate::subscribe) members: SmallVec<[Slot; 2]>,
     /// How many of them are live.
     live: usize,
 }
 
 impl Group {
     /// Those that get what is new at once.
-    pub(super) fn live(&self) -> &[Slot] {
+    pub(in crate::subscribe) fn live(&self) -> &[Slot] {
         &self.members[..self.live]
     }
 }
 
 /// The groups, and which of them a channel concerns.
 #[derive(Debug, Default)]
-pub(super) struct Groups {
+pub(in crate::subscribe) struct Groups {
     groups: Slots<Group>,
     by_selection: HashMap<Key<Selection>, Key<Group>>,
     by_channel: HashMap<Key<Channel>, Listed<Group>>,
@@ -44,7 +44,11 @@ pub(super) struct Groups {
 
 impl Groups {
     /// Puts a subscriber that is not live yet into the group of its selection: the group, and its place there.
-    pub(super) fn enter(&mut self, selection: &Arc<Selection>, member: Slot) -> (Key<Group>, u32) {
+    pub(in crate::subscribe) fn enter(
+        &mut self,
+        selection: &Arc<Selection>,
+        member: Slot,
+    ) -> (Key<Group>, u32) {
         if let Some(&id) = self.by_selection.get(&selection.id())
             && let Some(group) = self.groups.get_mut(id)
         {
@@ -68,7 +72,12 @@ impl Groups {
 
     /// Makes the member at `place` live, or no longer live; it must have been the other before. It changes
     /// places with a neighbour of the border between the two: its new place, and who has its old one now.
-    pub(super) fn set_live(&mut self, id: Key<Group>, place: u32, is_live: bool) -> Option<(u32, Slot)> {
+    pub(in crate::subscribe) fn set_live(
+        &mut self,
+        id: Key<Group>,
+        place: u32,
+        is_live: bool,
+    ) -> Option<(u32, Slot)> {
         let group = self.groups.get_mut(id)?;
         let border = if is_live { group.live } else { group.live - 1 };
         group.members.swap(place as usize, border);
@@ -78,7 +87,7 @@ impl Groups {
 
     /// Takes out the subscriber at `place`, which must not be live. The member that now has its place, if
     /// one moved.
-    pub(super) fn leave(&mut self, id: Key<Group>, place: u32) -> Option<Slot> {
+    pub(in crate::subscribe) fn leave(&mut self, id: Key<Group>, place: u32) -> Option<Slot> {
         let group = self.groups.get_mut(id)?;
         group.members.swap_remove(place as usize);
         if group.members.is_empty() {
@@ -101,17 +110,17 @@ impl Groups {
         }
     }
 
-    pub(super) fn get(&self, id: Key<Group>) -> Option<&Group> {
+    pub(in crate::subscribe) fn get(&self, id: Key<Group>) -> Option<&Group> {
         self.groups.get(id)
     }
 
     /// The groups that a channel concerns, and some that are gone.
-    pub(super) fn on(&self, channel: Key<Channel>) -> impl Iterator<Item = Key<Group>> {
+    pub(in crate::subscribe) fn on(&self, channel: Key<Channel>) -> impl Iterator<Item = Key<Group>> {
         self.by_channel.get(&channel).into_iter().flat_map(Listed::iter)
     }
 
     /// The group of those who share a selection.
-    pub(super) fn of(&self, selection: &Selection) -> Option<&Group> {
+    pub(in crate::subscribe) fn of(&self, selection: &Selection) -> Option<&Group> {
         self.groups.get(*self.by_selection.get(&selection.id())?)
     }
 }
@@ -119,14 +128,14 @@ impl Groups {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::subscribe::subscriber::Subscriber;
+    use crate::subscribe::fanout::Client;
 
     /// Where keys come from.
     #[derive(Default)]
     struct Keys {
         channels: Slots<(), Channel>,
         selections: Slots<(), Selection>,
-        members: Slots<(), Subscriber>,
+        members: Slots<(), Client>,
     }
 
     impl Keys {

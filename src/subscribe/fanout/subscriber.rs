@@ -10,23 +10,20 @@ use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use smallvec::SmallVec;
 
-use super::Seat;
-use super::end::End;
 use super::groups::Group;
 use super::lag::Lag;
 use super::pace::Pace;
-use super::promises::{Bond, Patience};
 use super::wheel::Tick;
 use crate::broker::{Entry, Subscription};
 use crate::event::encode::{LAST_CHUNK, heartbeat};
 use crate::slots::Key;
-
-/// Where its thread keeps a client; never means a later one.
-pub(super) type Slot = Key<Subscriber>;
+use crate::subscribe::Seat;
+use crate::subscribe::end::End;
+use crate::subscribe::promises::{Bond, Patience};
 
 /// A held client's socket, which never blocks.
 #[derive(Debug)]
-pub(super) enum Held {
+pub(in crate::subscribe) enum Held {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
@@ -42,7 +39,7 @@ macro_rules! each {
 
 impl Held {
     /// Asks to be told, once each time, when the socket becomes readable or writable.
-    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+    pub(in crate::subscribe) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE;
         each!(self, stream => registry.register(stream, token, interest))
     }
@@ -67,7 +64,7 @@ impl Held {
 
 /// How a client stands to the log.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum State {
+pub(in crate::subscribe) enum State {
     /// It has everything its thread has seen; its cursor is not kept up.
     Live,
     /// There may be more for it; it waits for its turn to read.
@@ -78,12 +75,12 @@ pub(super) enum State {
 
 /// A client, for as long as it stays. About 130 bytes, and as many again for those with extras.
 #[derive(Debug)]
-pub(super) struct Subscriber {
+pub(in crate::subscribe) struct Subscriber {
     socket: Held,
-    pub(super) subscription: Subscription,
-    pub(super) state: State,
+    pub(in crate::subscribe) subscription: Subscription,
+    pub(in crate::subscribe) state: State,
     /// Whether it is in line to read.
-    pub(super) is_in_line: bool,
+    pub(in crate::subscribe) is_in_line: bool,
     /// Whether its bytes go in HTTP/1.1 chunks.
     chunked: bool,
     /// Whether the last chunk is written, or kept to be written first.
@@ -91,26 +88,26 @@ pub(super) struct Subscriber {
     /// What is left of bytes of which the socket has taken a part.
     unsent: Option<Box<Bytes>>,
     /// Its group, and its place there; none before it is held.
-    pub(super) group: Option<(Key<Group>, u32)>,
+    pub(in crate::subscribe) group: Option<(Key<Group>, u32)>,
     /// Silence after which a comment is sent.
-    pub(super) keep_alive: Duration,
+    pub(in crate::subscribe) keep_alive: Duration,
     /// When the socket last took something.
-    pub(super) last_write: Tick,
+    pub(in crate::subscribe) last_write: Tick,
     /// The soonest tick for which the wheel knows this client.
-    pub(super) timer: Tick,
-    pub(super) extras: Option<Box<Extras>>,
+    pub(in crate::subscribe) timer: Tick,
+    pub(in crate::subscribe) extras: Option<Box<Extras>>,
     /// While it lags and publishers may wait for it.
-    pub(super) lag: Option<Box<Lag>>,
+    pub(in crate::subscribe) lag: Option<Box<Lag>>,
     _seat: Seat,
 }
 
 /// What only some clients have.
 #[derive(Debug, Default)]
-pub(super) struct Extras {
+pub(in crate::subscribe) struct Extras {
     /// What was promised about it.
-    pub(super) bond: Option<Bound>,
+    pub(in crate::subscribe) bond: Option<Bound>,
     /// What `max_rate` holds back.
-    pub(super) pace: Option<Pace>,
+    pub(in crate::subscribe) pace: Option<Pace>,
 }
 
 impl Extras {
@@ -121,11 +118,11 @@ impl Extras {
 
 /// What was promised about a client, and when it is to be seen to.
 #[derive(Debug)]
-pub(super) struct Bound {
-    pub(super) bond: Bond,
+pub(in crate::subscribe) struct Bound {
+    pub(in crate::subscribe) bond: Bond,
     /// When the site is to be asked again; never while it is being asked.
-    pub(super) recheck: Tick,
-    pub(super) patience: Patience,
+    pub(in crate::subscribe) recheck: Tick,
+    pub(in crate::subscribe) patience: Patience,
 }
 
 impl From<Bond> for Bound {
@@ -136,7 +133,7 @@ impl From<Bond> for Bound {
 
 /// What became of a write.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Written {
+pub(in crate::subscribe) enum Written {
     /// The socket took all of it.
     All,
     /// The socket took this many bytes, and is full.
@@ -146,7 +143,7 @@ pub(super) enum Written {
 }
 
 impl Subscriber {
-    pub(super) fn new(
+    pub(in crate::subscribe) fn new(
         socket: Held,
         subscription: Subscription,
         chunked: bool,
@@ -173,28 +170,28 @@ impl Subscriber {
         }
     }
 
-    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+    pub(in crate::subscribe) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         self.socket.register(registry, token)
     }
 
     /// Where the client is, for people.
-    pub(super) fn peer(&self) -> String {
+    pub(in crate::subscribe) fn peer(&self) -> String {
         match &self.socket {
             Held::Tcp(stream) => stream.peer_addr().map_or_else(|_| "gone".into(), |peer| peer.to_string()),
             Held::Unix(_) => "unix".into(),
         }
     }
 
-    pub(super) fn is_chunked(&self) -> bool {
+    pub(in crate::subscribe) fn is_chunked(&self) -> bool {
         self.chunked
     }
 
-    pub(super) fn pace(&mut self) -> Option<&mut Pace> {
+    pub(in crate::subscribe) fn pace(&mut self) -> Option<&mut Pace> {
         self.extras.as_mut()?.pace.as_mut()
     }
 
     /// Writes until all is written or the socket is full.
-    pub(super) fn write(&mut self, bytes: &[u8]) -> Written {
+    pub(in crate::subscribe) fn write(&mut self, bytes: &[u8]) -> Written {
         let mut written = 0;
         while written < bytes.len() {
             match self.socket.write(&bytes[written..]) {
@@ -211,7 +208,7 @@ impl Subscriber {
     }
 
     /// Writes, and keeps what the socket does not take.
-    pub(super) fn write_or_keep(&mut self, bytes: Bytes) -> Written {
+    pub(in crate::subscribe) fn write_or_keep(&mut self, bytes: Bytes) -> Written {
         let written = self.write(&bytes);
         if let Written::Part(n) = written {
             self.keep(bytes.slice(n..));
@@ -220,12 +217,12 @@ impl Subscriber {
     }
 
     /// Keeps the rest of something of which a part is written: it goes first next time.
-    pub(super) fn keep(&mut self, rest: Bytes) {
+    pub(in crate::subscribe) fn keep(&mut self, rest: Bytes) {
         self.unsent = Some(rest).filter(|rest| !rest.is_empty()).map(Box::new);
     }
 
     /// Writes what was kept.
-    pub(super) fn flush(&mut self) -> Written {
+    pub(in crate::subscribe) fn flush(&mut self) -> Written {
         match self.unsent.take() {
             None => Written::All,
             Some(rest) => self.write_or_keep(*rest),
@@ -234,7 +231,7 @@ impl Subscriber {
 
     /// Writes entries with as few calls as possible. The cursor follows to the last one that the
     /// socket took a part of; the rest of that one is kept.
-    pub(super) fn write_entries(&mut self, entries: &[Arc<Entry>]) -> Written {
+    pub(in crate::subscribe) fn write_entries(&mut self, entries: &[Arc<Entry>]) -> Written {
         const AT_ONCE: usize = 512;
         for entries in entries.chunks(AT_ONCE) {
             let bytes: SmallVec<[Bytes; 8]> =
@@ -285,12 +282,12 @@ impl Subscriber {
     }
 
     /// Breaks the silence, so that nobody on the way takes the stream for dead.
-    pub(super) fn beat(&mut self) -> Written {
+    pub(in crate::subscribe) fn beat(&mut self) -> Written {
         self.write_or_keep(heartbeat(self.chunked))
     }
 
     /// Reads what the client says, which is nothing to us, until it says no more; whether it left.
-    pub(super) fn hear(&mut self) -> Option<End> {
+    pub(in crate::subscribe) fn hear(&mut self) -> Option<End> {
         let mut scrap = [0; 1024];
         // A client that talks without end is let go: it would have to be read again at once, for the
         // system tells of a readable socket only once. The bound is far above what any sends in earnest.
@@ -309,7 +306,7 @@ impl Subscriber {
     }
 
     /// Writes what ends the stream for its client, once.
-    pub(super) fn write_end(&mut self) -> Written {
+    pub(in crate::subscribe) fn write_end(&mut self) -> Written {
         if !self.chunked || std::mem::replace(&mut self.has_last_chunk, true) {
             return Written::All;
         }
@@ -317,7 +314,7 @@ impl Subscriber {
     }
 
     /// Ends the stream: cleanly, if the client has got all that was begun.
-    pub(super) fn finish(mut self, end: End) {
+    pub(in crate::subscribe) fn finish(mut self, end: End) {
         if end.is_ours() && self.flush() == Written::All && self.write_end() == Written::All {
             self.socket.shutdown();
         }

@@ -5,19 +5,19 @@ use std::time::Instant;
 
 use smallvec::SmallVec;
 
-use super::Slow;
-use super::end::End;
+use super::Slot;
 use super::groups::Group;
-use super::head;
 use super::lag::note_taken;
-use super::pace::write_paced;
-use super::piece::{pieces, write_pieces};
+use super::piece::{pieces, write_paced, write_pieces};
 use super::rest::Rest;
-use super::subscriber::{Slot, State, Written};
+use super::subscriber::{State, Written};
 use super::worker::{Worker, line_up};
 use crate::broker::{Entry, Gap, Latest, News, Read, Selection};
 use crate::event::encode;
 use crate::slots::Key;
+use crate::subscribe::Slow;
+use crate::subscribe::end::End;
+use crate::subscribe::head;
 
 /// The most entries read at a time for one subscriber that lags.
 const PORTION: usize = 64;
@@ -30,7 +30,7 @@ const LOOK_AHEAD: usize = 16;
 
 impl Worker {
     /// Brings out what is new, and gives some of those that lag their turn.
-    pub(super) fn deliver(&mut self) {
+    pub(in crate::subscribe) fn deliver(&mut self) {
         self.rest.take();
         let turn: Vec<Slot> = self.behind.drain(..self.behind.len().min(AT_ONCE)).collect();
         let portion = (PORTION * AT_ONCE / turn.len().max(1)).clamp(PORTION, LARGE_PORTION);
@@ -61,7 +61,9 @@ impl Worker {
         for (slot, read, gap) in reads {
             self.on_read(slot, read, gap);
         }
-        self.look_after_lagging(brink);
+        if let Some(channels) = self.lagging.look(&mut self.subscribers, brink) {
+            self.broker.wait_for(self.reader, channels);
+        }
         self.broker.let_on();
     }
 
@@ -78,7 +80,7 @@ impl Worker {
     }
 
     /// A live subscriber reads for itself next time.
-    pub(super) fn fall_behind(&mut self, slot: Slot) {
+    pub(in crate::subscribe) fn fall_behind(&mut self, slot: Slot) {
         let Some(subscriber) = self.subscribers.get_mut(slot) else { return };
         if subscriber.state == State::Live {
             subscriber.subscription.cursor = self.seen;

@@ -6,13 +6,14 @@ use mio::Waker;
 use tokio::runtime;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::promises::{Bond, MayStay};
-use super::subscriber::{Slot, Subscriber};
+use super::Slot;
+use super::subscriber::Subscriber;
 use crate::broker::{ReaderId, Wake};
+use crate::subscribe::promises::{Bond, MayStay};
 
 /// How a fan-out thread has the site asked again: on tokio's threads, so that it does not wait itself.
 #[derive(Clone)]
-pub(super) struct AskAgain {
+pub(in crate::subscribe) struct AskAgain {
     runtime: runtime::Handle,
     /// Where the answers go.
     heard: UnboundedSender<(Ticket, MayStay)>,
@@ -20,12 +21,12 @@ pub(super) struct AskAgain {
 
 impl AskAgain {
     /// To be called in a tokio runtime.
-    pub(super) fn new(heard: UnboundedSender<(Ticket, MayStay)>) -> Self {
+    pub(in crate::subscribe) fn new(heard: UnboundedSender<(Ticket, MayStay)>) -> Self {
         Self { runtime: runtime::Handle::current(), heard }
     }
 
     /// Puts the question about a client to the site. There is always an answer.
-    pub(super) fn ask(&self, bond: &Bond, ticket: Ticket) {
+    pub(in crate::subscribe) fn ask(&self, bond: &Bond, ticket: Ticket) {
         let (answering, heard) = (bond.ask(), self.heard.clone());
         let mut question = Question { heard, ticket, answer: MayStay::NotAsked };
         self.runtime.spawn(async move { question.hear(answering.await) });
@@ -53,7 +54,7 @@ impl Drop for Question {
 }
 
 /// What a fan-out thread is asked to do.
-pub(super) enum Command {
+pub(in crate::subscribe) enum Command {
     /// Hold this client from now on.
     Adopt(Box<Subscriber>),
     /// Take what the site says about this client, if it is still the one meant.
@@ -64,22 +65,22 @@ pub(super) enum Command {
 
 /// A client in a thread's care.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Ticket {
-    pub(super) reader: ReaderId,
-    pub(super) slot: Slot,
+pub(in crate::subscribe) struct Ticket {
+    pub(in crate::subscribe) reader: ReaderId,
+    pub(in crate::subscribe) slot: Slot,
 }
 
 /// The side of a fan-out thread that others hold. Dropping it ends the thread.
-pub(super) struct Handle {
-    pub(super) reader: ReaderId,
+pub(in crate::subscribe) struct Handle {
+    pub(in crate::subscribe) reader: ReaderId,
     /// `None` only while it is being dropped.
-    pub(super) commands: Option<mpsc::Sender<Command>>,
-    pub(super) waker: Arc<Waker>,
+    pub(in crate::subscribe) commands: Option<mpsc::Sender<Command>>,
+    pub(in crate::subscribe) waker: Arc<Waker>,
 }
 
 impl Handle {
     /// Asks; done soon, unless the thread has come to its end.
-    pub(super) fn ask(&self, command: Command) {
+    pub(in crate::subscribe) fn ask(&self, command: Command) {
         if self.commands.as_ref().is_some_and(|commands| commands.send(command).is_ok()) {
             wake(&self.waker);
         }
@@ -95,7 +96,7 @@ impl Drop for Handle {
 }
 
 /// What the broker wakes a fan-out thread with.
-pub(super) struct Alarm(pub(super) Arc<Waker>);
+pub(in crate::subscribe) struct Alarm(pub(in crate::subscribe) Arc<Waker>);
 
 impl Wake for Alarm {
     fn wake(&self) {
