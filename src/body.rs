@@ -33,7 +33,7 @@ impl Body {
 
     /// A body whose frames come from `source`.
     pub fn from_source(source: impl Source) -> Self {
-        Self::stream(Asked::Idle(Some(source)))
+        Self::stream(Pulled::Idle(Some(source)))
     }
 }
 
@@ -47,15 +47,15 @@ pub trait Source: Send + 'static {
 type Next = Option<Result<Frame<Bytes>, BodyError>>;
 
 /// A source, or the future that has it while the next frame is waited for.
-enum Asked<S> {
+enum Pulled<S> {
     Idle(Option<S>),
     Waits(Pin<Box<dyn Future<Output = (S, Next)> + Send>>),
 }
 
 // Nothing in it is pinned where it is: the future has a box of its own.
-impl<S> Unpin for Asked<S> {}
+impl<S> Unpin for Pulled<S> {}
 
-impl<S: Source> http_body::Body for Asked<S> {
+impl<S: Source> http_body::Body for Pulled<S> {
     type Data = Bytes;
     type Error = BodyError;
 

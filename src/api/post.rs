@@ -24,7 +24,7 @@ use crate::http1::RequestHead;
 const KEYS: [&str; 5] = ["data", "event", "id", "ttl", "dedupe"];
 
 /// What a body asks for.
-enum Asked {
+enum Posted {
     /// An event, as nearly all do.
     Event(Frame),
     /// What several frames say.
@@ -66,12 +66,12 @@ impl Api {
     ) -> Result<Handled, Problem> {
         let asked = self.asked(channel, head, body).await;
         let frames = match asked.inspect_err(|_| self.metrics.refused.add_one())? {
-            Asked::Event(frame) => {
+            Posted::Event(frame) => {
                 self.broker.turn(&frame.channels).await;
                 let published = self.published(self.submit(frame)).await.map_err(Problem::Refused)?;
                 return Ok(reply::json(StatusCode::OK, &published));
             }
-            Asked::Frames(frames) => frames,
+            Posted::Frames(frames) => frames,
         };
         let mut published = self.publish_all(frames).await?;
         Ok(match published.pop() {
@@ -83,14 +83,14 @@ impl Api {
         })
     }
 
-    async fn asked(&self, channel: Channel, head: &RequestHead, body: &mut Body) -> Result<Asked, Problem> {
+    async fn asked(&self, channel: Channel, head: &RequestHead, body: &mut Body) -> Result<Posted, Problem> {
         let language = Language::of(head)?;
         let defaults = Defaults::of(head, language)?;
         let body = read(body, self.max_event_size).await?;
         Ok(match language {
-            Language::Text => Asked::Event(defaults.frame(channel, Event::with_data(text(&body)?))?),
-            Language::Json => Asked::Event(defaults.object(channel, &body)?),
-            Language::Frames => Asked::Frames(self.frames(&defaults, channel, &body)?),
+            Language::Text => Posted::Event(defaults.frame(channel, Event::with_data(text(&body)?))?),
+            Language::Json => Posted::Event(defaults.object(channel, &body)?),
+            Language::Frames => Posted::Frames(self.frames(&defaults, channel, &body)?),
         })
     }
 

@@ -31,7 +31,7 @@ use crate::proxy::Backend;
 use crate::subscribe::Streams;
 use crate::{admin, publish, vital};
 pub use rehearsal::rehearse;
-use signals::{Asked, Signals};
+use signals::{Order, Signals};
 
 /// How long requests under way may take to finish once the drain has begun.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
@@ -374,7 +374,7 @@ pub async fn run<E: Display>(
                 return Err(error.into());
             }
         };
-        if asked != Asked::Reload {
+        if asked != Order::Reload {
             break;
         }
         match reload() {

@@ -8,7 +8,7 @@ use crate::journal;
 
 /// What a signal asks for that cannot be done here.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Asked {
+pub(super) enum Order {
     /// TERM, INT or QUIT.
     End,
     /// HUP.
@@ -39,13 +39,13 @@ impl Signals {
     }
 
     /// The next one that asks for something. The log files are opened anew meanwhile if that is asked for.
-    pub(super) async fn next(&mut self) -> Asked {
+    pub(super) async fn next(&mut self) -> Order {
         loop {
             tokio::select! {
-                _ = self.terminate.recv() => return Asked::End,
-                _ = self.interrupt.recv() => return Asked::End,
-                _ = self.quit.recv() => return Asked::End,
-                _ = self.hang_up.recv() => return Asked::Reload,
+                _ = self.terminate.recv() => return Order::End,
+                _ = self.interrupt.recv() => return Order::End,
+                _ = self.quit.recv() => return Order::End,
+                _ = self.hang_up.recv() => return Order::Reload,
                 _ = self.first_user.recv() => journal::reopen(),
                 _ = self.second_user.recv() => {
                     tracing::warn!(
@@ -58,6 +58,6 @@ impl Signals {
 
     /// Returns when it is time to end, whatever else is asked until then.
     pub(super) async fn end(&mut self) {
-        while self.next().await != Asked::End {}
+        while self.next().await != Order::End {}
     }
 }

@@ -123,17 +123,15 @@ struct Ask {
     subject: Option<Subject>,
     asked_at: Option<u64>,
     reader: ReaderId,
-    answer: oneshot::Sender<Answer>,
+    answer: oneshot::Sender<Result<Subscribed, Refused>>,
 }
-
-type Answer = Result<Subscribed, Refused>;
 
 /// Somebody's place among those who wait for the log. Ready once it is there, with what
 /// [`Broker::subscribe`] says; given up when it is dropped.
 pub struct Waiting {
     shared: Arc<Lobby>,
     number: u64,
-    answer: oneshot::Receiver<Answer>,
+    answer: oneshot::Receiver<Result<Subscribed, Refused>>,
 }
 
 impl Future for Waiting {

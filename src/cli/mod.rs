@@ -8,7 +8,6 @@ mod arguments;
 mod channels;
 mod check;
 mod manual;
-mod open_files;
 mod output;
 mod pipe;
 mod publish;

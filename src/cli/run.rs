@@ -9,20 +9,21 @@ use std::thread::available_parallelism;
 
 use anyhow::Context;
 use rustix::fs::{Access, access};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::arguments::{Demo, Run};
-use super::open_files;
+use crate::app::MostFiles;
 use crate::config::{Config, Format, Log, Sources};
 use crate::journal::{self, Journal, Target};
 
 pub(super) fn run(options: &Run) -> anyhow::Result<ExitCode> {
     let config = load(options)?;
     start_logging(&config.log)?;
-    open_files::raise(crate::app::MostFiles::of(&config));
+    raise_open_files(MostFiles::of(&config));
     let ran = runtime()?.block_on(crate::app::run(config, || sources(options).load()));
     journal::finish();
     ran?;
@@ -104,6 +105,32 @@ fn no_log_file(path: &Path, error: &io::Error) -> anyhow::Error {
          ([log] file)",
         path.display()
     )
+}
+
+/// Raises how many files may be open, since each client takes one, and each request that the site works on
+/// another: as far as the system lets us (setrlimit(2): the soft limit to the hard one), and warns if
+/// that is less than may be open at a time. Most systems begin with 1,024.
+fn raise_open_files(most: MostFiles) {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let is_raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    // None is no limit.
+    let limit = if is_raised.is_ok() { maximum } else { current };
+    let needed = most.sum();
+    if let Some(limit) = limit.filter(|&limit| limit < needed as u64) {
+        tracing::warn!(
+            limit,
+            needed,
+            max_connections = most.connections,
+            max_subscribers = most.streams,
+            tunnels = most.tunnels,
+            backend = most.backend,
+            max_publishers = most.publishers,
+            operators = most.operators,
+            "fewer files may be open than everything that is allowed needs: when they are used up, nobody gets in, \
+             publishers and pages neither; raise the limit (LimitNOFILE= for systemd, ulimit -n in a shell) \
+             or lower `max_connections` in [limits] and `max_subscribers` in [stream]"
+        );
+    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::value::{begins, elements, number};
 /// When another server could understand the request otherwise than we do.
 pub fn check(head: &RequestHead) -> Result<Length, Refusal> {
     check_target(head)?;
-    let mut seen = Seen::default();
+    let mut seen = Stated::default();
     for line in head.lines() {
         match line.field {
             Field::ContentLength => seen.length(line.value)?,
@@ -59,12 +59,12 @@ pub fn check_host(head: &RequestHead) -> Result<(), Refusal> {
 
 /// What there may be only one of.
 #[derive(Default)]
-struct Seen {
+struct Stated {
     chunked: bool,
     length: Option<u64>,
 }
 
-impl Seen {
+impl Stated {
     fn length(&mut self, value: &[u8]) -> Result<(), Refusal> {
         let padded = value.starts_with(b"0") && value.len() > 1;
         if padded || value.is_empty() || !value.iter().all(u8::is_ascii_digit) {

@@ -15,7 +15,7 @@ use redb::{Builder, Database, ReadableTable, StorageError, TableDefinition};
 use super::Batch;
 use super::fault::{FORMAT, Fault, OpenError};
 use super::file::{self, Bounded, Bounds};
-use super::mark::{self, Mark, Seen};
+use super::mark::{self, Mark, Marked};
 use crate::broker::log::Log;
 use crate::broker::settings::Settings;
 
@@ -184,7 +184,7 @@ impl Disk {
     /// Notes that a step is on disk, past the sync.
     fn took(&mut self, step: u64) {
         self.step = step;
-        let seen = Seen { format: FORMAT, step, epoch: self.epoch };
+        let seen = Marked { format: FORMAT, step, epoch: self.epoch };
         if self.mark.as_ref().is_some_and(|mark| mark.write(&seen).is_err()) {
             // The store itself is well; and a mark that is behind tells nothing wrong.
             tracing::debug!(path = %self.path.display(), "the mark beside the log cannot be written");

@@ -17,7 +17,7 @@ use std::path::Path;
 /// What a mark says. The bytes are the format, the step, the epoch, and a checksum of these; later
 /// formats begin the same way.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Seen {
+pub(super) struct Marked {
     /// The store's format.
     pub(super) format: u64,
     /// The last step that was written.
@@ -31,14 +31,14 @@ const EPOCH: usize = 12;
 const LENGTH: usize = 8 + 8 + EPOCH + 4;
 
 /// Reads the mark in a file, if there is a whole one.
-pub(super) fn read(path: &Path) -> Option<Seen> {
+pub(super) fn read(path: &Path) -> Option<Marked> {
     let bytes = fs::read(path).ok()?;
     let (format, rest) = bytes.split_first_chunk::<8>()?;
     let (step, rest) = rest.split_first_chunk::<8>()?;
     let (epoch, rest) = rest.split_first_chunk::<EPOCH>()?;
     let (sum, _) = rest.split_first_chunk::<4>()?;
     let is_whole = u32::from_le_bytes(*sum) == crc32fast::hash(&bytes[..LENGTH - 4]);
-    is_whole.then(|| Seen {
+    is_whole.then(|| Marked {
         format: u64::from_le_bytes(*format),
         step: u64::from_le_bytes(*step),
         epoch: *epoch,
@@ -66,7 +66,7 @@ impl Mark {
         options.open(path).map(Self)
     }
 
-    pub(super) fn write(&self, seen: &Seen) -> io::Result<()> {
+    pub(super) fn write(&self, seen: &Marked) -> io::Result<()> {
         let mut bytes = [0; LENGTH];
         bytes[..8].copy_from_slice(&seen.format.to_le_bytes());
         bytes[8..16].copy_from_slice(&seen.step.to_le_bytes());
@@ -85,7 +85,7 @@ mod tests {
     fn a_mark_reads_back_and_a_damaged_one_is_none() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.mark");
-        let seen = Seen { format: 1, step: 77, epoch: word("abcdefghijkl") };
+        let seen = Marked { format: 1, step: 77, epoch: word("abcdefghijkl") };
         assert_eq!(read(&path), None);
 
         Mark::open(&path).unwrap().write(&seen).unwrap();

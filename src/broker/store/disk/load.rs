@@ -7,20 +7,20 @@ use crate::broker::log::Log;
 use crate::broker::settings::Settings;
 use crate::broker::store::Row;
 use crate::broker::store::fault::{FORMAT, Fault};
-use crate::broker::store::mark::{self, Mark, Seen};
+use crate::broker::store::mark::{self, Mark, Marked};
 use crate::broker::store::stored::{StoredEvent, StoredKey};
 use crate::channel::Channel;
 use crate::event::Epoch;
 
 impl Disk {
     /// Begins a step in the file that is open, and reads the log from it; `before` is what its mark says.
-    pub(super) fn load(&mut self, settings: &Settings, before: Option<&Seen>) -> Result<Log, Fault> {
+    pub(super) fn load(&mut self, settings: &Settings, before: Option<&Marked>) -> Result<Log, Fault> {
         let epoch = self.set_up(settings, before)?;
         self.restore(Log::with_epoch(settings.clone(), epoch))
     }
 
     /// Makes the file one of this version and of this start. The epoch that holds from now on.
-    fn set_up(&mut self, settings: &Settings, before: Option<&Seen>) -> Result<Epoch, Fault> {
+    fn set_up(&mut self, settings: &Settings, before: Option<&Marked>) -> Result<Epoch, Fault> {
         let setup = self.database()?.begin_write()?;
         let (epoch, step) = {
             let mut meta = setup.open_table(META)?;
@@ -34,7 +34,7 @@ impl Disk {
             }
             let epoch = meta.get("epoch")?.map(|word| read_epoch(word.value())).transpose()?;
             let step = read_number(&meta, STEP)?.unwrap_or(0);
-            let is_of_this_log = |seen: &&Seen| epoch.as_deref().map(mark::word) == Some(seen.epoch);
+            let is_of_this_log = |seen: &&Marked| epoch.as_deref().map(mark::word) == Some(seen.epoch);
             if let Some(seen) = before.filter(is_of_this_log).filter(|seen| seen.step > step) {
                 return Err(Fault::Damaged(format!("it ends at step {step}, and {} was written", seen.step)));
             }
