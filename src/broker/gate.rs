@@ -4,7 +4,7 @@
 //! them out within moments, and cut off everybody, however fast they read. So whoever publishes on a channel
 //! with a listener that is further behind than a quarter of the recent entries waits, before it publishes
 //! more there, until that listener has got on; all publishers together for at most [`MOST`] in any
-//! [`PERIOD`]. Who gets on is known to the fan-out thread (`subscribe::lag`); how far the threads themselves
+//! [`PERIOD`]. Who gets on is known to the fan-out thread (`subscribe::fanout::lag`); how far the threads themselves
 //! have got is known here.
 
 use std::collections::VecDeque;

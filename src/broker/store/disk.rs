@@ -13,7 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use redb::{Builder, Database, ReadableTable, StorageError, TableDefinition};
 
 use super::Batch;
-use super::fault::{FORMAT, Fault, OpenError};
+use super::fault::{DiskFault, FORMAT, OpenError};
 use super::file::{self, Bounded, Bounds};
 use super::mark::{self, Mark, Marked};
 use crate::broker::log::Log;
@@ -105,14 +105,14 @@ impl Disk {
         for last in [false, true] {
             match Self::read(&path, most, settings, &watcher) {
                 Ok(opened) => return Ok(opened),
-                Err(Fault::InUse(_)) => return Err(OpenError::InUse(path)),
-                Err(Fault::Newer(found)) => return Err(OpenError::Newer { path, found }),
-                Err(Fault::Io(cause)) => return Err(OpenError::Io { path, cause }),
+                Err(DiskFault::InUse(_)) => return Err(OpenError::InUse(path)),
+                Err(DiskFault::Newer(found)) => return Err(OpenError::Newer { path, found }),
+                Err(DiskFault::Io(cause)) => return Err(OpenError::Io { path, cause }),
                 // Who has given up may have seen half of it.
-                Err(Fault::Damaged(damage)) if last || watcher.given_up.load(Ordering::Relaxed) => {
+                Err(DiskFault::Damaged(damage)) if last || watcher.given_up.load(Ordering::Relaxed) => {
                     return Err(OpenError::Io { path, cause: io::Error::other(damage) });
                 }
-                Err(Fault::Damaged(damage)) => {
+                Err(DiskFault::Damaged(damage)) => {
                     let aside = set_aside(&path).map_err(io)?;
                     tracing::error!(
                         path = %path.display(), aside = %aside.display(), %damage,
@@ -129,10 +129,10 @@ impl Disk {
         most: u64,
         settings: &Settings,
         watcher: &Watcher<'_>,
-    ) -> Result<(Self, Log), Fault> {
+    ) -> Result<(Self, Log), DiskFault> {
         let before = mark::read(&path.with_extension("mark"));
         if let Some(newer) = before.as_ref().map(|before| before.format).filter(|&format| format > FORMAT) {
-            return Err(Fault::Newer(newer));
+            return Err(DiskFault::Newer(newer));
         }
         let (path, stored) = (path.to_owned(), settings.stored);
         let mut disk = Self {
@@ -151,7 +151,7 @@ impl Disk {
             disk.connect(watcher.on_lock)?;
             disk.load(settings, before.as_ref())
         }));
-        let opened = opened.unwrap_or_else(|_| Err(Fault::Damaged("its structure is broken".into())));
+        let opened = opened.unwrap_or_else(|_| Err(DiskFault::Damaged("its structure is broken".into())));
         // Half a new store would be taken for a damaged one next time, and set aside, with each try.
         let empty = disk.empty.take();
         disk.bounds.make_room(false);
@@ -165,8 +165,8 @@ impl Disk {
         }
     }
 
-    fn connect(&mut self, on_lock: &dyn Fn()) -> Result<&mut Database, Fault> {
-        let io = |error| Fault::from(StorageError::Io(error));
+    fn connect(&mut self, on_lock: &dyn Fn()) -> Result<&mut Database, DiskFault> {
+        let io = |error| DiskFault::from(StorageError::Io(error));
         let file = Bounded::open(&self.path, &self.bounds).map_err(io)?;
         on_lock();
         file.forget_cached().map_err(io)?;
@@ -177,8 +177,10 @@ impl Disk {
         Ok(self.database.insert(database))
     }
 
-    fn database(&self) -> Result<&Database, Fault> {
-        self.database.as_ref().ok_or_else(|| Fault::Io(io::Error::other("the log is closed after a fault")))
+    fn database(&self) -> Result<&Database, DiskFault> {
+        self.database
+            .as_ref()
+            .ok_or_else(|| DiskFault::Io(io::Error::other("the log is closed after a fault")))
     }
 
     /// Notes that a step is on disk, past the sync.
@@ -193,7 +195,7 @@ impl Disk {
 
     /// Writes a batch; it is on disk, past the sync, when this returns. After a fault the store is
     /// closed, for nobody knows what became of the batch.
-    pub(in crate::broker) fn write(&mut self, batch: &Batch) -> Result<(), Fault> {
+    pub(in crate::broker) fn write(&mut self, batch: &Batch) -> Result<(), DiskFault> {
         let written = self.try_write(batch);
         match written {
             Ok(()) => self.took(self.step + 1),
@@ -203,7 +205,7 @@ impl Disk {
     }
 
     /// Writes a batch that only takes away, for which the file may become larger than for others.
-    pub(in crate::broker) fn make_room(&mut self, batch: &Batch) -> Result<(), Fault> {
+    pub(in crate::broker) fn make_room(&mut self, batch: &Batch) -> Result<(), DiskFault> {
         self.bounds.make_room(true);
         let made = self.write(batch).and_then(|()| self.shrink());
         self.bounds.make_room(false);
@@ -212,8 +214,8 @@ impl Disk {
 
     /// Brings a file back under the bound that holds for events. Not without need: room within the file is
     /// what the next steps use.
-    fn shrink(&mut self) -> Result<(), Fault> {
-        let length = fs::metadata(&self.path).map_err(Fault::Io)?.len();
+    fn shrink(&mut self) -> Result<(), DiskFault> {
+        let length = fs::metadata(&self.path).map_err(DiskFault::Io)?.len();
         if length > self.bounds.most / 2
             && let Some(database) = &mut self.database
         {
@@ -222,7 +224,7 @@ impl Disk {
         Ok(())
     }
 
-    fn try_write(&self, batch: &Batch) -> Result<(), Fault> {
+    fn try_write(&self, batch: &Batch) -> Result<(), DiskFault> {
         let step = self.database()?.begin_write()?;
         {
             let mut events = step.open_table(EVENTS)?;
@@ -261,7 +263,7 @@ impl Disk {
 
     /// Opens the store again after a fault, checks all of it, and takes back what was never
     /// acknowledged: everything after `head`.
-    pub(in crate::broker) fn reopen(&mut self, head: u64) -> Result<(), Fault> {
+    pub(in crate::broker) fn reopen(&mut self, head: u64) -> Result<(), DiskFault> {
         self.database = None;
         self.bounds.make_room(true);
         let (all_stored, last) = (self.stored, self.step);
@@ -274,11 +276,13 @@ impl Disk {
                 // The step that failed may be there all the same.
                 let number = read_number(&meta, STEP)?.unwrap_or(0);
                 if number < last {
-                    return Err(Fault::Damaged(format!("it ends at step {number}, and {last} was written")));
+                    return Err(DiskFault::Damaged(format!(
+                        "it ends at step {number}, and {last} was written"
+                    )));
                 }
                 let stored = read_number(&meta, "head")?.unwrap_or(0);
                 if stored < head && all_stored {
-                    return Err(Fault::Damaged(format!(
+                    return Err(DiskFault::Damaged(format!(
                         "it ends at event {stored}, and {head} was acknowledged"
                     )));
                 }
@@ -294,12 +298,12 @@ impl Disk {
         // A handle that is kept would keep the lock.
         self.empty = None;
         self.bounds.make_room(false);
-        let opened = opened.unwrap_or_else(|_| Err(Fault::Damaged("its structure is broken".into())));
+        let opened = opened.unwrap_or_else(|_| Err(DiskFault::Damaged("its structure is broken".into())));
         opened.map(|number| self.took(number)).inspect_err(|_| self.database = None)
     }
 
     /// Notes that everything that was accepted is written.
-    pub(in crate::broker) fn close(&mut self) -> Result<(), Fault> {
+    pub(in crate::broker) fn close(&mut self) -> Result<(), DiskFault> {
         let step = self.database()?.begin_write()?;
         {
             let mut meta = step.open_table(META)?;
@@ -321,12 +325,12 @@ impl Disk {
 fn read_number(
     meta: &impl ReadableTable<&'static str, &'static [u8]>,
     key: &'static str,
-) -> Result<Option<u64>, Fault> {
+) -> Result<Option<u64>, DiskFault> {
     let Some(value) = meta.get(key)? else { return Ok(None) };
     let bytes = value.value().try_into();
     bytes
         .map(|bytes| Some(u64::from_le_bytes(bytes)))
-        .map_err(|_| Fault::Damaged(format!("`{key}` is no number")))
+        .map_err(|_| DiskFault::Damaged(format!("`{key}` is no number")))
 }
 
 /// Gives a damaged file another name, under which it can be looked at.

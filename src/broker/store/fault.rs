@@ -71,7 +71,7 @@ fn hint(cause: &io::Error) -> &'static str {
 
 /// Why a step of the store failed.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::broker) enum Fault {
+pub(in crate::broker) enum DiskFault {
     #[error(transparent)]
     InUse(io::Error),
     #[error("format {0}")]
@@ -82,7 +82,7 @@ pub(in crate::broker) enum Fault {
     Damaged(String),
 }
 
-impl Fault {
+impl DiskFault {
     /// Whether it is the bound of the file that is reached, and not the end of the disk: that has a number.
     pub(in crate::broker) fn is_bound(&self) -> bool {
         matches!(self, Self::Io(error)
@@ -90,7 +90,7 @@ impl Fault {
     }
 }
 
-impl From<StorageError> for Fault {
+impl From<StorageError> for DiskFault {
     fn from(error: StorageError) -> Self {
         match error {
             StorageError::Io(error) if error.kind() == io::ErrorKind::ResourceBusy => Self::InUse(error),
@@ -108,7 +108,7 @@ impl From<StorageError> for Fault {
     }
 }
 
-impl From<DatabaseError> for Fault {
+impl From<DatabaseError> for DiskFault {
     fn from(error: DatabaseError) -> Self {
         match error {
             DatabaseError::Storage(error) => error.into(),
@@ -120,7 +120,7 @@ impl From<DatabaseError> for Fault {
 
 macro_rules! from_redb {
     ($($error:ty),*) => {
-        $(impl From<$error> for Fault {
+        $(impl From<$error> for DiskFault {
             fn from(error: $error) -> Self {
                 match redb::Error::from(error) {
                     redb::Error::Io(error) => StorageError::Io(error).into(),
@@ -134,7 +134,7 @@ macro_rules! from_redb {
 
 from_redb!(redb::TransactionError, redb::TableError, redb::CommitError, redb::CompactionError);
 
-impl From<Damaged> for Fault {
+impl From<Damaged> for DiskFault {
     fn from(error: Damaged) -> Self {
         Self::Damaged(error.to_string())
     }

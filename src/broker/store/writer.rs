@@ -12,7 +12,7 @@ use parking_lot::MutexGuard;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::disk::Disk;
-use super::fault::Fault;
+use super::fault::DiskFault;
 use super::{Batch, Rows, StoredEvent};
 use crate::broker::log::{Draft, Log};
 use crate::broker::moment::{self, Moment};
@@ -370,7 +370,7 @@ impl Thread {
 
     /// If the file has reached its bound: lets the oldest events go before their time, and takes off the disk
     /// what has left the history.
-    fn make_room(&mut self) -> Result<(), Fault> {
+    fn make_room(&mut self) -> Result<(), DiskFault> {
         if !self.is_crowded {
             return Ok(());
         }
@@ -401,7 +401,7 @@ impl Thread {
         Ok(())
     }
 
-    fn fail(&mut self, fault: &Fault) -> Refused {
+    fn fail(&mut self, fault: &DiskFault) -> Refused {
         self.failed = Some(Instant::now());
         self.writable.store(false, Ordering::Relaxed);
         if fault.is_bound() {

@@ -6,7 +6,7 @@ use super::{CHANNELS, Disk, EVENTS, KEYS, META, STEP, read_number};
 use crate::broker::log::Log;
 use crate::broker::settings::Settings;
 use crate::broker::store::Row;
-use crate::broker::store::fault::{FORMAT, Fault};
+use crate::broker::store::fault::{DiskFault, FORMAT};
 use crate::broker::store::mark::{self, Mark, Marked};
 use crate::broker::store::stored::{StoredEvent, StoredKey};
 use crate::channel::Channel;
@@ -14,13 +14,13 @@ use crate::event::Epoch;
 
 impl Disk {
     /// Begins a step in the file that is open, and reads the log from it; `before` is what its mark says.
-    pub(super) fn load(&mut self, settings: &Settings, before: Option<&Marked>) -> Result<Log, Fault> {
+    pub(super) fn load(&mut self, settings: &Settings, before: Option<&Marked>) -> Result<Log, DiskFault> {
         let epoch = self.set_up(settings, before)?;
         self.restore(Log::with_epoch(settings.clone(), epoch))
     }
 
     /// Makes the file one of this version and of this start. The epoch that holds from now on.
-    fn set_up(&mut self, settings: &Settings, before: Option<&Marked>) -> Result<Epoch, Fault> {
+    fn set_up(&mut self, settings: &Settings, before: Option<&Marked>) -> Result<Epoch, DiskFault> {
         let setup = self.database()?.begin_write()?;
         let (epoch, step) = {
             let mut meta = setup.open_table(META)?;
@@ -28,7 +28,7 @@ impl Disk {
             let mut keys = setup.open_table(KEYS)?;
             setup.open_table(CHANNELS)?;
             match read_number(&meta, "format")? {
-                Some(newer) if newer > FORMAT => return Err(Fault::Newer(newer)),
+                Some(newer) if newer > FORMAT => return Err(DiskFault::Newer(newer)),
                 Some(1) => take_out_keys(&events, &mut keys)?,
                 _ => {}
             }
@@ -36,7 +36,10 @@ impl Disk {
             let step = read_number(&meta, STEP)?.unwrap_or(0);
             let is_of_this_log = |seen: &&Marked| epoch.as_deref().map(mark::word) == Some(seen.epoch);
             if let Some(seen) = before.filter(is_of_this_log).filter(|seen| seen.step > step) {
-                return Err(Fault::Damaged(format!("it ends at step {step}, and {} was written", seen.step)));
+                return Err(DiskFault::Damaged(format!(
+                    "it ends at step {step}, and {} was written",
+                    seen.step
+                )));
             }
             // Events that were only `accepted` may be lost in a crash although clients have seen them:
             // their numbers must not mean others.
@@ -56,7 +59,7 @@ impl Disk {
     }
 
     /// Fills an empty log with what the file has.
-    fn restore(&self, mut log: Log) -> Result<Log, Fault> {
+    fn restore(&self, mut log: Log) -> Result<Log, DiskFault> {
         let read = self.database()?.begin_read()?;
         let meta = read.open_table(META)?;
         let rows = read
@@ -64,11 +67,12 @@ impl Disk {
             .iter()?
             .map(|row| {
                 let (name, row) = row?;
-                let channel = Channel::parse_any(name.value()).map_err(|e| Fault::Damaged(e.to_string()))?;
+                let channel =
+                    Channel::parse_any(name.value()).map_err(|e| DiskFault::Damaged(e.to_string()))?;
                 let (closed, trimmed, seen) = row.value();
                 Ok((channel, Row { closed, trimmed, seen }))
             })
-            .collect::<Result<Vec<_>, Fault>>()?;
+            .collect::<Result<Vec<_>, DiskFault>>()?;
         log.restore_channels(&rows, read_number(&meta, "forgotten")?.unwrap_or(0));
         restore_events(&read, &mut log)?;
         log.finish_restoring(&rows, read_number(&meta, "head")?.unwrap_or(0));
@@ -77,7 +81,7 @@ impl Disk {
 }
 
 /// Restores the events, each with its key, and the keys that outlived theirs, in the order of their numbers.
-fn restore_events(read: &ReadTransaction, log: &mut Log) -> Result<(), Fault> {
+fn restore_events(read: &ReadTransaction, log: &mut Log) -> Result<(), DiskFault> {
     let (events, keys) = (read.open_table(EVENTS)?, read.open_table(KEYS)?);
     let mut keys = keys.iter()?.map(stored_key);
     let mut key = keys.next().transpose()?;
@@ -101,14 +105,14 @@ fn restore_events(read: &ReadTransaction, log: &mut Log) -> Result<(), Fault> {
     Ok(())
 }
 
-fn read_epoch(bytes: &[u8]) -> Result<String, Fault> {
+fn read_epoch(bytes: &[u8]) -> Result<String, DiskFault> {
     let word = std::str::from_utf8(bytes).ok().filter(|word| Epoch::is_word(word));
-    word.map(Into::into).ok_or_else(|| Fault::Damaged("`epoch` is no word".into()))
+    word.map(Into::into).ok_or_else(|| DiskFault::Damaged("`epoch` is no word".into()))
 }
 
 fn stored_key(
     row: Result<(redb::AccessGuard<'_, u64>, redb::AccessGuard<'_, &[u8]>), StorageError>,
-) -> Result<StoredKey, Fault> {
+) -> Result<StoredKey, DiskFault> {
     let (sequence, bytes) = row?;
     Ok(StoredKey::decode(sequence.value(), bytes.value())?)
 }
@@ -117,7 +121,7 @@ fn stored_key(
 fn take_out_keys(
     events: &impl ReadableTable<u64, &'static [u8]>,
     keys: &mut redb::Table<'_, u64, &'static [u8]>,
-) -> Result<(), Fault> {
+) -> Result<(), DiskFault> {
     for event in events.iter()? {
         let (sequence, bytes) = event?;
         if let Some(key) = StoredEvent::decode(sequence.value(), bytes.value())?.key() {
