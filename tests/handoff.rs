@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use support::backend::Exchange;
-use support::{Backend, DEADLINE, Outboard, Request};
+use support::{Apache, Backend, DEADLINE, Outboard, Request, folder};
 
 /// A backend that hands every client over with these headers and this body.
 fn handing_over(headers: &'static [&'static str], body: &'static str) -> Backend {
@@ -341,5 +341,158 @@ fn a_hundred_handoffs_leave_no_connection_to_the_backend_behind() {
     assert_eq!(outboard.publish("a", "to all").receivers, 100);
     for stream in &mut streams {
         assert_eq!(stream.data(), "to all");
+    }
+}
+
+#[test]
+fn f14_initial_events_that_apache_compresses_reach_the_client() {
+    let outboard = Outboard::prepare();
+    let lines = "LoadModule brotli_module /usr/lib/apache2/modules/mod_brotli.so\n\
+        <Location /gzip.sh>\nSetOutputFilter DEFLATE\n</Location>\n\
+        <Location /br.sh>\nSetOutputFilter BROTLI_COMPRESS\n</Location>\n";
+    let apache = Apache::with_site_and(&outboard.socket(), lines);
+    let script = "#!/bin/sh\nprintf 'Content-Type: text/event-stream; charset=iso-8859-1\\n'\n\
+        printf 'Outboard-Channel: a\\nSet-Cookie: x=1\\n\\ndata: M\\374ller\\n\\n: %0300d\\n' 0\n";
+    let outboard = outboard.in_front_of(&apache).start();
+    for (coding, accepts) in [("gzip", "gzip, deflate"), ("br", "gzip, br")] {
+        let path = format!("/{coding}.sh");
+        folder::write_script(&apache.www(), &path[1..], script);
+        let request = Request::get(&path).header("Accept", "*/*").header("Accept-Encoding", accepts);
+        let direct = request.send(&apache.address());
+        assert_eq!(direct.headers.get("content-encoding"), Some(coding), "{}", apache.log());
+
+        let mut stream = outboard.open(&request).into_stream();
+
+        assert_eq!(stream.data(), "Müller", "{coding}");
+        assert_eq!((stream.header("content-encoding"), stream.header("set-cookie")), (None, Some("x=1")));
+        outboard.publish("a", "live");
+        assert_eq!(stream.data(), "live");
+    }
+}
+
+#[test]
+fn f14_a_coding_that_nobody_here_reads_is_a_502_that_names_it() {
+    let backend = handing_over(&["Outboard-Channel: a", "Content-Encoding: zstd"], "data: first\n\n");
+    let outboard = Outboard::behind(&backend).start();
+
+    assert_eq!(outboard.get("/any").status, 502);
+
+    outboard.process().wait_for("the coding", |line| line.contains("zstd").then_some(()));
+}
+
+#[test]
+fn behind_a_body_without_an_id_stands_the_place_at_which_its_client_was_taken_over() {
+    for body in ["data: first\n\n", "data: first", "data: first\r\n"] {
+        let backend = Backend::start(move |exchange| {
+            hand_over(exchange, &["Outboard-Channel: a", "Outboard-Replay: live"], body);
+        });
+        let outboard = Outboard::behind(&backend).start();
+        outboard.publish("a", "before");
+        let mut stream = outboard.subscribe("/any");
+        stream.read_until("id: ");
+        stream.read_until_line_end();
+        let text = stream.text();
+        let id = text.split("id: ").nth(1).unwrap().trim().to_owned();
+        drop(stream);
+        outboard.publish("a", "missed");
+
+        let mut stream = outboard.resume("/any", &id);
+
+        let seen: Vec<_> = (0..2).map(|_| stream.next()).map(|event| (event.name, event.data)).collect();
+        let message = |data: &str| ("message".to_owned(), data.to_owned());
+        assert_eq!(seen, [message("first"), message("missed")], "{text}");
+    }
+}
+
+#[test]
+fn an_id_in_the_body_stands_for_the_place_at_which_its_client_was_taken_over() {
+    let backend = handing_over(
+        &["Outboard-Channel: a, b", "Outboard-Replay: live"],
+        "id: 41\ndata: first\n\nid: 42\ndata: second\n\n",
+    );
+    let outboard = Outboard::behind(&backend).start();
+    outboard.publish("a", "before");
+    let mut stream = outboard.subscribe("/any");
+    assert_eq!((stream.data(), stream.data()), ("first".into(), "second".into()));
+    assert_eq!(stream.text().matches("id: ").count(), 2, "none of ours: {}", stream.text());
+    drop(stream);
+    outboard.publish("b", "missed");
+
+    for (id, expected) in [("42", &["first", "second", "missed"][..]), ("41", &["first", "second", "missed"])]
+    {
+        let mut stream = outboard.resume("/any", id);
+        for data in expected {
+            let event = stream.next();
+            assert_eq!((event.name.as_str(), event.data.as_str()), ("message", *data), "{id}");
+        }
+    }
+    assert_eq!(outboard.resume("/any", "43").next().name, "outboard.gap", "nobody knows this one");
+}
+
+#[test]
+fn a_handoff_may_answer_a_post() {
+    let backend = Backend::start(|exchange| {
+        let body = format!("data: {}\n\n", String::from_utf8_lossy(&exchange.body));
+        hand_over(exchange, &["Outboard-Channel: a"], &body);
+    });
+    let outboard = Outboard::behind(&backend).start();
+
+    let request = Request::new("POST", "/any", "HTTP/1.1").header("Accept", "text/event-stream").body("q=1");
+    let mut stream = outboard.open(&request).into_stream();
+
+    assert_eq!(stream.data(), "q=1");
+    assert_eq!(outboard.publish("a", "live").receivers, 1);
+    assert_eq!(stream.data(), "live");
+}
+
+#[test]
+fn f32_a_cgi_script_sees_the_length_of_a_body_that_comes_in_chunks() {
+    let outboard = Outboard::prepare();
+    let apache = Apache::with_site(&outboard.socket());
+    let script = "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n%s:' \"$CONTENT_LENGTH\"\n\
+        head -c \"${CONTENT_LENGTH:-0}\"\n";
+    folder::write_script(&apache.www(), "length.sh", script);
+    let outboard = outboard
+        .in_front_of(&apache)
+        .with_variable("OUTBOARD__BACKEND__BUFFER_REQUESTS", "1KiB")
+        .with_variable("OUTBOARD__BACKEND__LARGER_REQUESTS", "refuse")
+        .start();
+    let post = || Request::new("POST", "/length.sh", "HTTP/1.1");
+
+    assert_eq!(outboard.send(&post().chunks(&["hello, ", "world"])).text(), "12:hello, world");
+    assert_eq!(outboard.send(&post().chunks(&[&"x".repeat(1024)])).text().len(), 5 + 1024);
+    assert_eq!(outboard.send(&post().chunks(&["x", &"x".repeat(1024)])).status, 411);
+}
+
+#[test]
+fn f32_a_larger_body_passes_as_it_comes_unless_the_operator_says_otherwise() {
+    let backend = Backend::start(|exchange| {
+        let said = exchange.header("transfer-encoding").unwrap_or("none").to_owned();
+        exchange.answer("200 OK", &["Content-Type: text/plain", "Connection: close"], &said);
+    });
+    let outboard =
+        Outboard::behind(&backend).with_variable("OUTBOARD__BACKEND__BUFFER_REQUESTS", "1KiB").start();
+    let request = Request::new("POST", "/any", "HTTP/1.1").chunks(&["x", &"x".repeat(1024)]);
+
+    assert_eq!(outboard.send(&request).text(), "chunked");
+}
+
+#[test]
+fn f33_the_streams_of_a_route_begin_with_as_much_padding_as_it_says() {
+    let backend = Backend::start(|exchange| match exchange.target() {
+        "/held" => hand_over(exchange, &["Outboard-Channel: a"], "data: first\n\n"),
+        _ => hand_over(exchange, &[], "\u{feff}data: first\n\n"),
+    });
+    let routes =
+        ["/held", "/passed"].map(|path| format!("[[event_route]]\npath = \"{path}\"\npad = \"2KiB\"\n"));
+    let own = "[[event_route]]\npath = \"/own\"\nchannels = [\"b\"]\nauth = \"none\"\npad = \"2KiB\"\n";
+    let outboard = Outboard::behind(&backend).with_config(&format!("{}{own}", routes.concat())).start();
+    outboard.publish("b", "first");
+
+    for path in ["/held", "/passed", "/own"] {
+        let mut stream = outboard.subscribe(path);
+        assert_eq!(stream.data(), "first", "{path}");
+        let padding = stream.text().split('\n').next().unwrap().len() + 1;
+        assert_eq!((stream.text().starts_with(':'), padding), (true, 2048), "{path}");
     }
 }

@@ -18,6 +18,7 @@ use super::publication::{ChannelState, Level, Receipt, Refused, Written, Written
 use super::recent::{Happening, Recent};
 use super::retention::Retention;
 use super::settings::{Settings, Store, Terms};
+use super::taken_over::TakenOver;
 use crate::channel::Channel;
 use crate::event::{Epoch, EventId, Position};
 use crate::slots::Key;
@@ -37,6 +38,7 @@ pub(super) struct Log {
     pub(super) retention: Retention,
     pub(super) audience: Audience,
     pub(super) recent: Recent,
+    pub(super) taken_over: TakenOver,
     /// Where the next sweep goes on.
     swept: usize,
     pub(super) gate: Gate,
@@ -122,6 +124,7 @@ impl Log {
             retention: Retention::new(changes),
             audience: Audience::default(),
             recent: Recent::default(),
+            taken_over: TakenOver::default(),
             swept: 0,
             gate: Gate::default(),
         }

@@ -41,6 +41,7 @@ mod shared_log;
 mod store;
 mod subscription;
 mod sync;
+mod taken_over;
 #[cfg(test)]
 mod tests;
 
@@ -62,7 +63,7 @@ pub use reading::Reading;
 pub use selection::{Role, Selection};
 pub use settings::{Keep, Limits, Rate, Rule, Settings, Store};
 pub use store::OpenError;
-pub use subscription::{Gap, Read, Reason, Since, Subscribed, Subscription, Wish};
+pub use subscription::{Anchor, Gap, Read, Reason, Since, Subscribed, Subscription, Wish};
 
 use self::engine::Memory;
 use self::log::Log;

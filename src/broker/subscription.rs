@@ -1,5 +1,6 @@
 //! A subscription: a cursor in the log, and the reads that move it.
 
+mod anchor;
 mod begin;
 mod read;
 
@@ -7,6 +8,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+pub use self::anchor::Anchor;
 use super::audience::Party;
 use super::ending::Ended;
 use super::entry::Entry;

@@ -13,7 +13,7 @@ use super::{Format, Level};
 use crate::broker::{self, Keep, Rate};
 use crate::listen::Entrance;
 use crate::peer::TrustedPeer;
-use crate::proxy::{Address, PassedName, ProxyProtocol, Rules};
+use crate::proxy::{Address, LargerRequests, PassedName, ProxyProtocol, Rules};
 use crate::replay::Replay;
 use crate::route::{Auth, OnFailure, Pattern, Template};
 use crate::subscribe::{self, Slow};
@@ -70,6 +70,8 @@ pub(super) struct Backend {
     pub(super) retry: bool,
     pub(super) max_streams: As<Count>,
     pub(super) stream_answer_timeout: As<Period>,
+    pub(super) buffer_requests: Option<As<Size>>,
+    pub(super) larger_requests: As<LargerRequests>,
 }
 
 impl Default for Backend {
@@ -87,6 +89,8 @@ impl Default for Backend {
             via: false,
             proxy_protocol: None,
             retry: true,
+            buffer_requests: None,
+            larger_requests: As(LargerRequests::default()),
         }
     }
 }
@@ -264,6 +268,7 @@ pub(super) struct EventRoute {
     pub(super) subject: Option<As<Template>>,
     pub(super) on_failure: Option<As<OnFailure>>,
     pub(super) open_after: Option<As<Period>>,
+    pub(super) pad: Option<As<Size>>,
 }
 
 fn seconds(seconds: u64) -> As<Period> {

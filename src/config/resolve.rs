@@ -25,6 +25,9 @@ const LARGEST_SEND_BUFFER: usize = 1 << 30;
 /// The most `[[channel]]` tables: each is tried for each new channel.
 const MOST_RULES: usize = 1000;
 
+/// The largest `pad`: nobody is known to hold back more than 4 KiB.
+const MOST_PAD: usize = 64 << 10;
+
 impl File {
     /// The configuration this file means. `default_socket` is asked when none is written.
     ///
@@ -186,6 +189,8 @@ fn backend(
             rewrite_locations: proxy.rewrite_locations,
         },
         retry: file.retry,
+        buffer_requests: file.buffer_requests.as_ref().map(|size| size.0.0),
+        larger_requests: file.larger_requests.0,
     })
 }
 
@@ -374,7 +379,16 @@ fn route(table: file::EventRoute, path: &KeyPath, mistakes: &mut Vec<Mistake>) -
                 .help("write path = \"/events\""),
         );
     }
-    let sets = table.on_failure.is_some() || table.open_after.is_some() || table.keep_alive.is_some();
+    let sets = table.on_failure.is_some()
+        || table.open_after.is_some()
+        || table.keep_alive.is_some()
+        || table.pad.is_some();
+    if let Some(As(size)) = table.pad.as_ref().filter(|pad| pad.0.0 > MOST_PAD) {
+        mistakes.push(Mistake::value(
+            path.key("pad"),
+            format!("`pad` is {} bytes, and at most {MOST_PAD} are written to each client", size.0),
+        ));
+    }
     let passes = table.auth.is_none() && table.channels.is_none() && sets;
     if passes {
         for (name, is_written) in [("replay", table.replay.is_some()), ("subject", table.subject.is_some())] {
@@ -423,6 +437,7 @@ fn route(table: file::EventRoute, path: &KeyPath, mistakes: &mut Vec<Mistake>) -
         retry: table.retry.map(|period| period.0.0),
         subject: table.subject.map(|As(subject)| subject),
         open_after: table.open_after.map(|period| period.0.0),
+        pad: table.pad.map_or(0, |size| size.0.0),
         on_failure: table.on_failure.map(|As(on_failure)| on_failure).unwrap_or_default(),
     })
 }

@@ -65,7 +65,7 @@ impl Gateway {
         }
         let retry = head::jittered(self.first_hint(&asked));
         let keep_alive = self.comments_after(&asked).unwrap_or_else(|| self.streams.keep_alive());
-        let first = Some(Bytes::from(head::first_bytes(retry)));
+        let first = Some(Bytes::from(head::first_bytes(retry, self.pad(&asked))));
         let stage = Stage::Asking(asking);
         let early = Early { gateway: Arc::clone(self), asked, asked_at, keep_alive, first, stage };
         Handled::Response(head::streaming(Body::from_source(early)))
@@ -137,7 +137,8 @@ impl Early {
             Some(charset) => {
                 gateway.note_success(status, asked);
                 let keep_alive = gateway.comments_after(asked);
-                stream::passed(&mut parts.headers, charset, body, keep_alive, true)
+                let manner = stream::Manner { keep_alive, pad: 0, begun: true };
+                stream::passed(&mut parts.headers, charset, body, manner)
             }
             None => self.refused(status, Some(&parts.headers)),
         }
@@ -160,7 +161,9 @@ impl Early {
             }
         };
         gateway.note_success(StatusCode::OK, asked);
-        let ask = gateway.fill_in(ask, handoff, asked, question);
+        let mut ask = gateway.fill_in(ask, handoff, asked, question);
+        // It has come with the head.
+        ask.pad = 0;
         match gateway.streams.open_within(ask, gateway.draining.clone()) {
             Opened::Stay(response) => response.into_body(),
             Opened::Over => self.refused(StatusCode::NO_CONTENT, None),

@@ -66,6 +66,7 @@ impl Gateway {
         hold.replay = route.replay;
         hold.keep_alive = route.keep_alive;
         hold.retry = route.retry;
+        hold.pad = route.pad;
         hold.subject = subject;
         hold.asked_at = Some(asked_at);
         hold.headers = let_in.headers;

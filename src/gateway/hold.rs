@@ -4,7 +4,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
 use http_body::Body as _;
 
-use super::{Asked, Gateway, Handled, Taker, cookies, refuse, stream};
+use super::{Asked, Gateway, Handled, Taker, coding, cookies, refuse, stream};
 use crate::body::Body;
 use crate::handoff::Handoff;
 use crate::proxy::headers::Charset;
@@ -54,7 +54,8 @@ impl Gateway {
         }
         let (mut parts, body) = answer.into_parts();
         let mut hold = Ask::new(handoff.channels.clone(), asked.head.start.version);
-        hold.initial = initial(&mut parts.headers, body, asked);
+        hold.pad = self.pad(asked);
+        hold.initial = initial(&mut parts.headers, body, asked)?;
         hold.headers = parts.headers;
         hold.asked_at = Some(asked_at);
         Ok((hold, handoff, Question::Request))
@@ -114,22 +115,18 @@ fn promises(hold: &Ask, handoff: Handoff, asked: &Asked, question: Question) -> 
     })
 }
 
-/// The answer's body in UTF-8, if it can stand in a stream.
-fn initial(headers: &mut HeaderMap, body: Body, asked: &Asked) -> Option<Initial> {
-    let coding = headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes);
-    if let Some(coding) = coding.filter(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
-        tracing::warn!(
-            coding = %String::from_utf8_lossy(coding), path = asked.path(), request_id = %asked.id,
-            "the initial events of a handoff are compressed and are left out; turn compression off for event streams"
-        );
-        return None;
+/// The answer's text in UTF-8, if there is any.
+///
+/// # Errors
+/// When it cannot be read: to leave events out without a word would be worse than to fail.
+fn initial(headers: &mut HeaderMap, body: Body, asked: &Asked) -> Result<Option<Initial>, String> {
+    if body.is_end_stream() || *asked.method() == Method::HEAD {
+        return Ok(None);
     }
-    if body.is_end_stream() {
-        return None;
-    }
+    let body = coding::take_off(headers, body).map_err(|unread| unread.to_string())?;
     // By its type or not, its body is one.
     let charset = Charset::of(headers);
-    Some(Initial(stream::passed(headers, charset, body, None, false)))
+    Ok(Some(Initial(stream::passed(headers, charset, body, stream::Manner::default()))))
 }
 
 fn head_only(hold: &Ask) -> Response<Body> {

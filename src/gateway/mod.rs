@@ -6,6 +6,7 @@
 
 mod ask;
 mod backoff;
+mod coding;
 mod come_back;
 mod cookies;
 mod desk;
@@ -217,7 +218,8 @@ impl Gateway {
         }
         let (mut parts, body) = answer.into_parts();
         let keep_alive = self.comments_after(asked);
-        let body = stream::passed(&mut parts.headers, charset, body, keep_alive, false);
+        let manner = stream::Manner { keep_alive, pad: self.pad(asked), begun: false };
+        let body = stream::passed(&mut parts.headers, charset, body, manner);
         Response::from_parts(parts, body)
     }
 
@@ -227,6 +229,11 @@ impl Gateway {
         let found = self.routes.find(asked.path());
         let own = found.and_then(|found| found.route.keep_alive);
         own.or_else(|| asked.is_event_source.then(|| self.streams.keep_alive()))
+    }
+
+    /// How many bytes of a comment come first in streams of this path.
+    fn pad(&self, asked: &Asked) -> usize {
+        self.routes.find(asked.path()).map_or(0, |found| found.route.pad)
     }
 
     /// A path that answers an `EventSource` has no fault any more.

@@ -69,6 +69,9 @@ pub(super) fn fault(fault: &Fault, asked: &Asked) -> Response<Body> {
         StatusCode::GATEWAY_TIMEOUT => ("The site takes too long", TRY_AGAIN),
         StatusCode::SERVICE_UNAVAILABLE => return busy(asked),
         StatusCode::BAD_GATEWAY => ("The site does not answer", TRY_AGAIN),
+        StatusCode::LENGTH_REQUIRED => {
+            ("The request does not say how long it is", "Please send it with a Content-Length.")
+        }
         _ => ("The request did not arrive whole", "Please send it again."),
     };
     page_for(fault.status(), title, text, asked)

@@ -13,16 +13,22 @@ use crate::body::{Body, BodyError, Source};
 use crate::event::bom::Bom;
 use crate::event::encode;
 use crate::proxy::headers::Charset;
+use crate::subscribe::head;
 
-/// Makes an event stream with these headers what a client can read; `keep_alive` is the silence after which it gets a
-/// comment, if it does. `begun`: whether something of ours went before.
-pub(super) fn passed(
-    headers: &mut HeaderMap,
-    charset: Charset,
-    body: Body,
-    keep_alive: Option<Duration>,
-    begun: bool,
-) -> Body {
+/// What of ours goes into a stream.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Manner {
+    /// The silence after which the client gets a comment, if it does.
+    pub(super) keep_alive: Option<Duration>,
+    /// How many bytes of a comment come first.
+    pub(super) pad: usize,
+    /// Whether something of ours went before.
+    pub(super) begun: bool,
+}
+
+/// Makes an event stream with these headers what a client can read.
+pub(super) fn passed(headers: &mut HeaderMap, charset: Charset, body: Body, manner: Manner) -> Body {
+    let Manner { keep_alive, pad, begun } = manner;
     let coding = headers.get(header::CONTENT_ENCODING);
     if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         // Nothing can be put into it, and nobody knows what is in it.
@@ -38,16 +44,19 @@ pub(super) fn passed(
         // A charset that nobody knows: a comment could be anything in it.
         Some(None) => return body,
     };
-    if decoder.is_none() && keep_alive.is_none() && !begun {
+    if decoder.is_none() && keep_alive.is_none() && pad == 0 && !begun {
         return body;
     }
     let silence = keep_alive.map(|limit| Silence { limit, since: Instant::now() });
-    let bom = (begun || keep_alive.is_some()).then(Bom::default);
-    Body::from_source(Passed { body, decoder, silence, bom, place: Place::Start })
+    let bom = (begun || keep_alive.is_some() || pad > 0).then(Bom::default);
+    let first = Some(head::padding(pad)).filter(|padding| !padding.is_empty()).map(Bytes::from);
+    Body::from_source(Passed { body, first, decoder, silence, bom, place: Place::Start })
 }
 
 struct Passed {
     body: Body,
+    /// What comes before it.
+    first: Option<Bytes>,
     /// If it is not in UTF-8.
     decoder: Option<Decoder>,
     silence: Option<Silence>,
@@ -104,6 +113,9 @@ impl Passed {
 
 impl Source for Passed {
     async fn next(&mut self) -> Option<Result<Frame<Bytes>, BodyError>> {
+        if let Some(first) = self.first.take() {
+            return Some(Ok(Frame::data(first)));
+        }
         loop {
             let frame = tokio::select! {
                 biased;
@@ -197,7 +209,7 @@ mod tests {
             let mut headers = typed("text/event-stream");
             let charset = Charset(Some(label.into()));
 
-            let body = passed(&mut headers, charset, stream(pieces), None, false);
+            let body = passed(&mut headers, charset, stream(pieces), Manner::default());
 
             assert_eq!(all(body).await, expected, "{label}");
             assert_eq!(headers[header::CONTENT_TYPE], "text/event-stream; charset=utf-8");
@@ -208,14 +220,19 @@ mod tests {
     async fn a_stream_in_an_unknown_charset_or_a_coding_is_left_as_it_is() {
         let mut headers = typed("text/event-stream; charset=martian");
         let body =
-            passed(&mut headers, Charset(Some("martian".into())), stream(&[b"x\xc3\xa4"]), None, false);
+            passed(&mut headers, Charset(Some("martian".into())), stream(&[b"x\xc3\xa4"]), Manner::default());
         assert_eq!(all(body).await, "xä");
         assert_eq!(headers[header::CONTENT_TYPE], "text/event-stream; charset=martian");
 
         let mut headers = typed("text/event-stream; charset=iso-8859-1");
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         let charset = Charset(Some("iso-8859-1".into()));
-        let body = passed(&mut headers, charset, stream(&[b"coded"]), Some(Duration::ZERO), false);
+        let body = passed(
+            &mut headers,
+            charset,
+            stream(&[b"coded"]),
+            Manner { keep_alive: Some(Duration::ZERO), pad: 100, begun: false },
+        );
         assert_eq!(all(body).await, "coded");
     }
 
@@ -231,7 +248,12 @@ mod tests {
         ] {
             let mut headers = typed("text/event-stream");
             let limit = Duration::from_millis(5);
-            let mut body = passed(&mut headers, Charset(None), stream(pieces), Some(limit), false);
+            let mut body = passed(
+                &mut headers,
+                Charset(None),
+                stream(pieces),
+                Manner { keep_alive: Some(limit), ..Manner::default() },
+            );
             let mut seen = String::new();
 
             let reading = async {
@@ -253,7 +275,8 @@ mod tests {
             let mut headers = typed("text/event-stream");
             let pieces: &[&'static [u8]] = &[b"\xef\xbb", b"\xbfdata: a\n\n"];
 
-            let body = passed(&mut headers, Charset(None), stream(pieces), None, begun);
+            let body =
+                passed(&mut headers, Charset(None), stream(pieces), Manner { begun, ..Manner::default() });
 
             assert_eq!(all(body).await, expected);
         }
@@ -287,6 +310,7 @@ mod tests {
                 let body = Body::empty();
                 let mut passed = Passed {
                     body,
+                    first: None,
                     decoder: None,
                     silence: None,
                     bom: Some(Bom::default()),

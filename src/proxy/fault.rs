@@ -99,6 +99,14 @@ pub enum Fault {
         /// What is wrong with them.
         cause: BadChunk,
     },
+    /// The body has no length, and is too large to find it out.
+    #[error(
+        "the request's body has no length, and is larger than `buffer_requests` ({limit} bytes) or there is no room for it"
+    )]
+    LengthRequired {
+        /// How large it may be.
+        limit: usize,
+    },
     /// The client stopped sending in the middle of its request.
     #[error("the client sent nothing of the rest of its request for {waited:?}")]
     ClientStalled {
@@ -118,13 +126,15 @@ impl Fault {
             Self::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::ClientLeft | Self::BadBody { .. } => StatusCode::BAD_REQUEST,
             Self::ClientStalled { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::LengthRequired { .. } => StatusCode::LENGTH_REQUIRED,
         }
     }
 
     /// Whether the client is to blame, and not the backend.
     pub fn is_client(&self) -> bool {
         match self {
-            Self::ClientLeft | Self::BadBody { .. } | Self::ClientStalled { .. } => true,
+            Self::ClientLeft | Self::BadBody { .. } => true,
+            Self::ClientStalled { .. } | Self::LengthRequired { .. } => true,
             Self::Unreachable { .. }
             | Self::Unresolved { .. }
             | Self::ConnectTimeout { .. }
@@ -141,7 +151,7 @@ impl Fault {
     pub fn title(&self) -> &'static str {
         match self {
             Self::ClientLeft | Self::ClientStalled { .. } => "the client gave up",
-            Self::BadBody { .. } => "a client's request is not taken",
+            Self::BadBody { .. } | Self::LengthRequired { .. } => "a client's request is not taken",
             Self::Nonsense { .. } | Self::Switches { .. } => "the backend's answer cannot be passed on",
             Self::Unreachable { .. }
             | Self::Unresolved { .. }
@@ -205,6 +215,7 @@ mod tests {
             (Fault::ClientLeft, 400),
             (Fault::BadBody { cause: BadChunk::Size }, 400),
             (Fault::ClientStalled { waited }, 408),
+            (Fault::LengthRequired { limit }, 411),
         ] {
             assert_eq!(fault.status().as_u16(), status, "{fault}");
             assert_eq!(fault.is_client(), status < 500, "{fault}");

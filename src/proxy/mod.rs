@@ -19,6 +19,7 @@ mod asked;
 mod connect;
 mod exchange;
 mod fault;
+mod gather;
 pub mod headers;
 mod lease;
 mod link;
@@ -38,6 +39,7 @@ use http::{Method, Response, StatusCode};
 use http_body_util::BodyExt as _;
 
 use self::exchange::{Answered, Message, exchange};
+use self::gather::Gatherer;
 use self::headers::{Notices, Passed};
 use self::owner::Owner;
 use self::pool::Pool;
@@ -51,6 +53,7 @@ pub use answer::Answer;
 pub use asked::Asked;
 pub use connect::ProxyProtocol;
 pub use fault::Fault;
+pub use gather::LargerRequests;
 pub use headers::{PassedName, Rules};
 pub use pool::{Permit, Room};
 pub use request_id::RequestId;
@@ -89,6 +92,10 @@ pub struct Settings {
     /// Whether a request that can do no harm is sent again, over a new connection, if the backend closed the one
     /// that it was sent over and said nothing (RFC 9110 section 9.2.2).
     pub retry: bool,
+    /// Up to how many bytes of a request's body without a length are read to find it out; `None`: none.
+    pub buffer_requests: Option<usize>,
+    /// What becomes of those that are larger.
+    pub larger_requests: LargerRequests,
 }
 
 impl Settings {
@@ -112,6 +119,8 @@ impl Settings {
             stream_answer_timeout: Duration::from_secs(600),
             rules: Rules::default(),
             retry: true,
+            buffer_requests: None,
+            larger_requests: LargerRequests::Pass,
         }
     }
 }
@@ -129,6 +138,7 @@ struct Inside {
     own_host: String,
     pool: Arc<Pool>,
     notices: Notices,
+    gatherer: Option<Gatherer>,
 }
 
 /// What came of a request that was sent on.
@@ -146,7 +156,11 @@ impl Backend {
         let pool = Pool::new(&settings);
         let name = settings.address.to_string();
         let own_host = settings.address.host_header();
-        Self { inside: Arc::new(Inside { settings, name, own_host, pool, notices: Notices::default() }) }
+        let gatherer = settings
+            .buffer_requests
+            .map(|most| Gatherer::new(most, settings.larger_requests, settings.idle_timeout));
+        let notices = Notices::default();
+        Self { inside: Arc::new(Inside { settings, name, own_host, pool, notices, gatherer }) }
     }
 
     /// How long it may take to begin an event stream whose client is held meanwhile.
@@ -199,6 +213,11 @@ impl Backend {
         mut interim: impl FnMut(StatusCode, &Lines) + Send,
     ) -> Result<Forwarded, Fault> {
         let Asked { head, peer, id, is_event_source } = asked;
+        let (length, body) = match &self.inside.gatherer {
+            // In a box: most requests have no such body.
+            Some(gatherer) if length == Length::Chunked => Box::pin(gatherer.gather(body)).await?,
+            _ => (length, body),
+        };
         let rules = &self.inside.settings.rules;
         let Passed { head: lines, websocket, trailers, withheld } =
             headers::pass_request(head, length, peer, *id, &self.inside.own_host, rules);

@@ -44,6 +44,8 @@ pub struct EventRoute {
     /// How long the backend may take for an event stream until its client gets the head of one; `None` leaves it
     /// to the settings of all streams.
     pub open_after: Option<Duration>,
+    /// How many bytes of a comment stand at the front of the route's streams.
+    pub pad: usize,
 }
 
 /// What an `EventSource` gets when the backend fails (`on_failure`).
@@ -200,6 +202,7 @@ mod tests {
             subject: None,
             on_failure: OnFailure::default(),
             open_after: None,
+            pad: 0,
         }
     }
 

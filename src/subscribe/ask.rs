@@ -33,6 +33,8 @@ pub struct Ask {
     pub keep_alive: Option<Duration>,
     /// Its own reconnect hint.
     pub retry: Option<Duration>,
+    /// How many bytes of a comment come first.
+    pub pad: usize,
     /// HTTP/1.0 clients get a stream that ends with the connection.
     pub version: Version,
     /// More headers for the response, from a backend.
@@ -55,6 +57,7 @@ impl Ask {
             asked_at: None,
             keep_alive: None,
             retry: None,
+            pad: 0,
             version,
             headers: HeaderMap::new(),
             initial: None,

@@ -56,6 +56,8 @@ pub(super) struct Carried {
     /// What comes first.
     first: Option<Bytes>,
     initial: Option<Text>,
+    /// What was given before there was a log.
+    given: Option<Text>,
     /// `None` at the end.
     place: Option<Place>,
     rung: watch::Receiver<u64>,
@@ -74,13 +76,14 @@ impl Carried {
         streams: Streams,
         place: Place,
         newcomer: Newcomer,
-        retry: Duration,
+        mut first: String,
         initial: Option<Initial>,
         draining: Draining,
     ) -> Self {
-        let mut first = head::first_bytes(retry);
         let mut pace = None;
+        let mut anchor = None;
         if let Place::InLog(subscription, gap) = &place {
+            anchor = Some(subscription.anchor());
             first.extend(gap.as_ref().map(head::gap_event));
             pace = Pace::of(&subscription.selection);
         }
@@ -92,7 +95,8 @@ impl Carried {
             newcomer: Some(newcomer),
             streams,
             first: Some(first.into()),
-            initial: initial.map(|Initial(body)| Text::of(body)),
+            initial: initial.map(|Initial(body)| Text::of(body, anchor)),
+            given: None,
             place: Some(place),
             pace,
             begun: Instant::now(),
@@ -144,8 +148,8 @@ impl Carried {
         match part {
             Part::More(text) => Some(text),
             Part::End(missing) => {
-                self.initial = None;
-                Some(Bytes::from_static(missing))
+                self.given = self.initial.take().filter(|_| matches!(self.place, Some(Place::Ahead(_))));
+                Some(missing)
             }
         }
     }
@@ -168,9 +172,13 @@ impl Carried {
         match subscribed {
             Ok(Subscribed::Open(subscription, gap)) => {
                 self.pace = Pace::of(&subscription.selection);
-                let told = gap.as_ref().map(head::gap_event);
+                let mut told = String::new();
+                if let Some(mut text) = self.given.take() {
+                    told = text.find_place(subscription.anchor());
+                }
+                told.extend(gap.as_ref().map(head::gap_event));
                 self.place = Some(Place::InLog(subscription, gap));
-                return told.map(Into::into);
+                return Some(told.into());
             }
             // It comes back once more and is told then to stop.
             Ok(Subscribed::Over) => self.over = Some(End::Closed),
@@ -484,6 +492,6 @@ mod tests {
         rig.close();
 
         assert_eq!(reader.rest().await, ["first", "second"]);
-        assert!(reader.text.contains("data: first\n\n"), "{}", reader.text);
+        assert!(reader.text.contains("data: first\nid: "), "{}", reader.text);
     }
 }

@@ -55,8 +55,17 @@ pub(super) fn head(version: Version, more: &HeaderMap) -> Vec<u8> {
 ///
 /// No blank line follows the hint: it holds as soon as its line ends (WHATWG HTML 9.2.6), and
 /// some clients would take the blank line for an empty message.
-pub fn first_bytes(retry: Duration) -> String {
-    format!(":\nretry: {}\n", retry.as_millis())
+pub fn first_bytes(retry: Duration, pad: usize) -> String {
+    format!("{}:\nretry: {}\n", padding(pad), retry.as_millis())
+}
+
+/// A comment of so many bytes, for clients and hops that hold back what comes first until there is enough of it.
+pub fn padding(bytes: usize) -> String {
+    // Without a colon and the line's end it would be none.
+    match bytes {
+        0 => String::new(),
+        _ => format!(":{}\n", " ".repeat(bytes.saturating_sub(2))),
+    }
 }
 
 /// The event that tells a client that it has missed something.
@@ -85,7 +94,7 @@ pub(super) fn gap_event(gap: &Gap) -> String {
 /// and says when to come back. Any error status would end it for good (PROTOCOL 6.9), and so would a missing word
 /// about its `origin`, if it comes from another one; there is nothing in it to read.
 pub fn come_back(retry: Duration, origin: Option<&[u8]>) -> Response<Body> {
-    let mut response = streaming(Body::from(first_bytes(retry)));
+    let mut response = streaming(Body::from(first_bytes(retry, 0)));
     let headers = response.headers_mut();
     if let Some(origin) = origin.and_then(|origin| HeaderValue::from_bytes(origin).ok()) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
@@ -139,8 +148,14 @@ pub(super) fn random() -> f64 {
 }
 
 /// The opening of a stream, ready to be written.
-pub(super) fn opening(version: Version, more: &HeaderMap, retry: Duration, gap: Option<&Gap>) -> Bytes {
-    let mut first = first_bytes(retry);
+pub(super) fn opening(
+    version: Version,
+    more: &HeaderMap,
+    retry: Duration,
+    pad: usize,
+    gap: Option<&Gap>,
+) -> Bytes {
+    let mut first = first_bytes(retry, pad);
     if let Some(gap) = gap {
         let _ = write!(first, "{}", gap_event(gap));
     }

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::given::Given;
 use crate::body::Body;
+use crate::broker::Anchor;
 use crate::drain::Draining;
 use crate::event::bom::Bom;
 use crate::event::encode;
@@ -24,11 +26,18 @@ pub(super) struct Manner {
 }
 
 /// The text of a backend's answer. The last event in it ends there, whatever the backend wrote, so that the
-/// next one stands alone.
+/// next one stands alone; and behind it stands the place at which its client was taken over, unless the backend
+/// gave an id itself: then that stands for the place.
 pub(super) struct Text {
     body: Body,
     bom: Bom,
     end: Ending,
+    given: Given,
+    /// The place; `None` while there is no log.
+    anchor: Option<Anchor>,
+    /// Whether it came to its end, and was something.
+    is_whole: bool,
+    is_empty: bool,
 }
 
 /// What comes next of a text.
@@ -36,12 +45,14 @@ pub(super) enum Part {
     /// More of it, which is something.
     More(Bytes),
     /// Its end, with what is missing there.
-    End(&'static [u8]),
+    End(Bytes),
 }
 
 impl Text {
-    pub(super) fn of(body: Body) -> Self {
-        Self { body, bom: Bom::default(), end: Ending::default() }
+    /// `anchor` is where its client is taken over.
+    pub(super) fn of(body: Body, anchor: Option<Anchor>) -> Self {
+        let (bom, end, given) = Default::default();
+        Self { body, bom, end, given, anchor, is_whole: false, is_empty: true }
     }
 
     /// What comes next. A backend that pauses for as long as a comment takes to be due has written all, and gets
@@ -53,24 +64,67 @@ impl Text {
                     ?pause,
                     "a backend hands a client over and does not end its answer; the client is held from here on"
                 );
-                let missing = self.missing();
-                return Part::End(if missing.is_empty() { b":\n" } else { missing });
+                let rest = self.rest();
+                return Part::End(if rest.is_empty() { Bytes::from_static(b":\n") } else { rest });
             };
-            // A backend that breaks off has said what it has said: the client is still held.
-            let Some(Ok(frame)) = frame else { return Part::End(self.missing()) };
+            let frame = match frame {
+                Some(Ok(frame)) => frame,
+                None => return Part::End(self.rest()),
+                Some(Err(error)) => {
+                    tracing::warn!(
+                        %error,
+                        "a backend hands a client over and breaks off in its answer; the client is held all the same"
+                    );
+                    return Part::End(self.missing());
+                }
+            };
             let Ok(data) = frame.into_data() else { continue };
             let text = self.bom.strip(&data);
             // An empty chunk would be the last one.
             if !text.is_empty() {
+                self.is_empty = false;
                 self.end.follow(text);
+                self.given.follow(text);
+                self.place_ids();
                 return Part::More(data.slice_ref(text));
             }
         }
     }
 
-    /// What ends the last event.
-    pub(super) fn missing(&self) -> &'static [u8] {
-        self.end.missing()
+    /// What ends the last event of a text that does not come to its end: without an id of ours, so that a client that
+    /// is cut off asks for all of it again.
+    pub(super) fn missing(&self) -> Bytes {
+        Bytes::from_static(self.end.missing())
+    }
+
+    /// What stands behind a text that has come to its end.
+    fn rest(&mut self) -> Bytes {
+        self.is_whole = true;
+        self.given.end_line();
+        self.place_ids();
+        match &self.anchor {
+            Some(anchor) if self.wants_id() => self.end.missing_with(&anchor.id().to_string()).into(),
+            _ => self.missing(),
+        }
+    }
+
+    fn wants_id(&self) -> bool {
+        self.is_whole && !self.is_empty && self.given.last().is_none()
+    }
+
+    /// From the moment on at which a client has an id, it stands for its place.
+    fn place_ids(&mut self) {
+        if let Some(anchor) = &self.anchor {
+            anchor.stands_for(self.given.take().iter().map(String::as_str));
+        }
+    }
+
+    /// Says where its client is, of a text that was given before there was a log; with what is to be written then.
+    pub(super) fn find_place(&mut self, anchor: Anchor) -> String {
+        let id = self.wants_id().then(|| Ending::default().missing_with(&anchor.id().to_string()));
+        self.anchor = Some(anchor);
+        self.place_ids();
+        id.unwrap_or_default()
     }
 }
 
@@ -82,14 +136,13 @@ impl Text {
 pub(super) async fn write(
     socket: &mut Socket,
     opening: Bytes,
-    body: Body,
+    text: &mut Text,
     manner: Manner,
     draining: Draining,
 ) -> io::Result<Bytes> {
     let Manner { chunked, stall, pause } = manner;
     let mut unsent = opening;
     let mut scrap = [0; 256];
-    let mut text = Text::of(body);
     let missing = loop {
         tokio::select! {
             biased;
@@ -110,9 +163,9 @@ pub(super) async fn write(
             Part::End(missing) => break missing,
         }
     };
-    match missing {
-        b"" => Ok(unsent),
-        missing => Ok([unsent, encode::chunk_if(chunked, missing)].concat().into()),
+    match missing.is_empty() {
+        true => Ok(unsent),
+        false => Ok([unsent, encode::chunk_if(chunked, &missing)].concat().into()),
     }
 }
 
@@ -162,6 +215,12 @@ impl Ending {
             (_, true) => b"\n\n",
         }
     }
+
+    /// What ends the event, and has an id as the last one.
+    fn missing_with(&self, id: &str) -> String {
+        let is_cut = self.in_line || (self.has_field && self.after_cr);
+        format!("{}id: {id}\n\n", if is_cut { "\n" } else { "" })
+    }
 }
 
 #[cfg(test)]
@@ -199,9 +258,9 @@ mod tests {
             let mut socket = Socket::Unix(ours);
             let (_drain, draining) = drain();
             let manner = Manner { chunked: false, stall: Duration::MAX, pause: Duration::from_millis(1) };
-            let body = Body::stream(Hesitant(Some(text)));
+            let mut text = Text::of(Body::stream(Hesitant(Some(text))), None);
 
-            let unsent = write(&mut socket, Bytes::new(), body, manner, draining).await.unwrap();
+            let unsent = write(&mut socket, Bytes::new(), &mut text, manner, draining).await.unwrap();
 
             assert_eq!(unsent, then);
         }
@@ -216,7 +275,8 @@ mod tests {
         let opening = Bytes::from(vec![b'x'; 1 << 20]);
         let mut first = [0];
 
-        let writing = write(&mut socket, opening, Body::empty(), manner, draining);
+        let mut text = Text::of(Body::empty(), None);
+        let writing = write(&mut socket, opening, &mut text, manner, draining);
         let reading = async {
             theirs.read_exact(&mut first).await.unwrap();
             drain.start();

@@ -8,6 +8,7 @@ mod ask;
 mod carried;
 mod end;
 mod fanout;
+mod given;
 pub mod head;
 mod initial;
 mod last_event_id;
@@ -274,6 +275,7 @@ impl Streams {
             version: ask.version,
             headers: ask.headers,
             retry: head::jittered(ask.retry.unwrap_or(inner.settings.retry)),
+            pad: ask.pad,
             initial: ask.initial.filter(|initial| !initial.0.is_end_stream()),
         }))
     }

@@ -48,15 +48,16 @@ pub struct Stay {
     /// More headers for the response, from a backend.
     pub(super) headers: HeaderMap,
     pub(super) retry: Duration,
+    pub(super) pad: usize,
     pub(super) initial: Option<Initial>,
 }
 
 impl TakesOver for Stay {
     /// The socket leaves the tokio runtime for a fan-out thread.
     fn take_over(self, socket: Socket, _read_ahead: Bytes) {
-        let Self { streams, place, newcomer, version, headers, retry, initial } = self;
+        let Self { streams, place, newcomer, version, headers, retry, pad, initial } = self;
         let gap = if let Place::InLog(_, gap) = &place { gap.as_ref() } else { None };
-        let opening = head::opening(version, &headers, retry, gap);
+        let opening = head::opening(version, &headers, retry, pad, gap);
         match (place, initial) {
             (Place::Ahead(waiting), initial) => {
                 tokio::spawn(streams.hold_back(waiting, newcomer, opening, initial, socket));
@@ -77,9 +78,10 @@ impl TakesOver for Stay {
 impl Stay {
     /// The stream as a response: for whoever shares a connection with others.
     pub(super) fn into_response(self, draining: Draining) -> Response<Body> {
-        let Self { streams, place, newcomer, headers, retry, initial, .. } = self;
+        let Self { streams, place, newcomer, headers, retry, pad, initial, .. } = self;
+        let first = head::first_bytes(retry, pad);
         let mut response = head::streaming(Body::from_source(Carried::new(
-            streams, place, newcomer, retry, initial, draining,
+            streams, place, newcomer, first, initial, draining,
         )));
         let ours = std::mem::replace(response.headers_mut(), headers);
         head::take_place_of(response.headers_mut());
@@ -100,7 +102,8 @@ impl Streams {
     ) {
         let manner = newcomer.manner(self.0.settings.stall);
         let draining = self.0.draining.clone();
-        match initial::write(&mut socket, opening, body, manner, draining).await {
+        let mut text = initial::Text::of(body, Some(subscription.anchor()));
+        match initial::write(&mut socket, opening, &mut text, manner, draining).await {
             Ok(unsent) => self.adopt(newcomer, socket, subscription, unsent),
             Err(error) => tracing::debug!(%error, "the client left during its initial events"),
         }

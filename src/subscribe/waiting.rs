@@ -32,18 +32,19 @@ impl Streams {
         let body = initial.map_or_else(Body::empty, |Initial(body)| body);
         let manner = newcomer.manner(stall);
         let draining = self.0.draining.clone();
+        let mut text = initial::Text::of(body, None);
         let begun = async {
-            let mut unsent = initial::write(&mut socket, opening, body, manner, draining).await?;
+            let mut unsent = initial::write(&mut socket, opening, &mut text, manner, draining).await?;
             initial::write_in_time(&mut socket, &mut unsent, stall).await
         };
         match begun.await {
-            Ok(()) => self.wait(waiting, newcomer, socket).await,
+            Ok(()) => self.wait(waiting, newcomer, text, socket).await,
             Err(error) => tracing::debug!(%error, "the client left before there was a log"),
         }
     }
 
     /// Keeps a silent stream until the log is there, the client has left, or it is time to end.
-    async fn wait(&self, mut waiting: Waiting, newcomer: Newcomer, mut socket: Socket) {
+    async fn wait(&self, mut waiting: Waiting, newcomer: Newcomer, text: initial::Text, mut socket: Socket) {
         let stall = self.0.settings.stall;
         let mut heartbeats = every(newcomer.keep_alive);
         let grace = self.0.settings.recheck_grace;
@@ -70,17 +71,27 @@ impl Streams {
         };
         match end {
             Ok(end) => newcomer.end(socket, end, stall).await,
-            Err(subscribed) => self.let_in(subscribed, newcomer, socket).await,
+            Err(subscribed) => self.let_in(subscribed, newcomer, text, socket).await,
         }
     }
 
     /// The log is there, and this is what it says to the client.
-    async fn let_in(&self, subscribed: Result<Subscribed, Refused>, newcomer: Newcomer, socket: Socket) {
+    async fn let_in(
+        &self,
+        subscribed: Result<Subscribed, Refused>,
+        newcomer: Newcomer,
+        mut text: initial::Text,
+        socket: Socket,
+    ) {
         let stall = self.0.settings.stall;
         match subscribed {
             Ok(Subscribed::Open(subscription, gap)) => {
-                let gap = gap.map(|gap| encode::chunk_if(newcomer.chunked, head::gap_event(&gap).as_bytes()));
-                let opening = gap.unwrap_or_default();
+                let mut told = text.find_place(subscription.anchor());
+                told.extend(gap.as_ref().map(head::gap_event));
+                let opening = match told.as_str() {
+                    "" => Bytes::new(),
+                    told => encode::chunk_if(newcomer.chunked, told.as_bytes()),
+                };
                 self.adopt(newcomer, socket, subscription, opening);
             }
             // It comes back once more and is told then to stop.

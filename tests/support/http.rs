@@ -41,6 +41,14 @@ impl Request {
         self.header("Content-Length", &length)
     }
 
+    /// A body that does not say its length, in these chunks.
+    #[must_use]
+    pub fn chunks(mut self, chunks: &[&str]) -> Self {
+        let chunk = |chunk: &&str| format!("{:x}\r\n{chunk}\r\n", chunk.len());
+        self.body = format!("{}0\r\n\r\n", chunks.iter().map(chunk).collect::<String>()).into_bytes();
+        self.header("Transfer-Encoding", "chunked")
+    }
+
     fn bytes(&self, host: &str) -> Vec<u8> {
         let mut head = format!("{}\r\n", self.line);
         if !self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {

@@ -23,7 +23,8 @@ impl Log {
         }
         // A publisher may number its events anew with each run: from the oldest on, nothing is lost.
         let places = keys.iter().filter_map(|&key| self.channels.get(key)?.place_of(id));
-        places.min().ok_or(match position {
+        let place = places.min().or_else(|| self.taken_over_at(id, keys));
+        place.ok_or(match position {
             Some(position) if position.epoch != self.epoch => Reason::Epoch,
             _ => Reason::Unknown,
         })

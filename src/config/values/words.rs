@@ -3,7 +3,7 @@
 use super::Written;
 use crate::broker::Keep;
 use crate::config::{Format, Level};
-use crate::proxy::ProxyProtocol;
+use crate::proxy::{LargerRequests, ProxyProtocol};
 use crate::route::OnFailure;
 use crate::subscribe::Slow;
 
@@ -49,6 +49,11 @@ words!(Level, "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"", {
     "info" => Level::Info,
     "debug" => Level::Debug,
     "trace" => Level::Trace,
+});
+
+words!(LargerRequests, "\"pass\" or \"refuse\"", {
+    "pass" => LargerRequests::Pass,
+    "refuse" => LargerRequests::Refuse,
 });
 
 words!(ProxyProtocol, "\"v1\" or \"v2\"", {

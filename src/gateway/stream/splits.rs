@@ -21,7 +21,7 @@ use http_body::Frame;
 use http_body_util::BodyExt;
 
 use self::dice::Dice;
-use super::passed;
+use super::{Manner, passed};
 use crate::body::{Body, BodyError, Source};
 use crate::proxy::headers::Charset;
 
@@ -160,7 +160,8 @@ async fn compare(stream: Stream, splits: usize, mut dice: Dice) -> usize {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
         let label = Charset(stream.label.map(|label| label.as_bytes().into()));
         let begun = dice.one_in(2);
-        let mut body = passed(&mut headers, label, stream.cut(&mut dice), Some(Duration::ZERO), begun);
+        let manner = Manner { keep_alive: Some(Duration::ZERO), pad: 0, begun };
+        let mut body = passed(&mut headers, label, stream.cut(&mut dice), manner);
         let mut pieces = vec![Bytes::from_static(if begun { b":\nretry: 3000\n" } else { b"" })];
         while let Some(frame) = body.frame().await {
             pieces.push(frame.unwrap().into_data().unwrap());

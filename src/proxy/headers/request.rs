@@ -76,6 +76,12 @@ pub(in crate::proxy) fn pass_request(
             lines.add("Trailer", name.as_str().as_bytes());
         }
     }
+    // It came in chunks, and its length was found out; a client that gives one itself has said it above.
+    if let Length::Exactly(length) = length
+        && head.has(Field::TransferEncoding)
+    {
+        lines.add("Content-Length", itoa::Buffer::new().format(length).as_bytes());
+    }
     let told = Told { peer, id, received: head.start.version, said: said.as_ref() };
     add_ours(&mut lines, host.name, &told, rules);
     if websocket {
