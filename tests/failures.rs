@@ -260,6 +260,103 @@ fn s10_an_auth_answer_that_is_cut_is_never_a_yes() {
     assert_eq!(outboard.publish("a", "x").receivers, 0);
 }
 
+/// An event route whose `auth` answers as the request wishes.
+const ANSWERED_AS: &str =
+    "[[event_route]]\npath = \"/events\"\nchannels = [\"{query.stream}\"]\nauth = \"/{query.how}\"\n";
+
+fn wait_for_log(outboard: &Outboard, words: &str) {
+    outboard.process().wait_for(words, |log| log.contains(words).then_some(()));
+}
+
+#[test]
+fn s10_an_auth_answer_whose_end_is_not_seen_is_no_answer_however_long_or_slow_it_is() {
+    let backend = Backend::start(|exchange| {
+        let head = "HTTP/1.1 200 OK\r\nOutboard-Channel: a\r\n";
+        let long = "x".repeat(100 << 10);
+        match exchange.target() {
+            "/cut-late" => exchange.write(format!("{head}Content-Length: 1000000\r\n\r\n{long}")),
+            "/without-last-chunk" => {
+                exchange.write(format!("{head}Transfer-Encoding: chunked\r\n\r\n19000\r\n{long}\r\n"));
+            }
+            "/too-long" => {
+                let length = 2 << 20;
+                exchange.write(format!("{head}Content-Length: {length}\r\n\r\n{}", "x".repeat(length)));
+            }
+            _ => {
+                exchange.write(format!("{head}Content-Length: 3\r\n\r\nye"));
+                exchange.wait_until_closed();
+            }
+        }
+        exchange.cut();
+    });
+    let outboard = Outboard::behind(&backend).with_config(ANSWERED_AS).start();
+
+    let path = |how: &str| format!("/events?stream=a&how={how}");
+    for (how, status, word) in [
+        ("cut-late", 502, "broke off in the middle of its answer; its own log may say why"),
+        ("without-last-chunk", 502, "broke off in the middle of its answer; its own log may say why"),
+        ("too-long", 502, "had sent 1048576 bytes"),
+        ("too-slow", 504, "did not end it within 5s"),
+    ] {
+        assert_eq!(outboard.get(&path(how)).status, status, "{how}");
+        wait_for_log(&outboard, word);
+    }
+    for how in ["cut-late", "without-last-chunk", "too-long", "too-slow"] {
+        hint(&outboard.send(&event_source(&path(how))));
+    }
+    assert_eq!(outboard.publish("a", "x").receivers, 0);
+}
+
+#[test]
+fn s10_an_auth_answer_that_has_come_to_its_end_is_one_whatever_its_body() {
+    let backend = Backend::start(|exchange| {
+        let channels = "Outboard-Channel: long, no-content, closes";
+        match exchange.target() {
+            "/long" => exchange.answer("200 OK", &[channels], &"x".repeat(100 << 10)),
+            "/no-content" => {
+                exchange
+                    .write(format!("HTTP/1.1 204 No Content\r\n{channels}\r\nContent-Length: 100\r\n\r\n"));
+            }
+            // An old server says by closing that this is all: nobody can tell it from one that was cut.
+            _ => exchange.write(format!("HTTP/1.0 200 OK\r\n{channels}\r\n\r\nyes")),
+        }
+        exchange.cut();
+    });
+    let outboard = Outboard::behind(&backend).with_config(ANSWERED_AS).start();
+
+    for how in ["long", "no-content", "closes"] {
+        let path = format!("/events?stream={how}&how={how}");
+        let _stream = outboard.subscribe(&path);
+        assert_eq!(outboard.publish(how, "x").receivers, 1, "{how}");
+        assert_eq!(outboard.send(&Request::new("HEAD", &path, "HTTP/1.1")).status, 200, "{how}");
+    }
+}
+
+#[test]
+fn s10_a_recheck_s_answer_that_is_cut_late_is_asked_again_and_a_no_that_is_cut_is_one() {
+    let route = "[[event_route]]\npath = \"/news\"\nchannels = [\"news\"]\nauth = \"/may-listen\"\n";
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let backend = Backend::start(move |exchange| match asked.fetch_add(1, Ordering::SeqCst) {
+        1 => {
+            let long = "x".repeat(100 << 10);
+            exchange.write(format!("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n{long}"));
+            exchange.cut();
+        }
+        2 => {
+            exchange.write("HTTP/1.1 403 Forbidden\r\nContent-Length: 100\r\n\r\nno");
+            exchange.cut();
+        }
+        _ => exchange.answer("204 No Content", &["Outboard-Recheck: 1"], ""),
+    });
+    let outboard = Outboard::behind(&backend).with_config(route).start();
+
+    let mut stream = outboard.subscribe("/news");
+    wait_for_log(&outboard, "it is not known whether a client may go on listening");
+
+    assert_eq!(stream.rest().len(), 0);
+    assert_eq!(backend.requests_so_far().len(), 3);
+}
+
 #[test]
 fn s10_a_channel_that_is_not_utf_8_is_refused() {
     let backend = Backend::start(|exchange| exchange.answer("204 No Content", &["Outboard-Channel: a"], ""));

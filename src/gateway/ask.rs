@@ -23,6 +23,11 @@ const REASON: &str = "Outboard-Reason";
 /// The path and query that the client asked for.
 const ORIGINAL_URI: &str = "X-Original-URI";
 
+/// The longest body that is read of an answer to a question, of which the head is all that counts.
+const MOST_READ: usize = 1 << 20;
+/// How long its end may be waited for behind its head.
+const END_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Why it is not certain that a client may go on listening.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Revoked {
@@ -34,8 +39,6 @@ pub(super) enum Revoked {
     Invalid(#[from] handoff::InvalidHandoff),
     #[error("the backend's answer does not name the same channels and subject as before")]
     Changed,
-    #[error("the backend broke off in the middle of its answer")]
-    Cut,
 }
 
 impl Revoked {
@@ -43,7 +46,7 @@ impl Revoked {
     pub(super) fn is_no_answer(&self) -> bool {
         match self {
             Self::Fault(Fault::NoPath { .. }) => false,
-            Self::Fault(_) | Self::Cut => true,
+            Self::Fault(_) => true,
             Self::Status(status) => is_passing(*status),
             Self::Invalid(_) | Self::Changed => false,
         }
@@ -117,13 +120,11 @@ pub(super) async fn confirm(
     let status = answer.status();
     let cookies = names_of_cookies(&answer);
     match &recheck.question {
+        // A no is one as soon as it is said.
+        _ if !status.is_success() => return Err(Revoked::Status(status)),
         // A stream's body need not end: what comes after the head is of no interest here.
         Question::Request => drop(answer),
-        Question::Path { .. } if discard(answer.into_body()).await => {}
-        Question::Path { .. } => return Err(Revoked::Cut),
-    }
-    if !status.is_success() {
-        return Err(Revoked::Status(status));
+        Question::Path { .. } => ended(backend, answer.into_body()).await?,
     }
     let now = said?.unwrap_or_default();
     let set = |channels: &[Channel]| channels.iter().cloned().collect::<HashSet<_>>();
@@ -160,22 +161,28 @@ fn name_channels(lines: &mut Lines, channels: &[Channel]) {
     lines.add(CHANNEL, names.join(", ").as_bytes());
 }
 
-/// Reads a short body to its end, so that its connection can be used again; whether it came to one as its
-/// head had said.
-pub(super) async fn discard(mut body: Body) -> bool {
-    const MOST: usize = 64 << 10;
-    const PATIENCE: Duration = Duration::from_secs(1);
+/// Reads the body of an answer to a question to its end, so that its connection can be used again.
+///
+/// Of an answer whose end is not seen nobody knows whether the backend meant it: a script may have died in the middle,
+/// behind a head that was written before it had looked. Old servers that say by closing that this is all
+/// (HTTP/1.0) cannot be told from such, and are believed if they close in good order; of nginx's `auth_request`, which
+/// looks at no body, nobody gets more.
+///
+/// # Errors
+/// When its end is not seen.
+pub(super) async fn ended(backend: &Backend, mut body: Body) -> Result<(), Fault> {
+    let name = || backend.name().to_owned();
     let read_to_end = async {
         let mut read = 0;
         while let Some(frame) = body.frame().await {
-            let Ok(frame) = frame else { return false };
+            let Ok(frame) = frame else { return Err(Fault::Cut { backend: name() }) };
             read += frame.data_ref().map_or(0, bytes::Bytes::len);
-            if read > MOST {
-                break;
+            if read > MOST_READ {
+                return Err(Fault::Endless { backend: name(), limit: MOST_READ });
             }
         }
-        true
+        Ok(())
     };
-    // A longer one costs its connection, and that is all.
-    tokio::time::timeout(PATIENCE, read_to_end).await.unwrap_or(true)
+    let late = |_| Fault::Unended { backend: name(), waited: END_PATIENCE };
+    tokio::time::timeout(END_PATIENCE, read_to_end).await.map_err(late)?
 }

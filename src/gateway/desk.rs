@@ -179,7 +179,8 @@ impl Inner {
             let lines = ask::gone_lines(&backend, promises, end);
             let fault = match ask::ask(&backend, permit, Method::POST, path, &lines, &promises.asked).await {
                 Ok(answer) => {
-                    ask::discard(answer.into_body()).await;
+                    // It has been told, whatever it says.
+                    let _ = ask::ended(&backend, answer.into_body()).await;
                     return true;
                 }
                 Err(fault) => fault,

@@ -3,8 +3,7 @@
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 
-use super::ask::{self, Revoked};
-use super::{Asked, Gateway, Handled, is_passing, refuse, retry_after};
+use super::{Asked, Gateway, Handled, ask, is_passing, refuse, retry_after};
 use crate::body::Body;
 use crate::channel::Channel;
 use crate::handoff::{self, Handoff};
@@ -105,8 +104,8 @@ impl Gateway {
             return Err(Box::new(denied(&answer, asked)));
         }
         let (parts, body) = answer.into_parts();
-        if !ask::discard(body).await {
-            return Err(Box::new(self.bad_handoff(&Revoked::Cut.to_string(), asked)));
+        if let Err(fault) = ask::ended(&self.backend, body).await {
+            return Err(Box::new(self.fault(&fault, asked)));
         }
         let mut headers = HeaderMap::new();
         for cookie in parts.headers.get_all(header::SET_COOKIE) {

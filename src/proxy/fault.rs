@@ -70,6 +70,32 @@ pub enum Fault {
         /// What is known of it.
         cause: String,
     },
+    /// The answer to a question of ours broke off.
+    #[error("backend {backend} broke off in the middle of its answer; its own log may say why")]
+    Cut {
+        /// The backend's address.
+        backend: String,
+    },
+    /// The answer to a question of ours is too long to be read to its end.
+    #[error(
+        "backend {backend} had sent {limit} bytes and not come to the end of its answer, of which the head is all that counts; let the script answer without a body"
+    )]
+    Endless {
+        /// The backend's address.
+        backend: String,
+        /// How many bytes of it were read.
+        limit: usize,
+    },
+    /// The answer to a question of ours did not end in time.
+    #[error(
+        "backend {backend} began its answer and did not end it within {waited:?}, of which the head is all that counts; let the script answer without a body"
+    )]
+    Unended {
+        /// The backend's address.
+        backend: String,
+        /// How long it was given.
+        waited: Duration,
+    },
     /// The answer is no HTTP, or not such that it could be passed on safely.
     #[error("backend {backend} answered what is not valid HTTP: {cause}")]
     Nonsense {
@@ -122,6 +148,8 @@ impl Fault {
             Self::Unreachable { .. } | Self::Unresolved { .. } => StatusCode::BAD_GATEWAY,
             Self::Closed { .. } | Self::NoPath { .. } => StatusCode::BAD_GATEWAY,
             Self::Nonsense { .. } | Self::Switches { .. } => StatusCode::BAD_GATEWAY,
+            Self::Cut { .. } | Self::Endless { .. } => StatusCode::BAD_GATEWAY,
+            Self::Unended { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::ConnectTimeout { .. } | Self::Silent { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::ClientLeft | Self::BadBody { .. } => StatusCode::BAD_REQUEST,
@@ -141,6 +169,9 @@ impl Fault {
             | Self::Busy { .. }
             | Self::Silent { .. }
             | Self::Closed { .. }
+            | Self::Cut { .. }
+            | Self::Endless { .. }
+            | Self::Unended { .. }
             | Self::Nonsense { .. }
             | Self::Switches { .. }
             | Self::NoPath { .. } => false,
@@ -153,6 +184,9 @@ impl Fault {
             Self::ClientLeft | Self::ClientStalled { .. } => "the client gave up",
             Self::BadBody { .. } | Self::LengthRequired { .. } => "a client's request is not taken",
             Self::Nonsense { .. } | Self::Switches { .. } => "the backend's answer cannot be passed on",
+            Self::Cut { .. } | Self::Endless { .. } | Self::Unended { .. } => {
+                "the backend's answer has no end, so it counts for none"
+            }
             Self::Unreachable { .. }
             | Self::Unresolved { .. }
             | Self::ConnectTimeout { .. }
@@ -208,6 +242,9 @@ mod tests {
             (Fault::Closed { backend: backend(), cause: String::new() }, 502),
             (Fault::Nonsense { backend: backend(), cause: BadAnswer::TooLarge }, 502),
             (Fault::Switches { backend: backend() }, 502),
+            (Fault::Cut { backend: backend() }, 502),
+            (Fault::Endless { backend: backend(), limit }, 502),
+            (Fault::Unended { backend: backend(), waited }, 504),
             (Fault::ConnectTimeout { backend: backend(), limit: waited }, 504),
             (Fault::Silent { backend: backend(), waited }, 504),
             (Fault::NoPath { target: String::new() }, 502),
