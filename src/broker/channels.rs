@@ -1,6 +1,6 @@
 //! The channels there are: by name and by key, and which of them may be forgotten.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use super::names::Names;
 use super::record::Record;
@@ -11,6 +11,10 @@ use crate::slots::{Key, Slots};
 /// Channels without past and subscribers that are still known, so that a client that was there is
 /// told the truth about what it missed. Older ones are forgotten.
 const MOST_IDLE: usize = 10_000;
+
+/// Channels that were forgotten of which it is still known what had left them: somebody whose stream has ended
+/// may not have read it to its end. Of older ones the newest of all stands for each.
+const MOST_FORGOTTEN: usize = 4096;
 
 /// The channels there are.
 #[derive(Debug, Default)]
@@ -24,6 +28,8 @@ pub(super) struct Channels {
     unpublished: usize,
     /// The newest event that left a channel which was then forgotten.
     forgotten: u64,
+    /// The newest event that had left each of those that were forgotten last, and their order.
+    lately: (HashMap<Key<Channel>, u64>, VecDeque<Key<Channel>>),
 }
 
 impl Channels {
@@ -94,6 +100,24 @@ impl Channels {
         self.forgotten
     }
 
+    /// The newest event that has left a channel's history, be the channel there or not. It is not too low, and
+    /// exact but for channels that were forgotten long ago.
+    pub(super) fn trimmed(&self, key: Key<Channel>) -> u64 {
+        let forgotten = || self.lately.0.get(&key).copied().unwrap_or(self.forgotten);
+        self.records.get(key).map_or_else(forgotten, |record| record.trimmed)
+    }
+
+    fn note_lately(&mut self, key: Key<Channel>, trimmed: u64) {
+        let (places, order) = &mut self.lately;
+        places.insert(key, trimmed);
+        order.push_back(key);
+        if order.len() > MOST_FORGOTTEN
+            && let Some(oldest) = order.pop_front()
+        {
+            places.remove(&oldest);
+        }
+    }
+
     /// Notes what was forgotten before all this was read.
     pub(super) fn note_forgotten(&mut self, sequence: u64) {
         self.forgotten = self.forgotten.max(sequence);
@@ -141,8 +165,9 @@ impl Channels {
             if !record.is_idle() {
                 continue;
             }
-            self.note_forgotten(self.records.get(key)?.trimmed);
             let record = self.records.remove(key)?;
+            self.note_forgotten(record.trimmed);
+            self.note_lately(key, record.trimmed);
             self.names.remove(&record.name);
             self.unpublished -= usize::from(!record.is_published);
             return Some(record);

@@ -17,9 +17,7 @@ impl Log {
     /// Whether no event after this place has left these channels' histories.
     pub(super) fn is_complete_after(&self, place: u64, keys: &[Key<Channel>]) -> bool {
         // What is known no more may have been closed, read to its end by nobody, and forgotten.
-        keys.iter().all(|&key| {
-            self.channels.get(key).map_or(self.channels.forgotten(), |record| record.trimmed) <= place
-        })
+        keys.iter().all(|&key| self.channels.trimmed(key) <= place)
     }
 
     /// Whether the channels' histories hold everything that is still to come for a cursor.
@@ -33,7 +31,7 @@ impl Log {
         keys.iter().zip(&beginning.channels).all(|(&key, then)| {
             let after = cursor.max(then.floor);
             let is_there = |record: &Record| record.trimmed <= after || record.left.since(then.left) <= after;
-            self.channels.get(key).map_or(self.channels.forgotten() <= after, is_there)
+            self.channels.get(key).map_or_else(|| self.channels.trimmed(key) <= after, is_there)
         })
     }
 

@@ -113,8 +113,12 @@ impl Rig<'_> {
         let held = || channels.iter().flat_map(|&channel| &self.model.held[channel]).copied();
         let id = |number: Option<u64>| number.map(|number| self.id(number));
         ensure!(gap.requested.as_deref() == asked, "gap: {gap:?} for {asked:?}");
-        ensure!(gap.oldest.as_deref() == id(held().min()).as_deref(), "gap: the oldest in {gap:?}");
-        ensure!(gap.newest.as_deref() == id(held().max()).as_deref(), "gap: the newest in {gap:?}");
+        // A channel that was forgotten and is there again is another one for a client that ended before.
+        let is_another = |told: &Option<Box<str>>| end < self.model.head && told.is_none();
+        let is_right =
+            |told: &Option<Box<str>>, number| *told == id(number).map(Into::into) || is_another(told);
+        ensure!(is_right(&gap.oldest, held().min()), "gap: the oldest in {gap:?}");
+        ensure!(is_right(&gap.newest, held().max()), "gap: the newest in {gap:?}");
         let number = owed.events.keys().next().map_or(end, |next| next - 1);
         ensure!(gap.resume.sequence == number, "gap: {gap:?} before {number}");
         ensure!(gap.resume.epoch == *self.broker.epoch(), "epoch: {gap:?}");
