@@ -15,7 +15,7 @@ use crate::listen::Entrance;
 use crate::peer::TrustedPeer;
 use crate::proxy::{Address, LargerRequests, PassedName, ProxyProtocol, Rules};
 use crate::replay::Replay;
-use crate::route::{Auth, OnFailure, Pattern, Template};
+use crate::route::{Auth, OnFailure, Origin, Pattern, Template};
 use crate::subscribe::{self, Slow};
 
 /// Keys that the documentation of later versions shows. They are refused by name, so that nobody
@@ -268,6 +268,7 @@ pub(super) struct EventRoute {
     pub(super) subject: Option<As<Template>>,
     pub(super) on_failure: Option<As<OnFailure>>,
     pub(super) open_after: Option<As<Period>>,
+    pub(super) origins: Option<List<Origin>>,
     pub(super) pad: Option<As<Size>>,
 }
 

@@ -382,6 +382,7 @@ fn route(table: file::EventRoute, path: &KeyPath, mistakes: &mut Vec<Mistake>) -
     let sets = table.on_failure.is_some()
         || table.open_after.is_some()
         || table.keep_alive.is_some()
+        || table.origins.is_some()
         || table.pad.is_some();
     if let Some(As(size)) = table.pad.as_ref().filter(|pad| pad.0.0 > MOST_PAD) {
         mistakes.push(Mistake::value(
@@ -438,6 +439,7 @@ fn route(table: file::EventRoute, path: &KeyPath, mistakes: &mut Vec<Mistake>) -
         subject: table.subject.map(|As(subject)| subject),
         open_after: table.open_after.map(|period| period.0.0),
         pad: table.pad.map_or(0, |size| size.0.0),
+        origins: table.origins.map(|list| list.0).unwrap_or_default(),
         on_failure: table.on_failure.map(|As(on_failure)| on_failure).unwrap_or_default(),
     })
 }

@@ -12,6 +12,7 @@ use http::{HeaderMap, Response, StatusCode, header};
 use http_body::Frame;
 use http_body_util::BodyExt;
 
+use super::origins::{self, Reader};
 use super::{Asked, Gateway, Handled, is_passing, refuse, retry_after, stream};
 use crate::body::{Body, BodyError, Source};
 use crate::event::encode;
@@ -29,10 +30,15 @@ impl Gateway {
     /// How long the backend may take for this request until its client gets the head of a stream; `None` if it gets
     /// none before the backend's.
     pub(super) fn opens_after(&self, asked: &Asked) -> Option<Duration> {
-        if !asked.is_event_source || is_cross_site(asked) || refused_before(asked).is_some() {
+        if !asked.is_event_source || refused_before(asked).is_some() {
             return None;
         }
         let found = self.routes.find(asked.path());
+        let is_listed = Reader::of(found.as_ref(), asked).is_some_and(|reader| reader.is_listed());
+        // Whether a page of another origin may read it is for the site to say.
+        if origins::is_cross_origin(asked) && !is_listed {
+            return None;
+        }
         let open_after = found.and_then(|found| found.route.open_after);
         let open_after = open_after.unwrap_or_else(|| self.streams.open_after());
         (open_after < self.backend.answer_timeout()).then_some(open_after)
@@ -203,15 +209,4 @@ fn refused_before(asked: &Asked) -> Option<StatusCode> {
     let id = last_event_id(&asked.head.map(), asked.head.query())?;
     let status = id.strip_prefix(REFUSED)?.parse::<u16>().ok()?;
     StatusCode::from_u16(status).ok().filter(|&status| is_decision(status))
-}
-
-/// Whether a page of another site asks (Fetch Metadata section 2.3; where that is not sent, by its `Origin`).
-fn is_cross_site(asked: &Asked) -> bool {
-    if let Some(site) = asked.head.named("sec-fetch-site").next() {
-        return site == b"cross-site";
-    }
-    let Some(origin) = asked.head.named("origin").next() else { return false };
-    let host = origin.windows(3).position(|part| part == b"://").map(|at| &origin[at + 3..]);
-    let own = asked.head.authority().or_else(|| asked.head.values(crate::http1::Field::Host).next());
-    host.is_none() || host != own
 }

@@ -4,6 +4,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
 use http_body::Body as _;
 
+use super::origins::Reader;
 use super::{Asked, Gateway, Handled, Taker, coding, cookies, refuse, stream};
 use crate::body::Body;
 use crate::handoff::Handoff;
@@ -73,9 +74,12 @@ impl Gateway {
     }
 
     /// Opens the stream of a client that the backend lets in.
-    pub(super) fn hold(&self, hold: Ask, handoff: Handoff, asked: &Asked, question: Question) -> Handled {
+    pub(super) fn hold(&self, mut hold: Ask, handoff: Handoff, asked: &Asked, question: Question) -> Handled {
         if *asked.method() == Method::HEAD {
             return Handled::Response(head_only(&hold));
+        }
+        if let Some(reader) = Reader::of(self.routes.find(asked.path()).as_ref(), asked) {
+            reader.tell(&mut hold.headers);
         }
         let hold = self.fill_in(hold, handoff, asked, question);
         if self.draining.has_begun() {

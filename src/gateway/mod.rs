@@ -13,6 +13,7 @@ mod desk;
 mod early;
 mod event_route;
 mod hold;
+mod origins;
 mod refuse;
 mod stream;
 
@@ -36,6 +37,7 @@ use crate::socket::Socket;
 use crate::subscribe::{Stay, Streams};
 use crate::vigil;
 use come_back::retry_after;
+use origins::Reader;
 
 pub use backoff::Backoff;
 pub use desk::Desk;
@@ -136,11 +138,25 @@ impl Gateway {
             return Handled::Response(refuse::nobody_behind());
         }
         let opens = matches!(*asked.method(), Method::GET | Method::HEAD);
-        match self.routes.find(asked.path()).filter(|found| opens && found.route.auth.is_some()) {
+        let found = self.routes.find(asked.path());
+        let reader = Reader::of(found.as_ref(), &asked);
+        if let Some(preflight) = reader.as_ref().and_then(|reader| reader.preflight(&asked)) {
+            return Handled::Response(preflight);
+        }
+        match found.filter(|found| opens && found.route.auth.is_some()) {
             // A page may live at the same place as its events.
             Some(_) if wants_a_page(&asked) => by_accept(self.pass(length, body, interim, asked).await),
-            Some(found) => by_accept(Box::pin(self.event_route(found, &asked)).await),
-            None => self.pass(length, body, interim, asked).await,
+            Some(_) if origins::is_refused(reader.as_ref(), &asked) => {
+                by_accept(origins::told(reader.as_ref(), Handled::Response(refuse::cross_site(&asked))))
+            }
+            Some(found) => {
+                let handled = Box::pin(self.event_route(found, &asked)).await;
+                by_accept(origins::told(reader.as_ref(), handled))
+            }
+            None => {
+                let reader = reader.filter(|_| opens);
+                origins::told(reader.as_ref(), self.pass(length, body, interim, asked).await)
+            }
         }
     }
 
@@ -178,7 +194,8 @@ impl Gateway {
 
     fn pass_back(&self, answer: proxy::Answer, asked: Asked, asked_at: u64) -> Handled {
         let is_failure = is_passing(answer.status()) && self.comes_back(&asked);
-        if answer.is_plain() && !is_failure {
+        let is_told = Reader::of(self.routes.find(asked.path()).as_ref(), &asked).is_some();
+        if answer.is_plain() && !is_failure && !is_told {
             self.note_success(answer.status(), &asked);
             return Handled::Reply(answer.into_reply());
         }

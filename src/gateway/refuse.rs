@@ -58,6 +58,14 @@ pub(super) fn denied(status: StatusCode, asked: &Asked) -> Response<Body> {
     page_for(status, "No stream", text, asked)
 }
 
+/// A page of another site that nobody lets read.
+pub(super) fn cross_site(asked: &Asked) -> Response<Body> {
+    let refusal = "a page of another site asks; if it may read this with its visitors' cookies, list its origin in \
+                   `origins` of the [[event_route]]";
+    tell_of(StatusCode::FORBIDDEN, &refusal, asked);
+    page_for(StatusCode::FORBIDDEN, "No stream", "Pages of other sites may not listen to this stream.", asked)
+}
+
 /// A client that comes back for a status that came too late before.
 pub(super) fn again(status: StatusCode, asked: &Asked) -> Response<Body> {
     page_for(status, "No stream", "The site has answered with this status.", asked)

@@ -8,12 +8,14 @@
 //! is no channel name. Values come from clients, so a route's channels are only ever a wish; who
 //! may listen is decided by [`Auth`].
 
+mod origin;
 mod pattern;
 mod template;
 mod variables;
 
 use std::time::Duration;
 
+pub use origin::{InvalidOrigin, Origin, is_of_host};
 pub use pattern::{InvalidPattern, Pattern};
 pub use template::{InvalidTemplate, Template, Unfit};
 pub use variables::{Captures, InvalidVariable, Source, Variable, Variables};
@@ -44,6 +46,8 @@ pub struct EventRoute {
     /// How long the backend may take for an event stream until its client gets the head of one; `None` leaves it
     /// to the settings of all streams.
     pub open_after: Option<Duration>,
+    /// Whose pages may read it, besides the site's own.
+    pub origins: Vec<Origin>,
     /// How many bytes of a comment stand at the front of the route's streams.
     pub pad: usize,
 }
@@ -202,6 +206,7 @@ mod tests {
             subject: None,
             on_failure: OnFailure::default(),
             open_after: None,
+            origins: Vec::new(),
             pad: 0,
         }
     }

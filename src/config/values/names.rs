@@ -2,7 +2,7 @@
 
 use super::Written;
 use crate::listen::unix;
-use crate::route::{Auth, Pattern, Template};
+use crate::route::{Auth, Origin, Pattern, Template};
 
 impl Written for Auth {
     const EXPECTED: &'static str = "a path of the backend such as \"/may-listen.cgi\", or \"none\"";
@@ -18,6 +18,14 @@ impl Written for Auth {
             }
             _ => Err(format!("expected {}, not {text:?}", Self::EXPECTED)),
         }
+    }
+}
+
+impl Written for Origin {
+    const EXPECTED: &'static str = "an origin such as \"https://app.example\"";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        Self::parse(text).map_err(|error| error.to_string())
     }
 }
 
