@@ -182,10 +182,13 @@ fn f24_a_page_and_a_stream_at_one_address_both_depend_on_accept() {
     let page = outboard.send(&Request::get("/events?stream=a").header("Accept", "text/html,*/*;q=0.8"));
     let stream = outboard.subscribe("/events?stream=a");
     let other = outboard.get("/other");
+    let head = Request::new("HEAD", "/events?stream=a", "HTTP/1.1");
+    let head = outboard.send(&head.header("Accept", "text/event-stream"));
 
     assert_eq!((page.text(), page.headers.get("vary")), ("page".into(), Some("Accept")));
     assert_eq!(stream.header("vary"), Some("Accept"));
     assert_eq!(other.headers.get("vary"), None);
+    assert_eq!(head.headers.get("vary"), Some("Accept"));
 }
 
 #[test]

@@ -223,6 +223,9 @@ fn f11_a_stream_in_another_charset_arrives_as_utf_8_and_says_so() {
 
         assert_eq!(stream.data(), "Jürgen", "{path}");
         assert_eq!(stream.header("content-type"), Some("text/event-stream; charset=utf-8"), "{path}");
+
+        let head = outboard.send(&Request::new("HEAD", path, "HTTP/1.1"));
+        assert_eq!(head.headers.get("content-type"), stream.header("content-type"), "HEAD {path}");
     }
 }
 

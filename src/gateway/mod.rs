@@ -230,10 +230,13 @@ impl Gateway {
         charset: headers::Charset,
         asked: &Asked,
     ) -> Response<Body> {
-        if *asked.method() == Method::HEAD {
-            return answer;
-        }
         let (mut parts, body) = answer.into_parts();
+        if *asked.method() == Method::HEAD {
+            // It is told what GET is (RFC 9110 section 9.3.2).
+            let manner = stream::Manner { keep_alive: None, pad: 0, begun: false };
+            let _ = stream::passed(&mut parts.headers, charset, Body::empty(), manner);
+            return Response::from_parts(parts, body);
+        }
         let keep_alive = self.comments_after(asked);
         let manner = stream::Manner { keep_alive, pad: self.pad(asked), begun: false };
         let body = stream::passed(&mut parts.headers, charset, body, manner);
@@ -303,7 +306,10 @@ fn by_accept(handled: Handled) -> Handled {
             Handled::Reply(reply)
         }
         Handled::Response(mut response) => {
-            response.headers_mut().append(header::VARY, HeaderValue::from_static("Accept"));
+            let said = response.headers().get_all(header::VARY);
+            if !said.iter().any(|said| said.as_bytes().eq_ignore_ascii_case(b"accept")) {
+                response.headers_mut().append(header::VARY, HeaderValue::from_static("Accept"));
+            }
             Handled::Response(response)
         }
         // It says so itself.
