@@ -45,7 +45,9 @@ pub enum Refusal {
     #[error("the only transfer coding taken is `chunked`, once, in HTTP/1.1")]
     TransferEncoding,
     /// Repeated, together with a transfer coding, or not a number.
-    #[error("the Content-Length is not one plain number")]
+    #[error(
+        "a Content-Length that is not one plain number, or that stands beside another one or a Transfer-Encoding"
+    )]
     ContentLength,
     /// More bytes than anybody can count in a signed number.
     #[error("the Content-Length is larger than {}", i64::MAX)]

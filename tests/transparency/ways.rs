@@ -86,7 +86,11 @@ impl Door {
             "HAProxy" => {
                 Front::Haproxy(Haproxy::start(&include_str!("haproxy.cfg").replace("{site}", site.address())))
             }
-            "outboard" => Front::Outboard(Box::new(Outboard::behind(&site).start())),
+            // Each request has a connection of its own: what is said over one that rested is read more strictly
+            // (an answer without a head is one only where nothing else can be meant), and which it is were chance.
+            "outboard" => Front::Outboard(Box::new(
+                Outboard::behind(&site).with_variable("OUTBOARD__BACKEND__POOL_IDLE", "1ms").start(),
+            )),
             _ => Front::Nobody,
         };
         Self { site, front }
